@@ -1,0 +1,9 @@
+//! `sealcast keygen`: arguments to configuration, one library call, report.
+
+use crate::cli::KeygenArgs;
+use crate::exit::{ExitStatus, Failure};
+use crate::report::Voice;
+
+pub(crate) fn run(_args: &KeygenArgs, _voice: &Voice) -> Result<(), Failure> {
+    Err(Failure::new(ExitStatus::Local, "not written yet"))
+}

@@ -1,0 +1,148 @@
+//! The voice on standard error: whole lines, each with the filter's name, since six of us may share
+//! one terminal.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::cli::{GlobalArgs, When};
+
+/// Progress is drawn at most this often.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// Says things on standard error on behalf of one filter.
+pub(crate) struct Voice {
+    name: &'static str,
+    quiet: bool,
+    verbose: u8,
+    /// Carriage returns on a terminal, lines elsewhere; nothing when progress is not wanted.
+    progress: Option<Progress>,
+}
+
+struct Progress {
+    terminal: bool,
+    state: Mutex<Drawn>,
+}
+
+#[derive(Default)]
+struct Drawn {
+    last: Option<Instant>,
+    width: usize,
+}
+
+impl Voice {
+    pub(crate) fn new(name: &'static str, global: &GlobalArgs) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let wanted = match global.progress {
+            When::Auto => terminal && !global.quiet,
+            When::Always => true,
+            When::Never => false,
+        };
+        let progress = wanted.then(|| Progress {
+            terminal,
+            state: Mutex::default(),
+        });
+        Self {
+            name,
+            quiet: global.quiet,
+            verbose: global.verbose,
+            progress,
+        }
+    }
+
+    /// What failed, on which object. Never silenced.
+    pub(crate) fn error(&self, text: &str) {
+        self.say("error: ", text);
+    }
+
+    /// What a person can do about the error before it. Never silenced.
+    pub(crate) fn hint(&self, text: &str) {
+        self.say("hint: ", text);
+    }
+
+    /// Something is not as it should be, but the work goes on.
+    pub(crate) fn warning(&self, text: &str) {
+        if !self.quiet {
+            self.say("warning: ", text);
+        }
+    }
+
+    /// What happened, for a person who wants to know.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            self.say("", text);
+        }
+    }
+
+    /// Details, for `-v` (level 1) and `-vv` (level 2).
+    pub(crate) fn detail(&self, level: u8, text: impl FnOnce() -> String) {
+        if self.verbose >= level {
+            self.say("", &text());
+        }
+    }
+
+    /// Whether details of `level` are wanted.
+    pub(crate) fn wants(&self, level: u8) -> bool {
+        self.verbose >= level
+    }
+
+    /// Draws a line of progress, if it is time for one.
+    pub(crate) fn progress(&self, text: impl FnOnce() -> String) {
+        let Some(progress) = &self.progress else {
+            return;
+        };
+        let Ok(mut state) = progress.state.lock() else {
+            return;
+        };
+        if state
+            .last
+            .is_some_and(|last| last.elapsed() < PROGRESS_EVERY)
+        {
+            return;
+        }
+        state.last = Some(Instant::now());
+        let text = format!("sealcast {}: {}", self.name, text());
+        if progress.terminal {
+            let width = state.width;
+            state.width = text.chars().count();
+            line(&format!("\r{text:width$}"));
+        } else {
+            line(&format!("{text}\n"));
+        }
+    }
+
+    fn say(&self, kind: &str, text: &str) {
+        if let Some(progress) = &self.progress
+            && progress.terminal
+            && let Ok(mut state) = progress.state.lock()
+            && state.width > 0
+        {
+            line(&format!("\r{:width$}\r", "", width = state.width));
+            state.width = 0;
+        }
+        line(&format!("sealcast {}: {kind}{text}\n", self.name));
+    }
+}
+
+/// Writes to standard error with one call, so that lines of several filters do not mix.
+pub(crate) fn line(text: &str) {
+    // With standard error gone there is no one left to tell.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// A number of bytes for people: three digits and a binary unit.
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+pub(crate) fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = n as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{n} B"),
+        _ if value < 10.0 => format!("{value:.2} {}", UNITS[unit]),
+        _ => format!("{value:.1} {}", UNITS[unit]),
+    }
+}

@@ -1,0 +1,42 @@
+//! What can go wrong between the process and its surroundings.
+
+use std::io;
+use std::path::PathBuf;
+
+/// An edge that could not be opened or closed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Data would be read from a terminal.
+    #[error("standard input is a terminal")]
+    TerminalInput,
+    /// Binary data would be written to a terminal.
+    #[error("standard output is a terminal, and the output is binary")]
+    TerminalOutput,
+    /// Reading and writing the same file would destroy it.
+    #[error("input and output are the same file: {}", .0.display())]
+    SameFile(PathBuf),
+    /// A file or standard stream could not be opened.
+    #[error("cannot open {}: {source}", path.display())]
+    Open {
+        /// What was to be opened.
+        path: PathBuf,
+        /// Why it was not.
+        source: io::Error,
+    },
+    /// A finished output could not be put in its place.
+    #[error("cannot finish {}: {source}", path.display())]
+    Commit {
+        /// The place.
+        path: PathBuf,
+        /// Why it could not.
+        source: io::Error,
+    },
+    /// A service of the system failed.
+    #[error("{what}: {source}")]
+    System {
+        /// What was attempted.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+}

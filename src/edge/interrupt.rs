@@ -1,0 +1,56 @@
+//! Cleaning up when a signal ends the process.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
+use super::Error;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Runs a job when SIGINT, SIGTERM or SIGHUP arrives, then lets the signal do what it does by
+/// default, so that the parent sees the true cause of death. Dropping the guard forgets the job.
+pub struct Guard {
+    job: Arc<Mutex<Option<Job>>>,
+}
+
+/// Installs `job` for the case that a signal ends the process.
+///
+/// # Errors
+/// [`Error::System`] when the handler cannot be installed.
+pub fn on_interrupt(job: impl FnOnce() + Send + 'static) -> Result<Guard, Error> {
+    let system = |source| Error::System {
+        what: "cannot watch for signals",
+        source,
+    };
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(system)?;
+    let job: Arc<Mutex<Option<Job>>> = Arc::new(Mutex::new(Some(Box::new(job))));
+    let shared = Arc::clone(&job);
+    // This thread waits for what may never come; it ends with the process.
+    std::thread::Builder::new()
+        .name("sc-signal".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                let job = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(job) = job {
+                    job();
+                }
+                if emulate_default_handler(signal).is_err() {
+                    std::process::exit(128 + signal);
+                }
+            }
+        })
+        .map_err(system)?;
+    Ok(Guard { job })
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.job
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+}

@@ -1,0 +1,1 @@
+//! The archive against GNU tar and zstd, and against hostile input.

@@ -1,0 +1,5 @@
+//! Integration tests: one binary, a module a topic.
+
+mod archive;
+mod seal;
+mod support;

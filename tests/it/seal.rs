@@ -1,0 +1,1 @@
+//! The sealed stream against age, and against hostile input.
