@@ -1,0 +1,232 @@
+//! FEEDBACK: where a receiver stands and what it lacks.
+
+use super::cursor::{Cursor, put_u48};
+use super::{Error, Kind, expect_kind};
+
+/// Entries of one FEEDBACK at most: they fit the smallest Ethernet path with IPv6.
+pub const ENTRIES_MAX: usize = 160;
+
+/// The header of a FEEDBACK: authenticated, not encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedbackHeader {
+    /// The session.
+    pub tag: u32,
+    /// The receiver, as the ACCEPT called it.
+    pub receiver: u32,
+    /// Counts the receiver's FEEDBACKs from 0: the nonce under its own key.
+    pub number: u32,
+}
+
+impl FeedbackHeader {
+    /// Bytes of the header.
+    pub const LEN: usize = 16;
+
+    /// Reads the header of a datagram.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if it is none.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let mut c = Cursor::new(bytes);
+        expect_kind(&mut c, Kind::Feedback)?;
+        c.zero(3)?;
+        Ok(Self {
+            tag: c.u32()?,
+            receiver: c.u32()?,
+            number: c.u32()?,
+        })
+    }
+
+    /// Appends the header.
+    pub fn emit(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[Kind::Feedback.first_byte(), 0, 0, 0]);
+        out.extend_from_slice(&self.tag.to_be_bytes());
+        out.extend_from_slice(&self.receiver.to_be_bytes());
+        out.extend_from_slice(&self.number.to_be_bytes());
+    }
+}
+
+/// Why a receiver leaves before it has everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum LeaveReason {
+    /// Its consumer went away or failed.
+    Consumer = 1,
+    /// Somebody stopped it.
+    Interrupted = 2,
+    /// Its own system failed.
+    Local = 3,
+    /// What it received contradicts itself.
+    Corrupt = 4,
+}
+
+impl LeaveReason {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [
+        Self::Consumer,
+        Self::Interrupted,
+        Self::Local,
+        Self::Corrupt,
+    ];
+}
+
+/// How far a receiver is with the stream as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Still at it.
+    Receiving,
+    /// Everything was handed to the consumer, and this is its digest.
+    Done([u8; 32]),
+    /// It gives up.
+    Leave(LeaveReason),
+}
+
+/// Symbols that a run of blocks lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// The first block.
+    pub block: u32,
+    /// How many blocks in a row lack as many, at least 1.
+    pub run: u16,
+    /// Symbols that each of them lacks, at least 1.
+    pub symbols: u16,
+}
+
+/// The sealed body of a FEEDBACK.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feedback {
+    /// The first block not yet handed to the consumer.
+    pub next: u32,
+    /// The first block for which there is no room.
+    pub window_end: u32,
+    /// One more than the highest transmission number seen.
+    pub tx_end: u64,
+    /// Datagrams of the session received, modulo 2^32.
+    pub received: u32,
+    /// The newest sender's clock heard, in microseconds; 0 if none was.
+    pub echo_us: u64,
+    /// How long ago it was heard, in microseconds.
+    pub hold_us: u32,
+    /// How far it is.
+    pub outcome: Outcome,
+    /// What it lacks, at most [`ENTRIES_MAX`] entries.
+    pub needs: Vec<Need>,
+}
+
+impl Feedback {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if it is none.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let mut c = Cursor::new(bytes);
+        let (next, window_end, tx_end) = (c.u32()?, c.u32()?, c.u48()?);
+        let (received, echo_us, hold_us) = (c.u32()?, c.u64()?, c.u32()?);
+        let outcome = match (c.u8()?, c.u8()?) {
+            (0, 0) => Outcome::Receiving,
+            (1, 0) => Outcome::Done(c.array()?),
+            (2, code) => {
+                let reason = LeaveReason::ALL.into_iter().find(|&r| r as u8 == code);
+                Outcome::Leave(reason.ok_or(Error::Malformed)?)
+            }
+            _ => return Err(Error::Malformed),
+        };
+        let count = usize::from(c.u16()?);
+        if count > ENTRIES_MAX {
+            return Err(Error::Malformed);
+        }
+        let mut needs = Vec::with_capacity(count);
+        for _ in 0..count {
+            let need = Need {
+                block: c.u32()?,
+                run: c.u16()?,
+                symbols: c.u16()?,
+            };
+            if need.run == 0 || need.symbols == 0 {
+                return Err(Error::Malformed);
+            }
+            needs.push(need);
+        }
+        c.end()?;
+        Ok(Self {
+            next,
+            window_end,
+            tx_end,
+            received,
+            echo_us,
+            hold_us,
+            outcome,
+            needs,
+        })
+    }
+
+    /// Appends the body; entries beyond [`ENTRIES_MAX`] are left for the next FEEDBACK.
+    pub fn emit(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.next.to_be_bytes());
+        out.extend_from_slice(&self.window_end.to_be_bytes());
+        put_u48(out, self.tx_end);
+        out.extend_from_slice(&self.received.to_be_bytes());
+        out.extend_from_slice(&self.echo_us.to_be_bytes());
+        out.extend_from_slice(&self.hold_us.to_be_bytes());
+        match self.outcome {
+            Outcome::Receiving => out.extend_from_slice(&[0, 0]),
+            Outcome::Done(digest) => {
+                out.extend_from_slice(&[1, 0]);
+                out.extend_from_slice(&digest);
+            }
+            Outcome::Leave(reason) => out.extend_from_slice(&[2, reason as u8]),
+        }
+        let count = self.needs.len().min(ENTRIES_MAX);
+        out.extend_from_slice(&u16::try_from(count).unwrap_or(u16::MAX).to_be_bytes());
+        for need in &self.needs[..count] {
+            out.extend_from_slice(&need.block.to_be_bytes());
+            out.extend_from_slice(&need.run.to_be_bytes());
+            out.extend_from_slice(&need.symbols.to_be_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_outcome() -> impl Strategy<Value = Outcome> {
+        prop_oneof![
+            Just(Outcome::Receiving),
+            any::<[u8; 32]>().prop_map(Outcome::Done),
+            (0..4usize).prop_map(|r| Outcome::Leave(LeaveReason::ALL[r])),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn parse_and_emit_are_inverse(
+            n: [u32; 5], echo_us: u64, tx_end in 0..1u64 << 48, outcome in any_outcome(),
+            needs in proptest::collection::vec((any::<u32>(), 1..=u16::MAX, 1..=u16::MAX), 0..161),
+        ) {
+            let needs: Vec<Need> = needs
+                .into_iter()
+                .take(ENTRIES_MAX)
+                .map(|(block, run, symbols)| Need { block, run, symbols })
+                .collect();
+            let feedback = Feedback {
+                next: n[0], window_end: n[1], tx_end, received: n[2], echo_us, hold_us: n[3],
+                outcome, needs,
+            };
+            let mut bytes = Vec::new();
+            feedback.emit(&mut bytes);
+            prop_assert!(FeedbackHeader::LEN + bytes.len() + 16 <= 1452);
+            prop_assert_eq!(Feedback::parse(&bytes), Ok(feedback));
+
+            let header = FeedbackHeader { tag: n[0], receiver: n[4], number: n[1] };
+            bytes.clear();
+            header.emit(&mut bytes);
+            prop_assert_eq!(FeedbackHeader::parse(&bytes), Ok(header));
+        }
+
+        #[test]
+        fn junk_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = (Feedback::parse(&bytes), FeedbackHeader::parse(&bytes));
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! JOIN, ACCEPT and REJECT: how a receiver comes in.
+
+use super::cursor::{Cursor, put_text};
+use super::{Error, Kind, NAME_LEN_MAX, SessionId, expect_kind};
+
+/// The sealed body of a JOIN; before it stand the common eight bytes and the receiver's X25519 key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// The session meant, in full.
+    pub session: SessionId,
+    /// Blocks that the receiver can hold.
+    pub window_blocks: u32,
+    /// Bytes of the receiver's socket buffer.
+    pub socket_bytes: u32,
+    /// The receiver's name for people, at most [`NAME_LEN_MAX`] bytes.
+    pub name: String,
+}
+
+impl Join {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if it is none.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let mut c = Cursor::new(bytes);
+        let join = Self {
+            session: SessionId(c.array()?),
+            window_blocks: c.u32()?,
+            socket_bytes: c.u32()?,
+            name: c.text(NAME_LEN_MAX)?,
+        };
+        c.end()?;
+        if join.window_blocks == 0 {
+            Err(Error::Malformed)
+        } else {
+            Ok(join)
+        }
+    }
+
+    /// Appends the body.
+    pub fn emit(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.session.0);
+        out.extend_from_slice(&self.window_blocks.to_be_bytes());
+        out.extend_from_slice(&self.socket_bytes.to_be_bytes());
+        put_text(out, &self.name, NAME_LEN_MAX);
+    }
+}
+
+/// The header of a JOIN, ACCEPT or REJECT: authenticated, not encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyHeader {
+    /// One of the three kinds.
+    pub kind: Kind,
+    /// The session.
+    pub tag: u32,
+    /// The receiver's X25519 key of this session, by which it recognises the reply.
+    pub receiver_key: [u8; 32],
+}
+
+impl ReplyHeader {
+    /// Bytes of the header.
+    pub const LEN: usize = 40;
+
+    /// Reads the header of a datagram.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if it is none.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let (kind, tag) = super::peek(bytes)?;
+        if !matches!(kind, Kind::Join | Kind::Accept | Kind::Reject) {
+            return Err(Error::Malformed);
+        }
+        let mut c = Cursor::new(bytes);
+        expect_kind(&mut c, kind)?;
+        c.zero(3)?;
+        c.u32()?;
+        Ok(Self {
+            kind,
+            tag,
+            receiver_key: c.array()?,
+        })
+    }
+
+    /// Appends the header.
+    pub fn emit(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[self.kind.first_byte(), 0, 0, 0]);
+        out.extend_from_slice(&self.tag.to_be_bytes());
+        out.extend_from_slice(&self.receiver_key);
+    }
+}
+
+/// The sealed body of an ACCEPT: constant for a receiver, since its nonce is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Accept {
+    /// The receiver's number in this session.
+    pub receiver: u32,
+    /// The secret from which the session's keys are made.
+    pub session_secret: [u8; 32],
+}
+
+impl Accept {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if it is none.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let mut c = Cursor::new(bytes);
+        let accept = Self {
+            receiver: c.u32()?,
+            session_secret: c.array()?,
+        };
+        c.end()?;
+        Ok(accept)
+    }
+
+    /// Appends the body.
+    pub fn emit(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.receiver.to_be_bytes());
+        out.extend_from_slice(&self.session_secret);
+    }
+}
+
+impl std::fmt::Debug for Accept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Accept")
+            .field("receiver", &self.receiver)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a receiver may not take part; the sealed body of a REJECT is its code in one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RejectReason {
+    /// The beginning of the stream is gone already.
+    TooLate = 1,
+    /// The session has as many receivers as it can take.
+    Full = 2,
+}
+
+impl RejectReason {
+    /// Every reason.
+    pub const ALL: [Self; 2] = [Self::TooLate, Self::Full];
+
+    /// The reason with this code.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if there is none.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let [code] = bytes else {
+            return Err(Error::Malformed);
+        };
+        Self::ALL
+            .into_iter()
+            .find(|&r| r as u8 == *code)
+            .ok_or(Error::Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn parse_and_emit_are_inverse(
+            session: [u8; 16], window_blocks in 1..=u32::MAX, socket_bytes: u32,
+            name in "[a-z.é-]{0,32}", secret: [u8; 32], receiver: u32,
+        ) {
+            let join = Join { session: SessionId(session), window_blocks, socket_bytes, name };
+            let mut bytes = Vec::new();
+            join.emit(&mut bytes);
+            prop_assert_eq!(Join::parse(&bytes), Ok(join));
+
+            let accept = Accept { receiver, session_secret: secret };
+            bytes.clear();
+            accept.emit(&mut bytes);
+            prop_assert_eq!(Accept::parse(&bytes), Ok(accept));
+
+            let header = ReplyHeader { kind: Kind::Join, tag: receiver, receiver_key: secret };
+            bytes.clear();
+            header.emit(&mut bytes);
+            prop_assert_eq!(bytes.len(), ReplyHeader::LEN);
+            prop_assert_eq!(ReplyHeader::parse(&bytes), Ok(header));
+        }
+
+        #[test]
+        fn junk_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+            let _ = (Join::parse(&bytes), Accept::parse(&bytes), ReplyHeader::parse(&bytes));
+        }
+    }
+
+    #[test]
+    fn every_reason_has_its_code() {
+        for reason in RejectReason::ALL {
+            assert_eq!(RejectReason::parse(&[reason as u8]), Ok(reason));
+        }
+        assert_eq!(RejectReason::parse(&[0]), Err(Error::Malformed));
+    }
+}
