@@ -1,4 +1,17 @@
 //! Integration tests: one binary, a module a topic.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_lossless,
+    clippy::needless_pass_by_value,
+    unreachable_pub,
+    reason = "tests may be terse"
+)]
+
 
 mod archive;
 mod seal;

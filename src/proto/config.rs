@@ -1,0 +1,178 @@
+//! What a session is made of, and every limit and delay of the protocol by name.
+
+use crate::units::{Duration, Rate};
+use crate::wire::{DATA_OVERHEAD, NAME_LEN_MAX};
+
+/// Source symbols of a block, unless the sender is told otherwise.
+pub const K_DEFAULT: u16 = 256;
+/// Bytes of the IPv4 and UDP headers of a datagram.
+pub const IP_UDP_LEN: usize = 28;
+/// Bytes of a path's MTU, unless the sender is told otherwise.
+pub const MTU_DEFAULT: usize = 1500;
+/// The least and greatest MTU that makes sense.
+pub const MTU_RANGE: std::ops::RangeInclusive<usize> = 576..=9000;
+/// Bytes of blocks that either side keeps, unless it is told otherwise.
+pub const MEMORY_DEFAULT: usize = 64 << 20;
+/// Blocks that either side keeps at least.
+pub const WINDOW_BLOCKS_MIN: usize = 4;
+/// Receivers of one session at most.
+pub const RECEIVERS_MAX: usize = 16_384;
+
+/// ANNOUNCE comes this often before the start,
+pub const ANNOUNCE_WAITING: Duration = Duration::from_ms(200);
+/// and this often after it.
+pub const ANNOUNCE_RUNNING: Duration = Duration::from_secs(1);
+/// JOIN is repeated after this time, doubled each time,
+pub const JOIN_RETRY_MIN: Duration = Duration::from_ms(100);
+/// up to this time.
+pub const JOIN_RETRY_MAX: Duration = Duration::from_secs(1);
+/// JOINs of unknown receivers that a sender looks at within a second: each costs it a key agreement.
+pub const JOINS_PER_S_MAX: u32 = 2_000;
+/// A peer of which nothing authentic was heard for this time is lost.
+pub const PEER_SILENT_MAX: Duration = Duration::from_secs(5);
+/// A receiver whose consumer takes nothing for this time, while the sender waits for it, is let go.
+pub const STALL_MAX_DEFAULT: Duration = Duration::from_secs(120);
+/// POLL comes at least this often, so that a slow input is not taken for a lost sender.
+pub const POLL_MAX: Duration = Duration::from_ms(500);
+/// Feedback of the whole group is at most this many datagrams a second,
+pub const FEEDBACK_PER_S_MAX: u32 = 10_000;
+/// and a receiver reports at least this often
+pub const REPORT_MAX: Duration = Duration::from_secs(1);
+/// and no more often than this, unless it lacks something.
+pub const REPORT_MIN: Duration = Duration::from_ms(20);
+/// A receiver asks again for what it lacks after this time at least,
+pub const NACK_RETRY_MIN: Duration = Duration::from_ms(10);
+/// and at most this time.
+pub const NACK_RETRY_MAX: Duration = Duration::from_ms(500);
+/// Up to this many receivers ask without delay; more draw a random one, RFC 5401 section 3.2.2.
+pub const BACKOFF_FREE_RECEIVERS: u32 = 4;
+/// The delay is drawn from this many round trips.
+pub const BACKOFF_RTTS: u64 = 4;
+/// A round trip is taken for at least this long: below it timers mean little.
+pub const RTT_MIN: Duration = Duration::from_us(300);
+/// A round trip is taken for at most this long.
+pub const RTT_MAX: Duration = Duration::from_secs(1);
+/// END comes this often until every receiver has answered.
+pub const END_EVERY: Duration = Duration::from_ms(50);
+/// DONE and LEAVE are repeated after this time until a BYE comes,
+pub const DONE_EVERY: Duration = Duration::from_ms(50);
+/// at most this long: a complete receiver is complete without it.
+pub const LINGER_MAX: Duration = Duration::from_secs(1);
+/// Copies of a BYE, since the sender may be gone before another DONE comes.
+pub const BYE_COPIES: u32 = 2;
+/// ABORT is sent this many times,
+pub const ABORT_COPIES: u32 = 5;
+/// with this time between.
+pub const ABORT_EVERY: Duration = Duration::from_ms(20);
+/// Bytes that may leave in one burst.
+pub const BURST_BYTES: usize = 64 << 10;
+/// Bytes of kernel memory that a datagram of 1500 bytes takes in a socket buffer.
+pub const SOCKET_COST: u64 = 2_304;
+/// Datagrams that may be under way whatever the socket buffers are.
+pub const FLIGHT_MIN: u64 = 64;
+/// The rate at which a sender begins.
+pub const RATE_START: Rate = Rate::from_bits_per_s(100_000_000);
+/// The rate below which loss does not push a sender.
+pub const RATE_MIN: Rate = Rate::from_bits_per_s(256_000);
+/// The rate that a sender does not pass.
+pub const RATE_MAX: Rate = Rate::from_bits_per_s(100_000_000_000);
+
+const _: () = assert!(POLL_MAX.as_us() * 4 <= PEER_SILENT_MAX.as_us());
+const _: () = assert!(REPORT_MAX.as_us() * 4 <= PEER_SILENT_MAX.as_us());
+const _: () = assert!(NACK_RETRY_MIN.as_us() <= NACK_RETRY_MAX.as_us());
+const _: () = assert!(BURST_BYTES >= *MTU_RANGE.end());
+
+/// What a sender is told.
+#[derive(Clone, Debug)]
+pub struct SenderConfig {
+    /// The session's name, at most [`NAME_LEN_MAX`] bytes.
+    pub name: String,
+    /// Source symbols of a block.
+    pub k: u16,
+    /// Bytes of a symbol, even.
+    pub symbol_len: u16,
+    /// Bytes of blocks to keep.
+    pub memory: usize,
+    /// Start as soon as this many receivers have joined; 0 for no such number.
+    pub receivers: u32,
+    /// Without such a number: start this long after the last receiver joined.
+    pub settle: Duration,
+    /// Start this long after the first receiver joined, however many there are.
+    pub max_wait: Option<Duration>,
+    /// Give up when there is nobody to start with after this time.
+    pub start_timeout: Option<Duration>,
+    /// Let a receiver go whose consumer stands still for this time.
+    pub stall_max: Duration,
+    /// Send no faster than this, in bytes of datagrams with IP headers.
+    pub rate_max: Option<Rate>,
+}
+
+impl Default for SenderConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            k: K_DEFAULT,
+            symbol_len: symbol_len(MTU_DEFAULT),
+            memory: MEMORY_DEFAULT,
+            receivers: 0,
+            settle: Duration::from_secs(2),
+            max_wait: None,
+            start_timeout: Some(Duration::from_secs(600)),
+            stall_max: STALL_MAX_DEFAULT,
+            rate_max: None,
+        }
+    }
+}
+
+/// What a receiver is told.
+#[derive(Clone, Debug)]
+pub struct ReceiverConfig {
+    /// Take part in the session of this name only.
+    pub session_name: Option<String>,
+    /// The receiver's own name for people, at most [`NAME_LEN_MAX`] bytes.
+    pub name: String,
+    /// Bytes of blocks to keep.
+    pub memory: usize,
+    /// Bytes of the socket buffer, as the system granted them.
+    pub socket_bytes: u32,
+    /// Give up when no session took us in after this time.
+    pub start_timeout: Option<Duration>,
+}
+
+impl ReceiverConfig {
+    /// Whether we would take part in a session of this name.
+    pub(super) fn accepts(&self, session_name: &str) -> bool {
+        self.session_name.as_ref().is_none_or(|wanted| wanted == session_name)
+    }
+}
+
+impl Default for ReceiverConfig {
+    fn default() -> Self {
+        Self {
+            session_name: None,
+            name: String::new(),
+            memory: MEMORY_DEFAULT,
+            socket_bytes: 212_992,
+            start_timeout: Some(Duration::from_secs(600)),
+        }
+    }
+}
+
+/// The symbol that fills a datagram on a path of this MTU over IPv4: what is left, made even.
+pub fn symbol_len(mtu: usize) -> u16 {
+    let left = mtu.saturating_sub(IP_UDP_LEN + DATA_OVERHEAD);
+    u16::try_from(left & !1).unwrap_or(u16::MAX - 1)
+}
+
+/// Blocks of `k` symbols that fit into `memory`, within reason.
+pub(super) fn window_blocks(memory: usize, k: u16, symbol_len: u16) -> usize {
+    (memory / (usize::from(k) * usize::from(symbol_len))).clamp(WINDOW_BLOCKS_MIN, 1 << 20)
+}
+
+/// Cuts a name to what a datagram carries, at a character.
+pub fn fit_name(name: &str) -> String {
+    let end = (0..=name.len().min(NAME_LEN_MAX))
+        .rev()
+        .find(|&i| name.is_char_boundary(i));
+    name[..end.unwrap_or(0)].to_owned()
+}

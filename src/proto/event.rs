@@ -1,0 +1,204 @@
+//! What comes out of the state machines besides datagrams.
+
+use std::net::SocketAddr;
+
+use crate::units::{Duration, Rate};
+use crate::wire::{AbortReason, LeaveReason, Policy, RejectReason, SessionId, Verdict};
+
+/// Where datagrams go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To all receivers: the multicast group.
+    Group,
+    /// To one peer.
+    Peer(SocketAddr),
+}
+
+/// Datagrams of one length, but for the last that may be shorter, one after the other in a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where they go.
+    pub to: Target,
+    /// Bytes of each.
+    pub segment: usize,
+}
+
+/// How a receiver fared, as the sender knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Still in the session.
+    Active,
+    /// It confirmed the whole stream.
+    Done,
+    /// It was let go, for this reason.
+    Dropped(Verdict),
+    /// It left, for this reason.
+    Left(LeaveReason),
+}
+
+/// How a session ended for its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SenderEnd {
+    /// Every receiver confirmed the whole stream.
+    Complete,
+    /// The stream was sent, but this many receivers did not confirm it.
+    Partial {
+        /// Receivers that have everything.
+        done: u32,
+        /// Receivers that do not.
+        failed: u32,
+    },
+    /// No receiver is left.
+    AllLost,
+    /// No receiver came in time.
+    NobodyCame,
+    /// The stream was broken off on our side.
+    Aborted(AbortReason),
+}
+
+/// What a sender reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SenderEvent {
+    /// A receiver came in.
+    Joined {
+        /// Its number.
+        receiver: u32,
+        /// Its name.
+        name: String,
+        /// Its address.
+        from: SocketAddr,
+    },
+    /// A receiver was turned away.
+    TurnedAway {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: RejectReason,
+    },
+    /// Data begins to flow to this many receivers.
+    Started {
+        /// How many.
+        receivers: u32,
+    },
+    /// A receiver is done, or gone.
+    Finished {
+        /// Its number.
+        receiver: u32,
+        /// Its name.
+        name: String,
+        /// How it fared.
+        fate: Fate,
+    },
+    /// The session is over.
+    Ended(SenderEnd),
+}
+
+/// How a session ended for a receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReceiverEnd {
+    /// Everything was received, checked and consumed.
+    Complete,
+    /// No session took us in within the time allowed.
+    NoSender,
+    /// The session turned us away.
+    Rejected(RejectReason),
+    /// Nothing was heard of the sender for this time.
+    SenderLost(Duration),
+    /// The sender broke the stream off.
+    Aborted(AbortReason, String),
+    /// The sender let us go.
+    Dropped(Verdict),
+    /// A block or the end of the stream contradicts what was authenticated before.
+    Corrupt,
+    /// We left.
+    Left(LeaveReason),
+}
+
+/// What a receiver reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReceiverEvent {
+    /// A session was found; we ask to take part.
+    Found {
+        /// The session.
+        session: SessionId,
+        /// Its name.
+        name: String,
+        /// Who sends.
+        from: SocketAddr,
+    },
+    /// The sender took us in.
+    Joined {
+        /// Our number.
+        receiver: u32,
+    },
+    /// The sender still waits.
+    Waiting(Policy),
+    /// The sender that we asked fell silent; we search again.
+    Forgotten,
+    /// The first data came.
+    Started,
+    /// All data was handed out and is what the sender sent; now the consumer must confirm.
+    Complete {
+        /// Bytes of the stream.
+        length: u64,
+    },
+    /// The session is over.
+    Ended(ReceiverEnd),
+}
+
+/// Data to hand to the consumer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// A buffer that begins with the data; give it back with [`super::Receiver::recycle`].
+    pub buf: Vec<u8>,
+    /// Bytes of data at its beginning.
+    pub len: usize,
+}
+
+/// What a sender counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SenderStats {
+    /// Bytes taken from the input.
+    pub bytes: u64,
+    /// Source symbols sent once.
+    pub source: u64,
+    /// Repair symbols sent.
+    pub repair: u64,
+    /// Datagrams sent, of all kinds.
+    pub datagrams: u64,
+    /// Bytes of those datagrams with their IP and UDP headers.
+    pub wire_bytes: u64,
+    /// FEEDBACKs that asked for something.
+    pub nacks: u64,
+    /// FEEDBACKs in all.
+    pub feedbacks: u64,
+    /// Datagrams that were malformed, forged or replayed.
+    pub refused: u64,
+    /// The present rate.
+    pub rate: Rate,
+    /// Receivers that are in the session.
+    pub active: u32,
+    /// Receivers that have everything.
+    pub done: u32,
+}
+
+/// What a receiver counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReceiverStats {
+    /// Bytes handed out.
+    pub bytes: u64,
+    /// Authentic datagrams of the session.
+    pub datagrams: u64,
+    /// Transmissions that never arrived.
+    pub lost: u64,
+    /// Blocks that needed repair symbols.
+    pub repaired: u64,
+    /// FEEDBACKs that asked for something.
+    pub nacks: u64,
+    /// FEEDBACKs in all.
+    pub feedbacks: u64,
+    /// Datagrams that were malformed, forged or replayed.
+    pub refused: u64,
+    /// Datagrams of another version of the protocol.
+    pub other_version: u64,
+}

@@ -1,0 +1,530 @@
+//! Blocks that a receiver puts together, and hands out in order.
+
+use std::collections::VecDeque;
+
+use crate::fec;
+use crate::proto::block::Chain;
+use crate::proto::event::Delivery;
+use crate::units::{Duration, Instant};
+use crate::wire::{End, Header, Need, SessionId};
+
+/// Buffers kept for the next blocks.
+const SPARE_MAX: usize = 8;
+
+/// One block in the making.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Symbols one after the other; empty until the first one comes.
+    bytes: Vec<u8>,
+    /// Which source symbols are there, a bit each.
+    have: Vec<u64>,
+    count: u16,
+    /// The block's source symbols, once known.
+    k: Option<u16>,
+    repairs: Vec<(u16, Vec<u8>)>,
+    /// Its first pass is over: what is missing was lost.
+    over: bool,
+    nack_at: Option<Instant>,
+    retries: u32,
+}
+
+impl Slot {
+    fn has(&self, number: u16) -> bool {
+        let word = self
+            .have
+            .get(usize::from(number / 64))
+            .copied()
+            .unwrap_or(0);
+        word >> (number % 64) & 1 != 0
+    }
+
+    /// Symbols that it lacks; nothing as long as its size is not known.
+    fn lacks(&self) -> Option<u16> {
+        let there = usize::from(self.count) + self.repairs.len();
+        Some(
+            self.k?
+                .saturating_sub(u16::try_from(there).unwrap_or(u16::MAX)),
+        )
+    }
+}
+
+/// What became of a symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It was of use, or will be.
+    Kept,
+    /// It was here already, or its block is complete or gone.
+    Needless,
+    /// There is no room for its block.
+    NoRoom,
+    /// Its numbers are not of this session: only a member could have made it.
+    Wrong,
+}
+
+/// What came out of [`Gather::pull`].
+#[derive(Debug)]
+pub(super) enum Pulled {
+    Data { delivery: Delivery, repaired: bool },
+    Nothing,
+    Corrupt,
+}
+
+/// The blocks from the next one to hand out up to the end of the window.
+#[derive(Debug)]
+pub(super) struct Gather {
+    k: u16,
+    symbol_len: u16,
+    depth: u32,
+    blocks_max: u32,
+    first: u32,
+    slots: VecDeque<Slot>,
+    /// Blocks below it exist and are not the last, so that they have `k` symbols.
+    full_below: u32,
+    end: Option<End>,
+    chain: Chain,
+    spare: Vec<Vec<u8>>,
+}
+
+impl Gather {
+    pub(super) fn new(
+        session: SessionId,
+        k: u16,
+        symbol_len: u16,
+        depth: u16,
+        blocks_max: usize,
+    ) -> Self {
+        Self {
+            k,
+            symbol_len,
+            depth: u32::from(depth),
+            blocks_max: u32::try_from(blocks_max).unwrap_or(u32::MAX),
+            first: 0,
+            slots: VecDeque::new(),
+            full_below: 0,
+            end: None,
+            chain: Chain::new(session),
+            spare: Vec::new(),
+        }
+    }
+
+    /// The first block not handed out.
+    pub(super) fn next(&self) -> u32 {
+        self.first
+    }
+
+    /// The first block for which there is no room.
+    pub(super) fn window_end(&self) -> u32 {
+        self.first.saturating_add(self.blocks_max)
+    }
+
+    /// Bytes handed out.
+    pub(super) fn length(&self) -> u64 {
+        self.chain.length()
+    }
+
+    /// The digest, once everything was handed out and is what the sender said it would be.
+    pub(super) fn complete(&self) -> Option<[u8; 32]> {
+        let end = self.end.filter(|end| self.first == end.blocks)?;
+        let genuine = end.blocks == 0
+            || (end.digest == self.chain.digest() && end.length == self.chain.length());
+        genuine.then(|| self.chain.digest())
+    }
+
+    /// Whether everything was handed out, but is not what the sender said it would be.
+    pub(super) fn contradicts_end(&self) -> bool {
+        self.end.is_some_and(|end| self.first >= end.blocks) && self.complete().is_none()
+    }
+
+    fn slot(&mut self, block: u32) -> Option<&mut Slot> {
+        self.reach(block.checked_add(1)?);
+        let at = usize::try_from(block.checked_sub(self.first)?).ok()?;
+        self.slots.get_mut(at)
+    }
+
+    /// Makes slots for the blocks below `end`, as far as there is room.
+    fn reach(&mut self, end: u32) {
+        let end = end.min(self.window_end());
+        let count = usize::try_from(end.saturating_sub(self.first)).unwrap_or(0);
+        if self.slots.len() < count {
+            self.slots.resize_with(count, Slot::default);
+        }
+    }
+
+    /// Takes a symbol in.
+    pub(super) fn take(&mut self, header: &Header, symbol: &[u8]) -> Taken {
+        let (k, len) = (self.k, usize::from(self.symbol_len));
+        let source = header.symbol < k;
+        let block_k = header.symbol.saturating_add(header.left).saturating_add(1);
+        let last = self.end.is_some_and(|end| header.block >= end.blocks);
+        if symbol.len() != len || last || source == header.repair {
+            return Taken::Wrong;
+        }
+        if source && block_k > k {
+            return Taken::Wrong;
+        }
+        if header.block < self.first {
+            return Taken::Needless;
+        }
+        if header.block >= self.window_end() {
+            return Taken::NoRoom;
+        }
+        if source {
+            self.pass(header.block.saturating_sub(self.depth - 1));
+            self.full_below = self.full_below.max(header.block);
+        }
+        let spare = if self.slot(header.block).is_some_and(|s| s.bytes.is_empty()) {
+            self.spare.pop().unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let Some(slot) = self.slot(header.block) else {
+            return Taken::NoRoom;
+        };
+        if source {
+            slot.k = Some(block_k);
+            slot.over |= header.left == 0;
+        }
+        if slot.lacks() == Some(0) {
+            return Taken::Needless;
+        }
+        if slot.bytes.is_empty() {
+            slot.bytes = spare;
+            slot.bytes.resize(usize::from(k) * len, 0);
+            slot.have = vec![0; usize::from(k).div_ceil(64)];
+        }
+        if source {
+            if slot.has(header.symbol) {
+                return Taken::Needless;
+            }
+            let at = usize::from(header.symbol);
+            slot.bytes[at * len..][..len].copy_from_slice(symbol);
+            slot.have[at / 64] |= 1 << (at % 64);
+            slot.count += 1;
+        } else {
+            let row = u16::MAX - header.symbol;
+            let enough = slot.repairs.len() >= usize::from(k - slot.count);
+            if enough || slot.repairs.iter().any(|&(r, _)| r == row) {
+                return Taken::Needless;
+            }
+            slot.repairs.push((row, symbol.to_vec()));
+        }
+        Taken::Kept
+    }
+
+    /// The first pass of the blocks below `edge` is over.
+    pub(super) fn pass(&mut self, edge: u32) {
+        self.reach(edge);
+        let count = usize::try_from(edge.saturating_sub(self.first)).unwrap_or(0);
+        // From the back: all before one that is over were marked with it.
+        for slot in self
+            .slots
+            .iter_mut()
+            .take(count)
+            .rev()
+            .take_while(|s| !s.over)
+        {
+            slot.over = true;
+        }
+    }
+
+    /// The sender says that `edge` blocks were sent and are not the last.
+    pub(super) fn pass_full(&mut self, edge: u32) {
+        self.full_below = self.full_below.max(edge);
+        self.pass(edge);
+    }
+
+    /// The stream ends so.
+    pub(super) fn finish(&mut self, end: End) {
+        if self.end.is_some() {
+            return;
+        }
+        self.end = Some(end);
+        self.full_below = self.full_below.max(end.blocks.saturating_sub(1));
+        self.pass(end.blocks);
+        if let Some(last) = end.blocks.checked_sub(1)
+            && let Some(slot) = self.slot(last)
+        {
+            slot.k = Some(end.last_k);
+        }
+    }
+
+    /// Sets alarms for the blocks that are over and lack something but have no alarm yet. Returns the
+    /// earliest alarm of all.
+    pub(super) fn schedule(
+        &mut self,
+        now: Instant,
+        mut backoff: impl FnMut() -> Duration,
+    ) -> Option<Instant> {
+        let mut earliest = None;
+        let (k, full) = (self.k, self.full_below.saturating_sub(self.first));
+        for (at, slot) in (0u32..).zip(&mut self.slots) {
+            if slot.k.is_none() && at < full {
+                slot.k = Some(k);
+            }
+            if !slot.over || slot.lacks().is_none_or(|n| n == 0) {
+                slot.nack_at = None;
+                continue;
+            }
+            let nack_at = *slot.nack_at.get_or_insert_with(|| now + backoff());
+            earliest = Some(earliest.map_or(nack_at, |e: Instant| e.min(nack_at)));
+        }
+        earliest
+    }
+
+    /// A repair symbol of `block` came and `left` more are promised: asking can wait, or, with none
+    /// left, must begin anew.
+    pub(super) fn promised(&mut self, block: u32, left: u16, wait_until: Instant) {
+        let Some(slot) = self.slot(block) else { return };
+        let Some(lacks) = slot.lacks() else { return };
+        if left >= lacks {
+            slot.nack_at = Some(slot.nack_at.map_or(wait_until, |at| at.max(wait_until)));
+        } else if left == 0 {
+            slot.nack_at = None;
+            slot.retries = 0;
+        }
+    }
+
+    /// What is to be asked for now, at most `max` entries; each is asked for again after
+    /// `retry(times asked)`.
+    pub(super) fn needs(
+        &mut self,
+        now: Instant,
+        max: usize,
+        retry: impl Fn(u32) -> Duration,
+    ) -> Vec<Need> {
+        let mut needs: Vec<Need> = Vec::new();
+        for (block, slot) in (self.first..).zip(&mut self.slots) {
+            let due = slot.nack_at.is_some_and(|at| at <= now);
+            let Some(symbols) = slot.lacks().filter(|&n| due && n > 0) else {
+                continue;
+            };
+            let grows = |n: &&mut Need| {
+                n.block + u32::from(n.run) == block && n.symbols == symbols && n.run < u16::MAX
+            };
+            if let Some(need) = needs.last_mut().filter(grows) {
+                need.run += 1;
+            } else if needs.len() == max {
+                break;
+            } else {
+                needs.push(Need {
+                    block,
+                    run: 1,
+                    symbols,
+                });
+            }
+            slot.nack_at = Some(now + retry(slot.retries));
+            slot.retries = slot.retries.saturating_add(1);
+        }
+        needs
+    }
+
+    /// Hands the next block out, if it is complete.
+    pub(super) fn pull(&mut self) -> Pulled {
+        let full = self.first < self.full_below;
+        let Some(slot) = self.slots.front_mut() else {
+            return Pulled::Nothing;
+        };
+        if slot.k.is_none() && full {
+            slot.k = Some(self.k);
+        }
+        let (Some(0), Some(k)) = (slot.lacks(), slot.k) else {
+            return Pulled::Nothing;
+        };
+        let Some(mut slot) = self.slots.pop_front() else {
+            return Pulled::Nothing;
+        };
+        let len = usize::from(self.symbol_len);
+        slot.bytes.truncate(usize::from(k) * len);
+        let missing: Vec<u16> = (0..k).filter(|&n| !slot.has(n)).collect();
+        let repaired = !missing.is_empty();
+        if repaired {
+            slot.repairs.truncate(missing.len());
+            fec::recover(&mut slot.bytes, len, &missing, &mut slot.repairs);
+        }
+        let Some(data_len) = self.chain.check(&slot.bytes) else {
+            return Pulled::Corrupt;
+        };
+        self.first += 1;
+        Pulled::Data {
+            delivery: Delivery {
+                buf: slot.bytes,
+                len: data_len,
+            },
+            repaired,
+        }
+    }
+
+    /// Takes a buffer back.
+    pub(super) fn recycle(&mut self, mut buf: Vec<u8>) {
+        if self.spare.len() < SPARE_MAX {
+            buf.clear();
+            self.spare.push(buf);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Kind;
+
+    const SESSION: SessionId = SessionId([5; 16]);
+    const LEN: u16 = 64;
+
+    /// Three blocks of four symbols and one of two, with their END.
+    fn stream() -> (Vec<Vec<u8>>, End) {
+        let mut chain = Chain::new(SESSION);
+        let sizes = [208, 208, 208, 70];
+        let blocks: Vec<Vec<u8>> = sizes
+            .iter()
+            .map(|&n| {
+                let mut bytes = vec![n as u8; n];
+                chain.close(&mut bytes, usize::from(LEN));
+                bytes
+            })
+            .collect();
+        let end = End {
+            length: 694,
+            blocks: 4,
+            last_k: 2,
+            digest: chain.digest(),
+        };
+        (blocks, end)
+    }
+
+    fn source(blocks: &[Vec<u8>], block: u32, symbol: u16) -> (Header, Vec<u8>) {
+        let bytes = &blocks[block as usize];
+        let k = (bytes.len() / usize::from(LEN)) as u16;
+        let left = k - symbol - 1;
+        let header = Header {
+            kind: Kind::Data,
+            tag: 0,
+            repair: false,
+            symbol,
+            tx: 0,
+            left,
+            block,
+        };
+        (header, bytes[usize::from(symbol) * 64..][..64].to_vec())
+    }
+
+    fn repair(blocks: &[Vec<u8>], block: u32, row: u16, left: u16) -> (Header, Vec<u8>) {
+        let mut out = vec![0; 64];
+        fec::repair(&blocks[block as usize], row, &mut out);
+        let symbol = u16::MAX - row;
+        (
+            Header {
+                kind: Kind::Data,
+                tag: 0,
+                repair: true,
+                symbol,
+                tx: 0,
+                left,
+                block,
+            },
+            out,
+        )
+    }
+
+    fn take(gather: &mut Gather, (header, symbol): (Header, Vec<u8>)) -> Taken {
+        gather.take(&header, &symbol)
+    }
+
+    fn pull(gather: &mut Gather) -> Option<usize> {
+        match gather.pull() {
+            Pulled::Data { delivery, .. } => Some(delivery.len),
+            Pulled::Nothing => None,
+            Pulled::Corrupt => panic!("corrupt"),
+        }
+    }
+
+    #[test]
+    fn lost_symbols_are_asked_for_and_repaired() {
+        let (blocks, end) = stream();
+        let mut g = Gather::new(SESSION, 4, LEN, 1, 8);
+        let now = Instant::from_us(1_000);
+        for (block, symbol) in [(0, 0), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3), (3, 0)] {
+            assert_eq!(take(&mut g, source(&blocks, block, symbol)), Taken::Kept);
+        }
+        assert_eq!(take(&mut g, source(&blocks, 0, 0)), Taken::Needless);
+        assert_eq!(pull(&mut g), None);
+        assert_eq!(
+            g.schedule(now, || Duration::from_us(5)),
+            Some(Instant::from_us(1_005))
+        );
+        let later = Instant::from_us(1_005);
+        let needs = g.needs(later, 9, |_| Duration::from_ms(1));
+        let need = |block, symbols| Need {
+            block,
+            run: 1,
+            symbols,
+        };
+        // Block 2 was lost whole, block 3 is not over yet.
+        assert_eq!(needs, [need(0, 2), need(2, 4)]);
+        assert_eq!(g.needs(later, 9, |_| Duration::from_ms(1)), []);
+
+        g.finish(end);
+        g.schedule(later, || Duration::ZERO);
+        assert_eq!(g.needs(later, 9, |_| Duration::from_ms(1)), [need(3, 1)]);
+        for (block, rows) in [(0, 7..9), (2, 0..4), (3, 50..51)] {
+            for row in rows {
+                assert_eq!(take(&mut g, repair(&blocks, block, row, 0)), Taken::Kept);
+            }
+        }
+        let lens: Vec<_> = std::iter::from_fn(|| pull(&mut g)).collect();
+        assert_eq!(lens, [208, 208, 208, 70]);
+        assert_eq!(g.complete(), Some(end.digest));
+    }
+
+    #[test]
+    fn a_promise_delays_the_question() {
+        let (blocks, _) = stream();
+        let mut g = Gather::new(SESSION, 4, LEN, 1, 8);
+        take(&mut g, source(&blocks, 0, 0));
+        take(&mut g, source(&blocks, 1, 0));
+        let at = Instant::from_us;
+        assert_eq!(g.schedule(at(10), || Duration::from_us(5)), Some(at(15)));
+        take(&mut g, repair(&blocks, 0, 0, 2));
+        g.promised(0, 2, at(90));
+        assert_eq!(g.schedule(at(11), || Duration::ZERO), Some(at(90)));
+        take(&mut g, repair(&blocks, 0, 2, 0));
+        g.promised(0, 0, at(200));
+        assert_eq!(g.schedule(at(12), || Duration::ZERO), Some(at(12)));
+        assert_eq!(g.needs(at(12), 9, |_| Duration::ZERO)[0].symbols, 1);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped() {
+        let (blocks, end) = stream();
+        let mut g = Gather::new(SESSION, 4, LEN, 1, 2);
+        assert_eq!(take(&mut g, source(&blocks, 2, 0)), Taken::NoRoom);
+        let (mut header, symbol) = source(&blocks, 0, 1);
+        assert_eq!(g.take(&header, &symbol[..63]), Taken::Wrong);
+        header.left = 3;
+        assert_eq!(
+            g.take(&header, &symbol),
+            Taken::Wrong,
+            "five symbols in a block of four"
+        );
+        let mut g = Gather::new(SESSION, 4, LEN, 1, 8);
+        g.finish(End { blocks: 2, ..end });
+        assert_eq!(take(&mut g, source(&blocks, 3, 0)), Taken::Wrong);
+    }
+
+    #[test]
+    fn a_false_end_is_noticed() {
+        let (blocks, end) = stream();
+        let mut g = Gather::new(SESSION, 4, LEN, 1, 8);
+        for symbol in 0..4 {
+            take(&mut g, source(&blocks, 0, symbol));
+        }
+        assert_eq!(pull(&mut g), Some(208));
+        assert!(!g.contradicts_end());
+        g.finish(End {
+            blocks: 1,
+            last_k: 4,
+            ..end
+        });
+        assert!(g.contradicts_end() && g.complete().is_none());
+    }
+}

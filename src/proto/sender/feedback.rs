@@ -1,0 +1,298 @@
+//! What receivers say to the sender: JOIN and FEEDBACK; and who is let go.
+
+use std::net::SocketAddr;
+
+use super::roster::Member;
+use super::{REPLIES_MAX, Sender, State, alarm};
+use crate::crypt::agree::PublicKey;
+use crate::proto::config::{BYE_COPIES, IP_UDP_LEN, JOINS_PER_S_MAX, RECEIVERS_MAX, REPORT_MAX};
+use crate::proto::event::{Fate, SenderEvent};
+use crate::proto::pace;
+use crate::proto::protect::{Pair, counter_nonce, open, reply_nonce, seal};
+use crate::units::{Duration, Instant};
+use crate::wire::{
+    self, Accept, Bye, ByeHeader, Feedback, FeedbackHeader, Join, Kind, Outcome, RejectReason,
+    ReplyHeader, Verdict,
+};
+
+impl Sender {
+    /// Takes a datagram that came to the sender's own address. Its bytes are decrypted in place.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+        let taken = match wire::peek(datagram) {
+            Ok((Kind::Join, tag)) if tag == self.session.tag() => {
+                self.handle_join(now, from, datagram)
+            }
+            Ok((Kind::Feedback, tag)) if tag == self.session.tag() => {
+                self.handle_feedback(now, datagram)
+            }
+            _ => None,
+        };
+        if taken.is_none() {
+            self.stats.refused += 1;
+        }
+        self.settle(now);
+    }
+
+    /// `None` when the datagram was refused.
+    fn handle_join(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) -> Option<()> {
+        let header = ReplyHeader::parse(datagram).ok()?;
+        if let Some(number) = self.roster.by_key(&header.receiver_key) {
+            // Our ACCEPT was lost. Only the receiver's own first JOIN told its address.
+            self.accept(number);
+            return Some(());
+        }
+        if !self.may_look_at_join(now) {
+            return None;
+        }
+        let theirs = PublicKey(header.receiver_key);
+        let pair = Pair::agree(self.session, &self.key, &theirs, &self.public, &theirs)?;
+        let nonce = reply_nonce(Kind::Join, 0);
+        let join = Join::parse(open(&pair.join, &nonce, datagram, ReplyHeader::LEN)?).ok()?;
+        if join.session != self.session {
+            return None;
+        }
+        let refusal = if !self.policy().joinable {
+            Some(RejectReason::TooLate)
+        } else if self.roster.len() >= RECEIVERS_MAX {
+            Some(RejectReason::Full)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            let mut body = vec![];
+            let nonce = reply_nonce(Kind::Reject, reason as u8);
+            self.emit_reply(Kind::Reject, header.receiver_key, &mut body);
+            body.push(reason as u8);
+            seal(&pair.reply, &nonce, &mut body, 0, ReplyHeader::LEN);
+            self.reply(from, body);
+            self.events.push_back(SenderEvent::TurnedAway {
+                name: join.name,
+                reason,
+            });
+            return Some(());
+        }
+        let member = Member::new(&join, from, header.receiver_key, pair, self.tx, now);
+        let number = self.roster.add(member);
+        self.accept(number);
+        self.limits = None;
+        self.events.push_back(SenderEvent::Joined {
+            receiver: number,
+            name: join.name,
+            from,
+        });
+        self.after_join(now);
+        Some(())
+    }
+
+    /// Each unknown JOIN costs a key agreement; so many a second are looked at.
+    fn may_look_at_join(&mut self, now: Instant) -> bool {
+        if now.since(self.joins_counted_at) >= Duration::from_secs(1) {
+            self.joins_counted_at = now;
+            self.joins_left = JOINS_PER_S_MAX;
+        }
+        let may = self.joins_left > 0;
+        self.joins_left = self.joins_left.saturating_sub(1);
+        may
+    }
+
+    fn after_join(&mut self, now: Instant) {
+        self.timers.set_earlier(alarm::POLL, now);
+        self.timers.set_earlier(alarm::ROLL_CALL, now + REPORT_MAX);
+        let first = *self.first_join.get_or_insert(now);
+        if self.state != State::Gathering {
+            return;
+        }
+        let wanted = self.config.receivers;
+        if wanted > 0 && self.joined() >= wanted {
+            self.timers.set(alarm::START, now);
+        } else {
+            if wanted == 0 {
+                self.timers.set(alarm::START, now + self.config.settle);
+            }
+            if let Some(max_wait) = self.config.max_wait {
+                self.timers.set_earlier(alarm::START, first + max_wait);
+            }
+        }
+    }
+
+    fn emit_reply(&self, kind: Kind, receiver_key: [u8; 32], out: &mut Vec<u8>) {
+        ReplyHeader {
+            kind,
+            tag: self.session.tag(),
+            receiver_key,
+        }
+        .emit(out);
+    }
+
+    fn accept(&mut self, number: u32) {
+        let session_secret = *self.secret.expose();
+        let Some(member) = self.roster.get(number) else {
+            return;
+        };
+        let (addr, key, cipher) = (member.addr, member.key, member.pair.reply.clone());
+        let mut out = vec![];
+        self.emit_reply(Kind::Accept, key, &mut out);
+        Accept {
+            receiver: number,
+            session_secret,
+        }
+        .emit(&mut out);
+        seal(
+            &cipher,
+            &reply_nonce(Kind::Accept, 0),
+            &mut out,
+            0,
+            ReplyHeader::LEN,
+        );
+        self.reply(addr, out);
+    }
+
+    fn reply(&mut self, to: SocketAddr, datagram: Vec<u8>) {
+        if self.replies.len() < REPLIES_MAX {
+            self.replies.push_back((to, datagram));
+        }
+    }
+
+    /// `None` when the datagram was refused.
+    fn handle_feedback(&mut self, now: Instant, datagram: &mut [u8]) -> Option<()> {
+        let header = FeedbackHeader::parse(datagram).ok()?;
+        let tx = self.tx;
+        let member = self.roster.get(header.receiver)?;
+        let nonce = counter_nonce(Kind::Feedback as u8, u64::from(header.number));
+        let body = open(&member.pair.feedback, &nonce, datagram, FeedbackHeader::LEN)?;
+        let feedback = Feedback::parse(body).ok()?;
+        if header.number < member.feedback_next {
+            return None;
+        }
+        member.feedback_next = header.number.saturating_add(1);
+        self.stats.feedbacks += 1;
+        if !member.is_active() {
+            // It has not heard our BYE yet.
+            let verdict = match member.fate {
+                Fate::Dropped(verdict) => verdict,
+                Fate::Left(_) => Verdict::Left,
+                Fate::Done | Fate::Active => Verdict::Thanks,
+            };
+            self.bye(header.receiver, verdict, 1);
+            return Some(());
+        }
+        let step = member.update(&feedback, tx, now);
+        let loss = member.meter.loss();
+        if !feedback.needs.is_empty() {
+            member.nacks += 1;
+            self.stats.nacks += 1;
+        }
+        self.limits = None;
+        self.adapt(now, header.receiver, step.sent, step.received);
+        self.repair(&feedback, loss);
+        self.conclude(header.receiver, feedback.outcome);
+        let next = self.roster.active().map(|m| m.next).min();
+        self.window.release(next.unwrap_or(0));
+        Some(())
+    }
+
+    /// Lets the rate follow what a receiver lost.
+    fn adapt(&mut self, now: Instant, receiver: u32, sent: u64, received: u64) {
+        let bytes = (self.data_len() + IP_UDP_LEN) as u64;
+        let rtt = self.roster.rtt();
+        let Some(member) = self.roster.get(receiver) else {
+            return;
+        };
+        match member.meter.report(now, sent, received, bytes) {
+            pace::Verdict::Unknown => {}
+            pace::Verdict::Usual => self.pace.rise(now),
+            pace::Verdict::Excess(delivered) => self.pace.cut(now, delivered, rtt),
+        }
+    }
+
+    fn repair(&mut self, feedback: &Feedback, loss: f64) {
+        for need in &feedback.needs {
+            let end = need.block.saturating_add(u32::from(need.run));
+            // What is not kept needs no look, however long the run.
+            for block in need.block.max(self.window.first())..end.min(self.window.edge()) {
+                self.window
+                    .request(block, need.symbols, feedback.tx_end, loss);
+            }
+        }
+    }
+
+    /// Takes note of a receiver that is done or leaves.
+    fn conclude(&mut self, receiver: u32, outcome: Outcome) {
+        let (fate, verdict) = match outcome {
+            Outcome::Receiving => return,
+            Outcome::Done(digest) => match self.window.complete() {
+                Some(end) if end.digest == digest => (Fate::Done, Verdict::Thanks),
+                _ => (Fate::Dropped(Verdict::Differs), Verdict::Differs),
+            },
+            Outcome::Leave(reason) => (Fate::Left(reason), Verdict::Left),
+        };
+        self.finish_member(receiver, fate, verdict);
+    }
+
+    fn finish_member(&mut self, receiver: u32, fate: Fate, verdict: Verdict) {
+        let Some(member) = self.roster.get(receiver) else {
+            return;
+        };
+        member.fate = fate;
+        let name = member.name.clone();
+        self.limits = None;
+        if self.state == State::Gathering {
+            // It has missed nothing: its place is free again.
+            self.left_early += 1;
+            if self.roster.active().next().is_none() {
+                self.first_join = None;
+                self.timers.clear(alarm::START);
+            }
+        }
+        self.events.push_back(SenderEvent::Finished {
+            receiver,
+            name,
+            fate,
+        });
+        self.bye(receiver, verdict, BYE_COPIES);
+    }
+
+    fn bye(&mut self, receiver: u32, verdict: Verdict, copies: u32) {
+        for _ in 0..copies {
+            let tag = self.session.tag();
+            let Some(member) = self.roster.get(receiver) else {
+                return;
+            };
+            let number = member.byes;
+            member.byes += 1;
+            let (addr, cipher) = (member.addr, member.pair.bye.clone());
+            let mut out = vec![];
+            ByeHeader {
+                tag,
+                receiver,
+                number,
+            }
+            .emit(&mut out);
+            Bye { verdict }.emit(&mut out);
+            let nonce = counter_nonce(Kind::Bye as u8, u64::from(number));
+            seal(&cipher, &nonce, &mut out, 0, ByeHeader::LEN);
+            self.reply(addr, out);
+        }
+    }
+
+    /// Lets receivers go of which nothing was heard, or which hold everybody up.
+    pub(super) fn roll_call(&mut self, now: Instant) {
+        self.timers.set(alarm::ROLL_CALL, now + REPORT_MAX);
+        let (edge, stall_max) = (self.window.edge(), self.config.stall_max);
+        let sending = matches!(self.state, State::Sending | State::Draining);
+        let overdue: Vec<(u32, Verdict)> = (0..)
+            .zip(self.roster.all())
+            .filter(|(_, m)| m.is_active())
+            .filter_map(|(n, m)| {
+                let closed = sending && (m.window_end <= edge || self.window.complete().is_some());
+                m.overdue(now, stall_max, closed)
+                    .map(|verdict| (n, verdict))
+            })
+            .collect();
+        for (receiver, verdict) in overdue {
+            self.finish_member(receiver, Fate::Dropped(verdict), verdict);
+        }
+        let next = self.roster.active().map(|m| m.next).min();
+        self.window.release(next.unwrap_or(0));
+    }
+}

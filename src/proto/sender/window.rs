@@ -1,0 +1,348 @@
+//! The blocks that a sender keeps: closed, sent, repaired, released in order.
+
+use std::collections::VecDeque;
+
+use crate::fec;
+use crate::proto::block::{Chain, capacity};
+use crate::wire::{End, SessionId};
+
+/// A closed block.
+#[derive(Debug)]
+struct Block {
+    /// Symbols one after the other.
+    bytes: Vec<u8>,
+    k: u16,
+    /// Source symbols sent.
+    sent: u16,
+    next_row: u16,
+    /// Repair symbols still to be sent.
+    owed: u16,
+    /// Transmission numbers of its repair symbols, ascending.
+    repairs: VecDeque<u64>,
+}
+
+/// A symbol to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Symbol {
+    pub(super) block: u32,
+    pub(super) number: u16,
+    pub(super) left: u16,
+    pub(super) repair: bool,
+}
+
+/// The ring of blocks between the input and the slowest receiver.
+#[derive(Debug)]
+pub(super) struct Window {
+    k: u16,
+    symbol_len: u16,
+    blocks_max: usize,
+    blocks: VecDeque<Block>,
+    /// The number of the front block.
+    first: u32,
+    /// The first block whose first pass is not over.
+    edge: u32,
+    open: Vec<u8>,
+    chain: Chain,
+    finished: Option<End>,
+    /// Blocks that owe repair symbols, in the order in which they were asked for.
+    owing: VecDeque<u32>,
+    spare: Vec<Vec<u8>>,
+}
+
+impl Window {
+    pub(super) fn new(session: SessionId, k: u16, symbol_len: u16, blocks_max: usize) -> Self {
+        Self {
+            k,
+            symbol_len,
+            blocks_max,
+            blocks: VecDeque::new(),
+            first: 0,
+            edge: 0,
+            open: Vec::new(),
+            chain: Chain::new(session),
+            finished: None,
+            owing: VecDeque::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Takes bytes of the stream, as many as there is room for.
+    pub(super) fn push(&mut self, mut data: &[u8]) -> usize {
+        let all = data.len();
+        let room = capacity(self.k, self.symbol_len);
+        while !data.is_empty() && self.blocks.len() < self.blocks_max && self.finished.is_none() {
+            if self.open.capacity() == 0 {
+                self.open = self.spare.pop().unwrap_or_default();
+                self.open
+                    .reserve_exact(usize::from(self.k) * usize::from(self.symbol_len));
+            }
+            let (now, later) = data.split_at(data.len().min(room - self.open.len()));
+            self.open.extend_from_slice(now);
+            data = later;
+            if self.open.len() == room {
+                self.close();
+            }
+        }
+        all - data.len()
+    }
+
+    fn close(&mut self) {
+        let mut bytes = std::mem::take(&mut self.open);
+        let k = self.chain.close(&mut bytes, usize::from(self.symbol_len));
+        let repairs = VecDeque::new();
+        self.blocks.push_back(Block {
+            bytes,
+            k,
+            sent: 0,
+            next_row: 0,
+            owed: 0,
+            repairs,
+        });
+    }
+
+    /// Ends the stream. The last block may go beyond the ring by one.
+    pub(super) fn finish(&mut self) {
+        if self.finished.is_some() {
+            return;
+        }
+        if !self.open.is_empty() {
+            self.close();
+        }
+        let last_k = self
+            .blocks
+            .back()
+            .map_or(if self.first > 0 { self.k } else { 0 }, |b| b.k);
+        self.finished = Some(End {
+            length: self.chain.length(),
+            blocks: self.end(),
+            last_k,
+            digest: self.chain.digest(),
+        });
+    }
+
+    /// The end of the stream, once it is known and all of it was sent once.
+    pub(super) fn complete(&self) -> Option<End> {
+        self.finished.filter(|end| self.edge == end.blocks)
+    }
+
+    /// The number after the newest closed block.
+    fn end(&self) -> u32 {
+        self.first + u32::try_from(self.blocks.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The first block that is still kept.
+    pub(super) fn first(&self) -> u32 {
+        self.first
+    }
+
+    /// The first block whose first pass is not over.
+    pub(super) fn edge(&self) -> u32 {
+        self.edge
+    }
+
+    /// The edge that a POLL may name: the last block's end is told by END alone, with its length.
+    pub(super) fn edge_for_poll(&self) -> u32 {
+        match self.finished {
+            Some(end) => self.edge.min(end.blocks.saturating_sub(1)),
+            None => self.edge,
+        }
+    }
+
+    fn get(&mut self, block: u32) -> Option<&mut Block> {
+        let at = usize::try_from(block.checked_sub(self.first)?).ok()?;
+        self.blocks.get_mut(at)
+    }
+
+    /// The source symbol to send next, if its block is below `limit`.
+    pub(super) fn next_source(&mut self, limit: u32) -> Option<Symbol> {
+        let edge = self.edge;
+        if edge >= limit {
+            return None;
+        }
+        let block = self.get(edge)?;
+        let number = block.sent;
+        block.sent += 1;
+        let left = block.k - block.sent;
+        if left == 0 {
+            self.edge += 1;
+        }
+        Some(Symbol {
+            block: edge,
+            number,
+            left,
+            repair: false,
+        })
+    }
+
+    /// Whether a source symbol could be sent below `limit`.
+    pub(super) fn has_source(&self, limit: u32) -> bool {
+        self.edge < limit.min(self.end())
+    }
+
+    /// The repair symbol to send next; it will have transmission number `tx`.
+    pub(super) fn next_repair(&mut self, tx: u64) -> Option<Symbol> {
+        loop {
+            let number = *self.owing.front()?;
+            let Some(block) = self.get(number).filter(|b| b.owed > 0) else {
+                self.owing.pop_front();
+                continue;
+            };
+            let row = block.next_row;
+            block.next_row = if usize::from(row) + usize::from(block.k) + 1 < fec::ROWS_MAX {
+                row + 1
+            } else {
+                0
+            };
+            block.owed -= 1;
+            block.repairs.push_back(tx);
+            let left = block.owed;
+            return Some(Symbol {
+                block: number,
+                number: u16::MAX - row,
+                left,
+                repair: true,
+            });
+        }
+    }
+
+    /// Whether a repair symbol is owed.
+    pub(super) fn has_repair(&self) -> bool {
+        !self.owing.is_empty()
+    }
+
+    /// Writes the text of a symbol that this window named.
+    pub(super) fn write(&mut self, symbol: Symbol, out: &mut Vec<u8>) {
+        let len = usize::from(self.symbol_len);
+        let Some(block) = self.get(symbol.block) else {
+            return;
+        };
+        if symbol.repair {
+            let start = out.len();
+            out.resize(start + len, 0);
+            fec::repair(&block.bytes, u16::MAX - symbol.number, &mut out[start..]);
+        } else {
+            out.extend_from_slice(&block.bytes[usize::from(symbol.number) * len..][..len]);
+        }
+    }
+
+    /// A receiver that has heard everything below transmission `tx_end` lacks `need` symbols of
+    /// `block`, at a loss of `loss`: owes it as many as are not under way already.
+    pub(super) fn request(&mut self, block: u32, need: u16, tx_end: u64, loss: f64) {
+        let edge = self.edge;
+        let Some(b) = self.get(block).filter(|_| block < edge) else {
+            return;
+        };
+        let heard = b.repairs.partition_point(|&tx| tx < tx_end);
+        let coming = b.repairs.len() - heard + usize::from(b.owed);
+        let lacking = usize::from(need.min(b.k)).saturating_sub(coming);
+        if lacking == 0 {
+            return;
+        }
+        let was_owing = b.owed > 0;
+        b.owed = b.owed.saturating_add(with_losses(lacking, loss));
+        if !was_owing {
+            self.owing.push_back(block);
+        }
+    }
+
+    /// Lets the blocks below `next` go: every receiver has them.
+    pub(super) fn release(&mut self, next: u32) {
+        while self.first < next.min(self.edge) {
+            let Some(mut block) = self.blocks.pop_front() else {
+                break;
+            };
+            self.first += 1;
+            if self.spare.len() < 4 {
+                block.bytes.clear();
+                self.spare.push(block.bytes);
+            }
+        }
+    }
+}
+
+/// How many symbols to send so that `need` of them probably arrive.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "small positive numbers"
+)]
+fn with_losses(need: usize, loss: f64) -> u16 {
+    let loss = loss.clamp(0.0, 0.5);
+    let expected = need as f64 / (1.0 - loss);
+    (expected + 2.0 * (expected * loss).sqrt())
+        .ceil()
+        .min(f64::from(u16::MAX / 2)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESSION: SessionId = SessionId([1; 16]);
+
+    fn window() -> Window {
+        Window::new(SESSION, 4, 100, 4)
+    }
+
+    #[test]
+    fn symbols_come_in_order_and_say_how_many_are_left() {
+        let mut w = window();
+        assert_eq!(w.push(&[7; 352 + 10]), 362);
+        let lefts: Vec<_> = std::iter::from_fn(|| w.next_source(9))
+            .map(|s| s.left)
+            .collect();
+        assert_eq!(lefts, [3, 2, 1, 0]);
+        w.finish();
+        assert!(w.complete().is_none());
+        let last = w.next_source(9).unwrap();
+        assert_eq!((last.block, last.number, last.left), (1, 0, 0));
+        let end = w.complete().unwrap();
+        assert_eq!((end.length, end.blocks, end.last_k), (362, 2, 1));
+        assert_eq!((w.edge, w.edge_for_poll()), (2, 1));
+    }
+
+    #[test]
+    fn a_full_ring_takes_no_more() {
+        let mut w = window();
+        assert_eq!(w.push(&[0; 10_000]), 4 * 352);
+        while w.next_source(9).is_some() {}
+        w.release(2);
+        assert_eq!((w.first(), w.push(&[0; 10_000])), (2, 2 * 352));
+    }
+
+    #[test]
+    fn what_is_under_way_is_not_sent_twice() {
+        let mut w = window();
+        w.push(&[0; 352]);
+        w.request(0, 2, 0, 0.0);
+        assert!(!w.has_repair(), "its first pass is not over");
+        while w.next_source(9).is_some() {}
+        w.request(0, 2, 4, 0.0);
+        w.request(0, 1, 4, 0.0);
+        let rows: Vec<_> = (10..)
+            .map_while(|tx| w.next_repair(tx))
+            .map(|s| s.number)
+            .collect();
+        assert_eq!(rows, [65_535, 65_534]);
+        w.request(0, 2, 10, 0.0);
+        assert!(!w.has_repair(), "both are still under way");
+        w.request(0, 1, 12, 0.0);
+        assert_eq!(w.next_repair(12).map(|s| s.number), Some(65_533));
+    }
+
+    #[test]
+    fn empty_streams_end() {
+        let mut w = window();
+        w.finish();
+        let end = w.complete().unwrap();
+        assert_eq!((end.length, end.blocks, end.last_k), (0, 0, 0));
+    }
+
+    #[test]
+    fn losses_are_allowed_for() {
+        assert_eq!((with_losses(1, 0.0), with_losses(10, 0.0)), (1, 10));
+        assert_eq!(with_losses(10, 0.05), 12);
+        assert!(with_losses(10, 0.9) < 30);
+    }
+}
