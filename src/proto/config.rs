@@ -142,7 +142,9 @@ pub struct ReceiverConfig {
 impl ReceiverConfig {
     /// Whether we would take part in a session of this name.
     pub(super) fn accepts(&self, session_name: &str) -> bool {
-        self.session_name.as_ref().is_none_or(|wanted| wanted == session_name)
+        self.session_name
+            .as_ref()
+            .is_none_or(|wanted| wanted == session_name)
     }
 }
 

@@ -12,7 +12,6 @@
     reason = "tests may be terse"
 )]
 
-
 mod archive;
 mod seal;
 mod support;

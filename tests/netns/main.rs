@@ -11,4 +11,3 @@
     unreachable_pub,
     reason = "tests may be terse"
 )]
-

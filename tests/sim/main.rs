@@ -1,4 +1,7 @@
-//! Tests: sim.
+//! The protocol under simulated networks: everything is drawn from one seed, time jumps from event
+//! to event, and thousands of receivers fit into one process.
+//!
+//! `SEALCAST_SEED=n cargo test --release --test sim replay -- --nocapture` shows one run in full.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,8 +10,113 @@
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_lossless,
+    clippy::cast_precision_loss,
     clippy::needless_pass_by_value,
     unreachable_pub,
     reason = "tests may be terse"
 )]
 
+mod link;
+mod oracle;
+mod plan;
+mod world;
+
+use plan::Plan;
+use world::World;
+
+/// The seeds of every run: fixed, so that a failure is everybody's.
+const BASE: u64 = 0x5ea1_ca57_0000;
+const SEEDS: u64 = 200;
+
+fn run(seed: u64, trace: bool) -> World {
+    let plan = Plan::draw(seed);
+    if trace {
+        println!("{plan:#?}");
+    }
+    let mut world = World::new(plan, trace);
+    world.run();
+    if let Err(what) = oracle::judge(&world) {
+        panic!("seed {seed}: {what}\nreplay: SEALCAST_SEED={seed} cargo test --test sim replay");
+    }
+    world
+}
+
+#[test]
+fn many_seeds() {
+    let seeds: Vec<u64> = (BASE..BASE + SEEDS).collect();
+    let halves = seeds.split_at(seeds.len() / 2);
+    std::thread::scope(|scope| {
+        for half in [halves.0, halves.1] {
+            scope.spawn(move || half.iter().for_each(|&seed| drop(run(seed, false))));
+        }
+    });
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in BASE..BASE + 10 {
+        assert_eq!(
+            run(seed, false).hash(),
+            run(seed, false).hash(),
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn replay() {
+    if let Ok(seed) = std::env::var("SEALCAST_SEED") {
+        run(seed.parse().expect("SEALCAST_SEED is a number"), true);
+    }
+}
+
+/// Repair overhead by receivers and loss: DATA datagrams sent / source symbols, beside what
+/// retransmission of each lost datagram to each loser would take at best, 1 + the expected number
+/// of repeats, and the limit of any scheme, 1/(1-p).
+#[test]
+fn overhead_stays_flat() {
+    println!("receivers  loss   sealcast  limit  retransmission  nacks/block");
+    for (receivers, loss, most) in [
+        (1, 0.01, 1.04),
+        (4, 0.01, 1.06),
+        (16, 0.01, 1.08),
+        (64, 0.01, 1.10),
+        (16, 0.05, 1.18),
+    ] {
+        let mut world = World::new(Plan::table(receivers, loss), false);
+        world.run();
+        oracle::judge(&world).unwrap();
+        let stats = world.sender_stats();
+        let overhead = (stats.source + stats.repair) as f64 / stats.source as f64;
+        let union: f64 = (0..60)
+            .map(|t| 1.0 - (1.0 - f64::powi(loss, t)).powi(receivers as i32))
+            .sum();
+        let nacks = stats.nacks as f64 / (stats.source as f64 / 256.0);
+        println!(
+            "{receivers:9}  {:3.0} %  {overhead:8.3}  {:5.3}  {union:14.3}  {nacks:11.1}",
+            loss * 100.0,
+            1.0 / (1.0 - loss),
+        );
+        assert!(
+            overhead < most,
+            "{receivers} receivers at {loss}: {overhead}"
+        );
+    }
+}
+
+#[test]
+fn lost_handshakes_delay_and_never_hang() {
+    // The first ten datagrams of each kind, in either direction, to every receiver.
+    for kind in 1..=10 {
+        let mut plan = Plan::table(3, 0.0);
+        plan.drop_first = Some((kind, 10));
+        let mut world = World::new(plan, false);
+        world.run();
+        oracle::judge(&world).unwrap_or_else(|e| panic!("kind {kind}: {e}"));
+        assert!(
+            world.now().as_us() < 30_000_000,
+            "kind {kind} took {:?}",
+            world.now()
+        );
+    }
+}

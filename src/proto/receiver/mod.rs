@@ -322,7 +322,8 @@ impl Receiver {
                 if session.is_waiting(announce.session) && self.policy != Some(announce.policy) =>
             {
                 self.policy = Some(announce.policy);
-                self.events.push_back(ReceiverEvent::Waiting(announce.policy));
+                self.events
+                    .push_back(ReceiverEvent::Waiting(announce.policy));
             }
             // Other sessions may share our network.
             _ => {}

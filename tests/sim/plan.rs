@@ -1,0 +1,179 @@
+//! What happens in a run, drawn from one number.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sealcast::proto::{ReceiverConfig, SenderConfig};
+use sealcast::units::{Duration, Instant, Rate};
+
+use crate::link::Impairment;
+
+/// One receiver's fate.
+#[derive(Clone, Debug)]
+pub struct ReceiverPlan {
+    pub config: ReceiverConfig,
+    pub starts: Instant,
+    pub to: Impairment,
+    pub from: Impairment,
+    /// No datagram passes, in either direction, in this time.
+    pub cut: Option<(Instant, Instant)>,
+    pub crashes: Option<Instant>,
+    /// Bytes a second that its consumer takes.
+    pub consumer: Option<Rate>,
+    /// Its clock is ahead by this.
+    pub skew: Duration,
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub payload: usize,
+    pub sender: SenderConfig,
+    pub receivers: Vec<ReceiverPlan>,
+    pub sender_crashes: Option<Instant>,
+    pub sender_aborts: Option<Instant>,
+    /// The sender's link.
+    pub link_rate: Rate,
+    pub link_queue: u64,
+    /// The first so many datagrams of this kind are lost on every path.
+    pub drop_first: Option<(u8, u32)>,
+    /// How long the input pauses after half of the payload.
+    pub input_pause: Duration,
+}
+
+fn ms(n: u64) -> Instant {
+    Instant::from_us(n * 1_000)
+}
+
+impl Plan {
+    /// Draws everything.
+    pub fn draw(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let receivers = if rng.random_bool(0.2) {
+            32
+        } else {
+            rng.random_range(1..=8)
+        };
+        let k = *[1, 4, 16, 64, 256].get(rng.random_range(0..5)).unwrap();
+        let symbol_len = rng.random_range(60..400u16) * 2;
+        let wanted = rng.random_bool(0.6);
+        let pauses = rng.random_bool(0.2);
+        let sender = SenderConfig {
+            name: "simulated".into(),
+            k,
+            symbol_len,
+            memory: usize::from(k) * usize::from(symbol_len) * rng.random_range(4..64),
+            receivers: if wanted { receivers } else { 0 },
+            settle: Duration::from_ms(rng.random_range(300..2_000)),
+            max_wait: Some(Duration::from_secs(8)),
+            start_timeout: Some(Duration::from_secs(20)),
+            stall_max: Duration::from_secs(20),
+            rate_max: rng
+                .random_bool(0.3)
+                .then(|| Rate::from_bits_per_s(4_000_000)),
+        };
+        let harsh = rng.random_bool(0.5);
+        let troubles = rng.random_bool(0.4);
+        let receivers = (0..receivers)
+            .map(|_| ReceiverPlan::draw(&mut rng, harsh, troubles))
+            .collect();
+        let crash = rng.random_bool(0.08);
+        let abort = rng.random_bool(0.08);
+        Self {
+            seed,
+            payload: if rng.random_bool(0.1) {
+                0
+            } else {
+                rng.random_range(1..1_500_000)
+            },
+            sender,
+            receivers,
+            sender_crashes: crash.then(|| ms(rng.random_range(0..6_000))),
+            sender_aborts: abort.then(|| ms(rng.random_range(0..6_000))),
+            link_rate: Rate::from_bits_per_s(rng.random_range(5_000_000..300_000_000)),
+            link_queue: rng.random_range(20_000..500_000),
+            drop_first: None,
+            input_pause: Duration::from_ms(if pauses {
+                rng.random_range(100..7_000)
+            } else {
+                0
+            }),
+        }
+    }
+
+    /// A plain run for the table: independent loss, nothing else.
+    pub fn table(receivers: u32, loss: f64) -> Self {
+        let impairment = Impairment {
+            loss,
+            delay_us: 200,
+            ..Impairment::default()
+        };
+        let one = ReceiverPlan {
+            config: ReceiverConfig {
+                socket_bytes: 8 << 20,
+                ..ReceiverConfig::default()
+            },
+            starts: Instant::ZERO,
+            to: impairment.clone(),
+            from: Impairment {
+                delay_us: 200,
+                ..Impairment::default()
+            },
+            cut: None,
+            crashes: None,
+            consumer: None,
+            skew: Duration::ZERO,
+        };
+        Self {
+            seed: u64::from(receivers),
+            payload: if loss > 0.0 { 16 << 20 } else { 1 << 20 },
+            sender: SenderConfig {
+                receivers,
+                ..SenderConfig::default()
+            },
+            receivers: vec![one; receivers as usize],
+            sender_crashes: None,
+            sender_aborts: None,
+            link_rate: Rate::from_bits_per_s(1_000_000_000),
+            link_queue: 500_000,
+            drop_first: None,
+            input_pause: Duration::ZERO,
+        }
+    }
+}
+
+impl ReceiverPlan {
+    fn draw(rng: &mut StdRng, harsh: bool, troubles: bool) -> Self {
+        let trouble = troubles && rng.random_bool(0.25);
+        let kind = rng.random_range(0..3);
+        let begin = rng.random_range(0..6_000);
+        let slow = rng.random_bool(0.15);
+        let config = ReceiverConfig {
+            name: format!("r{}", rng.random_range(0..1_000)),
+            memory: rng.random_range(10_000..2_000_000),
+            start_timeout: Some(Duration::from_secs(20)),
+            ..ReceiverConfig::default()
+        };
+        Self {
+            config,
+            starts: ms(rng.random_range(0..1_500)),
+            to: Impairment::draw(rng, harsh),
+            from: Impairment::draw(rng, harsh),
+            cut: (trouble && kind < 2).then(|| {
+                let long = if kind == 0 { 2_500 } else { 30_000 };
+                (ms(begin), ms(begin + long))
+            }),
+            crashes: (trouble && kind == 2).then(|| ms(begin)),
+            consumer: slow.then(|| Rate::from_bytes_per_s(rng.random_range(100_000..1_000_000))),
+            skew: Duration::from_us(rng.random_range(0..10_000_000_000)),
+        }
+    }
+
+    /// Whether nothing happens to it that the protocol does not promise to survive.
+    pub fn is_sound(&self) -> bool {
+        let short = self
+            .cut
+            .is_none_or(|(from, to)| to.since(from) < Duration::from_secs(4));
+        short && self.crashes.is_none()
+    }
+}

@@ -1,0 +1,381 @@
+//! The nodes, the datagrams between them, and the clock.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::hash::{DefaultHasher, Hasher};
+use std::net::SocketAddr;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use sealcast::proto::{
+    Receiver, ReceiverEnd, ReceiverEvent, Sender, SenderEnd, SenderEvent, SenderStats, Target,
+};
+use sealcast::units::{Duration, Instant};
+use sealcast::wire::{AbortReason, show};
+
+use crate::link::{Bottleneck, Path};
+use crate::plan::Plan;
+
+/// Everything must be over by then.
+pub const DEADLINE: Instant = Instant::from_us(600_000_000);
+
+/// The sender is node 0, receivers follow.
+type Node = usize;
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    Wake(Node),
+    Arrive {
+        to: Node,
+        from: Node,
+        bytes: Vec<u8>,
+    },
+}
+
+/// A receiver and its consumer.
+pub struct Listener {
+    pub receiver: Receiver,
+    pub taken: Vec<u8>,
+    busy_until: Instant,
+    complete: bool,
+    pub end: Option<ReceiverEnd>,
+    pub crashed: bool,
+}
+
+pub struct World {
+    pub plan: Plan,
+    pub payload: Vec<u8>,
+    pushed: usize,
+    pub sender: Sender,
+    pub sender_end: Option<SenderEnd>,
+    pub sender_crashed: bool,
+    finished: bool,
+    pub listeners: Vec<Listener>,
+    to: Vec<Path>,
+    from: Vec<Path>,
+    bottleneck: Bottleneck,
+    rng: StdRng,
+    now: Instant,
+    queue: BinaryHeap<Reverse<(Instant, u64, What)>>,
+    wakes: Vec<Option<Instant>>,
+    count: u64,
+    hash: DefaultHasher,
+    trace: bool,
+}
+
+fn addr(node: Node) -> SocketAddr {
+    SocketAddr::from(([10, 0, (node >> 8) as u8, node as u8], 9_000))
+}
+
+impl World {
+    pub fn new(plan: Plan, trace: bool) -> Self {
+        let mut rng = StdRng::seed_from_u64(plan.seed ^ 0x77);
+        let mut seed = || {
+            let mut seed = [0; 32];
+            rng.fill_bytes(&mut seed);
+            seed
+        };
+        let sender = Sender::new(plan.sender.clone(), seed(), Instant::ZERO);
+        let listeners: Vec<Listener> = plan
+            .receivers
+            .iter()
+            .map(|r| Listener {
+                receiver: Receiver::new(r.config.clone(), seed(), r.starts + r.skew),
+                taken: Vec::new(),
+                busy_until: Instant::ZERO,
+                complete: false,
+                end: None,
+                crashed: false,
+            })
+            .collect();
+        let mut payload = vec![0; plan.payload];
+        rng.fill_bytes(&mut payload);
+        let mut world = Self {
+            to: plan
+                .receivers
+                .iter()
+                .map(|r| Path::new(r.to.clone()))
+                .collect(),
+            from: plan
+                .receivers
+                .iter()
+                .map(|r| Path::new(r.from.clone()))
+                .collect(),
+            bottleneck: Bottleneck::new(plan.link_rate, plan.link_queue),
+            wakes: vec![None; listeners.len() + 1],
+            payload,
+            pushed: 0,
+            sender,
+            sender_end: None,
+            sender_crashed: false,
+            finished: false,
+            listeners,
+            rng,
+            now: Instant::ZERO,
+            queue: BinaryHeap::new(),
+            count: 0,
+            hash: DefaultHasher::new(),
+            trace,
+            plan,
+        };
+        world.schedule(Instant::ZERO, What::Wake(0));
+        for (i, r) in world.plan.receivers.clone().iter().enumerate() {
+            world.schedule(r.starts, What::Wake(i + 1));
+            for at in r.crashes {
+                world.schedule(at, What::Wake(i + 1));
+            }
+        }
+        let moments = [world.plan.sender_crashes, world.plan.sender_aborts];
+        for at in moments.into_iter().flatten() {
+            world.schedule(at, What::Wake(0));
+        }
+        world
+    }
+
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    pub fn hash(&self) -> u64 {
+        self.hash.finish()
+    }
+
+    pub fn sender_stats(&self) -> SenderStats {
+        self.sender.stats()
+    }
+
+    pub fn is_over(&self) -> bool {
+        (self.sender_crashed || self.sender_end.is_some())
+            && self.listeners.iter().all(|l| l.crashed || l.end.is_some())
+    }
+
+    fn schedule(&mut self, at: Instant, what: What) {
+        self.count += 1;
+        self.queue
+            .push(Reverse((at.max(self.now), self.count, what)));
+    }
+
+    /// Runs until all is over, or the deadline.
+    pub fn run(&mut self) {
+        while let Some(Reverse((at, _, what))) = self.queue.pop() {
+            self.now = at;
+            if self.is_over() || at > DEADLINE {
+                break;
+            }
+            let node = match what {
+                What::Wake(node) => {
+                    if self.wakes[node].is_some_and(|w| w <= at) {
+                        self.wakes[node] = None;
+                    }
+                    self.wake(node);
+                    node
+                }
+                What::Arrive {
+                    to,
+                    from,
+                    mut bytes,
+                } => {
+                    self.hash.write_u64(at.as_us());
+                    self.hash.write(&bytes);
+                    if self.trace {
+                        println!("{:>10} {from} -> {to}: {}", at.as_us(), show(&bytes));
+                    }
+                    self.arrive(to, from, &mut bytes);
+                    to
+                }
+            };
+            self.pump(node);
+        }
+    }
+
+    /// Time as a receiver's clock shows it.
+    fn local(&self, node: Node) -> Instant {
+        self.now + self.plan.receivers[node - 1].skew
+    }
+
+    fn wake(&mut self, node: Node) {
+        if node == 0 {
+            if self.plan.sender_crashes.is_some_and(|at| at <= self.now) {
+                self.sender_crashed = true;
+            } else if self.plan.sender_aborts.is_some_and(|at| at <= self.now) {
+                self.sender
+                    .abort(self.now, AbortReason::Interrupted, "planned");
+            }
+            self.sender.handle_timeout(self.now);
+            return;
+        }
+        let plan = &self.plan.receivers[node - 1];
+        let (started, crash) = (plan.starts <= self.now, plan.crashes);
+        let now = self.local(node);
+        let listener = &mut self.listeners[node - 1];
+        listener.crashed |= crash.is_some_and(|at| at <= self.now);
+        if started && !listener.crashed {
+            listener.receiver.handle_timeout(now);
+        }
+    }
+
+    fn arrive(&mut self, to: Node, from: Node, bytes: &mut [u8]) {
+        if to == 0 {
+            if !self.sender_crashed {
+                self.sender.handle_datagram(self.now, addr(from), bytes);
+            }
+            return;
+        }
+        let now = self.local(to);
+        let started = self.plan.receivers[to - 1].starts <= self.now;
+        let listener = &mut self.listeners[to - 1];
+        if started && !listener.crashed && listener.end.is_none() {
+            listener.receiver.handle_datagram(now, addr(from), bytes);
+        }
+    }
+
+    fn pump(&mut self, node: Node) {
+        let mut buf = Vec::new();
+        if node == 0 {
+            self.pump_sender(&mut buf);
+        } else {
+            self.pump_receiver(node, &mut buf);
+        }
+    }
+
+    /// Bytes of the payload that the input has given so far: half of it at once, the rest later.
+    fn available(&self) -> (usize, Option<Instant>) {
+        let resume = Instant::ZERO + self.plan.input_pause;
+        if self.now >= resume {
+            (self.payload.len(), None)
+        } else {
+            (self.payload.len() / 2, Some(resume))
+        }
+    }
+
+    fn pump_sender(&mut self, buf: &mut Vec<u8>) {
+        if self.sender_crashed {
+            return;
+        }
+        loop {
+            let (available, _) = self.available();
+            self.pushed += self.sender.push(&self.payload[self.pushed..available]);
+            if self.pushed == self.payload.len() && !self.finished {
+                self.finished = true;
+                self.sender.finish();
+            }
+            let Some(transmit) = self.sender.poll_transmit(self.now, buf) else {
+                break;
+            };
+            for datagram in buf.chunks(transmit.segment) {
+                match transmit.to {
+                    Target::Group => {
+                        let Some(at) = self.bottleneck.pass(self.now, datagram.len() as u64) else {
+                            continue;
+                        };
+                        for to in 1..=self.listeners.len() {
+                            self.carry(at, 0, to, datagram);
+                        }
+                    }
+                    Target::Peer(peer) => {
+                        let to = (1..=self.listeners.len())
+                            .find(|&n| addr(n) == peer)
+                            .unwrap();
+                        self.carry(self.now, 0, to, datagram);
+                    }
+                }
+            }
+        }
+        while let Some(event) = self.sender.poll_event() {
+            if self.trace {
+                println!("{:>10} sender: {event:?}", self.now.as_us());
+            }
+            if let SenderEvent::Ended(end) = event {
+                self.sender_end = Some(end);
+            }
+        }
+        let resume = self.available().1;
+        let next = self.sender.poll_timeout().into_iter().chain(resume).min();
+        self.wake_at(0, next);
+    }
+
+    fn carry(&mut self, at: Instant, from: Node, to: Node, datagram: &[u8]) {
+        let receiver = from.max(to) - 1;
+        if self.plan.receivers[receiver]
+            .cut
+            .is_some_and(|(b, e)| b <= at && at < e)
+        {
+            return;
+        }
+        let path = if from == 0 {
+            &mut self.to[receiver]
+        } else {
+            &mut self.from[receiver]
+        };
+        for (delay, bytes) in path.carry(datagram, self.plan.drop_first, &mut self.rng) {
+            self.schedule(at + delay, What::Arrive { to, from, bytes });
+        }
+    }
+
+    fn pump_receiver(&mut self, node: Node, buf: &mut Vec<u8>) {
+        let skew = self.plan.receivers[node - 1].skew;
+        let now = self.local(node);
+        let consumer = self.plan.receivers[node - 1].consumer;
+        if self.listeners[node - 1].crashed || self.plan.receivers[node - 1].starts > self.now {
+            return;
+        }
+        let mut outgoing = Vec::new();
+        let listener = &mut self.listeners[node - 1];
+        while listener.busy_until <= self.now
+            && let Some(delivery) = listener.receiver.pull(now)
+        {
+            listener
+                .taken
+                .extend_from_slice(&delivery.buf[..delivery.len]);
+            if let Some(rate) = consumer {
+                listener.busy_until = self.now + rate.time_for(delivery.len as u64);
+            }
+            listener.receiver.recycle(delivery.buf);
+        }
+        let mut to = 0;
+        loop {
+            while let Some(transmit) = listener.receiver.poll_transmit(now, buf) {
+                assert_eq!(transmit.to, Target::Peer(addr(0)));
+                outgoing.push(buf.clone());
+            }
+            while let Some(event) = listener.receiver.poll_event() {
+                if self.trace {
+                    println!("{:>10} receiver {node}: {event:?}", self.now.as_us());
+                }
+                match event {
+                    ReceiverEvent::Complete { .. } => listener.complete = true,
+                    ReceiverEvent::Ended(end) => listener.end = Some(end),
+                    _ => {}
+                }
+            }
+            // The consumer confirms once it has swallowed its last bite.
+            if listener.complete && listener.busy_until <= self.now && to == 0 {
+                to = 1;
+                listener.receiver.consumed(now);
+            } else {
+                break;
+            }
+        }
+        let busy = Some(listener.busy_until).filter(|&at| at > self.now && listener.end.is_none());
+        let timeout = listener.receiver.poll_timeout();
+        let timeout = timeout.map(|t| Instant::ZERO + t.since(Instant::ZERO + skew));
+        self.wake_at(node, timeout.into_iter().chain(busy).min());
+        for datagram in outgoing {
+            self.carry(self.now, node, 0, &datagram);
+        }
+    }
+
+    fn wake_at(&mut self, node: Node, at: Option<Instant>) {
+        let Some(at) = at else { return };
+        // A wake-up in the past would stop time.
+        let at = if at <= self.now {
+            self.now + Duration::from_us(1)
+        } else {
+            at
+        };
+        if self.wakes[node].is_none_or(|set| set > at) {
+            self.wakes[node] = Some(at);
+            self.schedule(at, What::Wake(node));
+        }
+    }
+}
