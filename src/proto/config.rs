@@ -38,6 +38,8 @@ pub const POLL_MAX: Duration = Duration::from_ms(500);
 pub const FEEDBACK_PER_S_MAX: u32 = 10_000;
 /// and a receiver reports at least this often
 pub const REPORT_MAX: Duration = Duration::from_secs(1);
+/// every so often while it waits for the start, if the group is small,
+pub const REPORT_WAITING: Duration = Duration::from_ms(200);
 /// and no more often than this, unless it lacks something.
 pub const REPORT_MIN: Duration = Duration::from_ms(20);
 /// A receiver asks again for what it lacks after this time at least,

@@ -42,6 +42,7 @@ impl Impairment {
 pub struct Path {
     impairment: Impairment,
     bad: bool,
+    last: Instant,
     dropped_first: u32,
 }
 
@@ -50,11 +51,15 @@ impl Path {
         Self {
             impairment,
             bad: false,
+            last: Instant::ZERO,
             dropped_first: 0,
         }
     }
 
-    fn loses(&mut self, rng: &mut StdRng) -> bool {
+    fn loses(&mut self, now: Instant, rng: &mut StdRng) -> bool {
+        // A burst is over when nothing has passed for a while: it is a matter of time.
+        self.bad &= now.since(self.last) < Duration::from_ms(20);
+        self.last = now;
         let i = &self.impairment;
         if i.burst < 1.0 {
             return rng.random_bool(i.loss);
@@ -73,6 +78,7 @@ impl Path {
     /// The copies that arrive, with their delays.
     pub fn carry(
         &mut self,
+        now: Instant,
         datagram: &[u8],
         drop_first: Option<(u8, u32)>,
         rng: &mut StdRng,
@@ -84,7 +90,7 @@ impl Path {
             self.dropped_first += 1;
             return Vec::new();
         }
-        if self.loses(rng) {
+        if self.loses(now, rng) {
             return Vec::new();
         }
         let copies = 1 + usize::from(rng.random_bool(self.impairment.duplicate));

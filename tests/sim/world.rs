@@ -307,7 +307,7 @@ impl World {
         } else {
             &mut self.from[receiver]
         };
-        for (delay, bytes) in path.carry(datagram, self.plan.drop_first, &mut self.rng) {
+        for (delay, bytes) in path.carry(at, datagram, self.plan.drop_first, &mut self.rng) {
             self.schedule(at + delay, What::Arrive { to, from, bytes });
         }
     }

@@ -9,7 +9,7 @@ use super::gather::{Gather, Taken};
 use crate::crypt::aead::Cipher;
 use crate::proto::config::{
     BACKOFF_FREE_RECEIVERS, BACKOFF_RTTS, DONE_EVERY, NACK_RETRY_MAX, NACK_RETRY_MIN, REPORT_MAX,
-    RTT_MAX, RTT_MIN,
+    REPORT_WAITING, RTT_MAX, RTT_MIN,
 };
 use crate::proto::event::ReceiverStats;
 use crate::proto::protect::{
@@ -97,10 +97,11 @@ impl Session {
             rtt: RTT_MIN,
             receivers: 1,
             report_every: u32::MAX,
-            report: REPORT_MAX,
+            report: REPORT_WAITING,
             reported_at: now,
             since_report: 0,
-            due: false,
+            // The first FEEDBACK says that we have the keys.
+            due: true,
             outcome: Outcome::Receiving,
             feedbacks: 0,
             nacks: 0,
@@ -202,6 +203,8 @@ impl Session {
             DONE_EVERY
         } else if self.since_report > 0 {
             self.report
+        } else if !self.started {
+            self.report.max(REPORT_WAITING)
         } else {
             REPORT_MAX
         };

@@ -37,9 +37,7 @@ impl Sender {
     fn handle_join(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) -> Option<()> {
         let header = ReplyHeader::parse(datagram).ok()?;
         if let Some(number) = self.roster.by_key(&header.receiver_key) {
-            // Our ACCEPT was lost. Only the receiver's own first JOIN told its address.
-            self.accept(number);
-            return Some(());
+            return self.accept_again(now, number, datagram);
         }
         if !self.may_look_at_join(now) {
             return None;
@@ -75,12 +73,21 @@ impl Sender {
         let number = self.roster.add(member);
         self.accept(number);
         self.limits = None;
-        self.events.push_back(SenderEvent::Joined {
-            receiver: number,
-            name: join.name,
-            from,
-        });
-        self.after_join(now);
+        self.timers.set_earlier(alarm::ROLL_CALL, now + REPORT_MAX);
+        Some(())
+    }
+
+    /// A receiver asks again: our ACCEPT was lost. Until its first FEEDBACK its JOINs are all that
+    /// shows that it lives.
+    fn accept_again(&mut self, now: Instant, number: u32, datagram: &mut [u8]) -> Option<()> {
+        let member = self.roster.get(number)?;
+        if member.is_confirmed() || !member.is_active() {
+            return None;
+        }
+        let nonce = reply_nonce(Kind::Join, 0);
+        open(&member.pair.join, &nonce, datagram, ReplyHeader::LEN)?;
+        member.heard_at = now;
+        self.accept(number);
         Some(())
     }
 
@@ -95,9 +102,18 @@ impl Sender {
         may
     }
 
-    fn after_join(&mut self, now: Instant) {
+    /// A receiver's first FEEDBACK: it has the keys, and may be counted on.
+    fn confirm(&mut self, now: Instant, receiver: u32) {
+        let Some(member) = self.roster.get(receiver) else {
+            return;
+        };
+        let (name, from) = (member.name.clone(), member.addr);
+        self.events.push_back(SenderEvent::Joined {
+            receiver,
+            name,
+            from,
+        });
         self.timers.set_earlier(alarm::POLL, now);
-        self.timers.set_earlier(alarm::ROLL_CALL, now + REPORT_MAX);
         let first = *self.first_join.get_or_insert(now);
         if self.state != State::Gathering {
             return;
@@ -164,6 +180,7 @@ impl Sender {
         if header.number < member.feedback_next {
             return None;
         }
+        let first = !member.is_confirmed();
         member.feedback_next = header.number.saturating_add(1);
         self.stats.feedbacks += 1;
         if !member.is_active() {
@@ -176,13 +193,16 @@ impl Sender {
             self.bye(header.receiver, verdict, 1);
             return Some(());
         }
-        let step = member.update(&feedback, tx, now);
+        let step = member.update(&feedback, tx, now, first);
         let loss = member.meter.loss();
         if !feedback.needs.is_empty() {
             member.nacks += 1;
             self.stats.nacks += 1;
         }
         self.limits = None;
+        if first {
+            self.confirm(now, header.receiver);
+        }
         self.adapt(now, header.receiver, step.sent, step.received);
         self.repair(&feedback, loss);
         self.conclude(header.receiver, feedback.outcome);
@@ -234,8 +254,13 @@ impl Sender {
             return;
         };
         member.fate = fate;
-        let name = member.name.clone();
+        let (name, confirmed) = (member.name.clone(), member.is_confirmed());
         self.limits = None;
+        if !confirmed {
+            // It never was there as far as anybody knows.
+            self.left_early += 1;
+            return;
+        }
         if self.state == State::Gathering {
             // It has missed nothing: its place is free again.
             self.left_early += 1;

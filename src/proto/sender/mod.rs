@@ -297,13 +297,19 @@ impl Sender {
 
     /// Receivers that joined, less those that went away before the start.
     pub fn joined(&self) -> u32 {
-        self.roster.count(|_| true) - self.left_early
+        let confirmed = self
+            .roster
+            .all()
+            .filter(|m| m.is_confirmed() || !m.is_active())
+            .count();
+        u32::try_from(confirmed).unwrap_or(u32::MAX) - self.left_early
     }
 
     /// How each receiver fared.
     pub fn members(&self) -> Vec<MemberReport> {
         (0..)
             .zip(self.roster.all())
+            .filter(|(_, m)| m.is_confirmed())
             .map(|(receiver, m)| MemberReport {
                 receiver,
                 name: m.name.clone(),

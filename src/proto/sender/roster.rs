@@ -73,8 +73,20 @@ impl Member {
         self.fate == Fate::Active
     }
 
-    /// Takes a FEEDBACK in: numbers only grow, whatever a receiver claims.
-    pub(super) fn update(&mut self, feedback: &Feedback, tx: u64, now: Instant) -> Step {
+    /// Whether a FEEDBACK of it was heard: it has the keys.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.feedback_next > 0
+    }
+
+    /// Takes a FEEDBACK in: numbers only grow, whatever a receiver claims. What was sent before its
+    /// first was not meant for it, and is not lost.
+    pub(super) fn update(
+        &mut self,
+        feedback: &Feedback,
+        tx: u64,
+        now: Instant,
+        first: bool,
+    ) -> Step {
         self.heard_at = now;
         if feedback.next > self.next {
             self.next = feedback.next;
@@ -94,7 +106,14 @@ impl Member {
             let rtt = now.since(echo + held).clamp(RTT_MIN, RTT_MAX);
             self.rtt = Some(self.rtt.map_or(rtt, |old| smooth(old, rtt)));
         }
-        step
+        if first {
+            Step {
+                sent: 0,
+                received: 0,
+            }
+        } else {
+            step
+        }
     }
 
     /// Why this receiver must be let go now, if it must.
