@@ -1,5 +1,6 @@
 //! Cleaning up when a signal ends the process.
 
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -7,6 +8,7 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
 use super::Error;
+use super::stdio::Cancel;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -37,13 +39,58 @@ pub fn on_interrupt(job: impl FnOnce() + Send + 'static) -> Result<Guard, Error>
                 if let Some(job) = job {
                     job();
                 }
-                if emulate_default_handler(signal).is_err() {
-                    std::process::exit(128 + signal);
-                }
+                die_of(signal);
             }
         })
         .map_err(system)?;
     Ok(Guard { job })
+}
+
+/// Notices signals instead of dying of them, for those who have something to say first.
+#[derive(Debug)]
+pub struct Watch {
+    caught: Arc<AtomicI32>,
+}
+
+/// Watches for SIGINT, SIGTERM and SIGHUP. The first wakes `wake` up and is noted; the second does
+/// what it does by default.
+///
+/// # Errors
+/// [`Error::System`] when the handlers cannot be installed.
+pub fn watch(wake: Cancel) -> Result<Watch, Error> {
+    let system = |source| Error::System {
+        what: "cannot watch for signals",
+        source,
+    };
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(system)?;
+    let caught = Arc::new(AtomicI32::new(0));
+    let shared = Arc::clone(&caught);
+    std::thread::Builder::new()
+        .name("sc-signal".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if shared.swap(signal, Ordering::SeqCst) != 0 {
+                    die_of(signal);
+                }
+                wake.cancel();
+            }
+        })
+        .map_err(system)?;
+    Ok(Watch { caught })
+}
+
+impl Watch {
+    /// The signal that was caught, if one was.
+    pub fn caught(&self) -> Option<i32> {
+        Some(self.caught.load(Ordering::SeqCst)).filter(|&signal| signal != 0)
+    }
+}
+
+/// Ends the process as `signal` does by default, so that the parent sees the true cause of death.
+pub fn die_of(signal: i32) {
+    if emulate_default_handler(signal).is_err() {
+        std::process::exit(128 + signal);
+    }
 }
 
 impl Drop for Guard {

@@ -34,6 +34,12 @@ impl Cancel {
             })
     }
 
+    /// Forgets that it was called: for those who use it to be woken up.
+    pub fn clear(&self) {
+        // A counter that is zero already would block, were it not told not to.
+        let _ = rustix::io::read(&*self.0, &mut [0u8; 8]);
+    }
+
     /// Stops the reader now and for ever.
     pub fn cancel(&self) {
         // A counter that is already full has been heard.
@@ -91,6 +97,11 @@ impl Input {
     /// The handle that stops reads.
     pub fn cancel(&self) -> Cancel {
         self.cancel.clone()
+    }
+
+    /// Whether reads may block, as those from a pipe.
+    pub fn may_block(&self) -> bool {
+        self.may_block
     }
 
     /// The length when the input is a regular file read from its start.
@@ -222,6 +233,18 @@ impl Output {
                 path: path.into(),
                 _guard: guard,
             }),
+        })
+    }
+
+    /// A second handle to the same place, for a thread that writes: it outlives this output, but
+    /// does not commit.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the process has no descriptor left.
+    pub fn writer(&self) -> Result<File, Error> {
+        self.file.try_clone().map_err(|source| Error::System {
+            what: "cannot share the output",
+            source,
         })
     }
 

@@ -124,7 +124,8 @@ pub(super) struct LossMeter {
     since: Instant,
     sent: u64,
     received: u64,
-    slots: [Option<f64>; SLOTS],
+    /// Sent and received, the newest slot first.
+    slots: [(u64, u64); SLOTS],
     slot_started: Instant,
     loss: f64,
 }
@@ -135,7 +136,7 @@ impl LossMeter {
             since: now,
             sent: 0,
             received: 0,
-            slots: [None; SLOTS],
+            slots: [(0, 0); SLOTS],
             slot_started: now,
             loss: 0.0,
         }
@@ -163,7 +164,7 @@ impl LossMeter {
         let n = self.sent as f64;
         let loss = 1.0 - self.received as f64 / n;
         self.loss = loss;
-        let usual = self.usual(now, loss);
+        let usual = self.usual(now);
         let error = 3.0 * (usual * (1.0 - usual) / n).sqrt();
         let excess = loss - usual > EXCESS.max(error);
         let per_s = self.received as f64 * bytes as f64 / span.as_secs_f64();
@@ -175,19 +176,26 @@ impl LossMeter {
         }
     }
 
-    /// The least loss of the last slots, this figure included.
-    fn usual(&mut self, now: Instant, loss: f64) -> f64 {
+    /// The least loss of the last slots. A whole slot is worth more than a lucky figure, so the one
+    /// that is filling counts only when there is no other.
+    #[expect(clippy::cast_precision_loss, reason = "figures of at most 48 bits")]
+    fn usual(&mut self, now: Instant) -> f64 {
+        self.slots[0].0 += self.sent;
+        self.slots[0].1 += self.received;
+        let loss = |&(sent, received): &(u64, u64)| 1.0 - received as f64 / sent as f64;
+        let whole = self.slots[1..]
+            .iter()
+            .filter(|slot| slot.0 >= SAMPLE_DATAGRAMS)
+            .map(loss);
+        let least = whole
+            .reduce(f64::min)
+            .unwrap_or_else(|| loss(&self.slots[0]));
         if now.since(self.slot_started) >= SLOT {
             self.slots.rotate_right(1);
-            self.slots[0] = None;
+            self.slots[0] = (0, 0);
             self.slot_started = now;
         }
-        let newest = self.slots[0].map_or(loss, |least| least.min(loss));
-        self.slots[0] = Some(newest);
-        self.slots
-            .iter()
-            .flatten()
-            .fold(USUAL_LOSS_MAX, |least, &l| least.min(l))
+        least.min(USUAL_LOSS_MAX)
     }
 }
 

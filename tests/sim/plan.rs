@@ -126,7 +126,7 @@ impl Plan {
         };
         Self {
             seed: u64::from(receivers),
-            payload: if loss > 0.0 { 16 << 20 } else { 1 << 20 },
+            payload: if loss > 0.0 { 8 << 20 } else { 1 << 20 },
             sender: SenderConfig {
                 receivers,
                 ..SenderConfig::default()

@@ -121,7 +121,7 @@ impl World {
         world.schedule(Instant::ZERO, What::Wake(0));
         for (i, r) in world.plan.receivers.clone().iter().enumerate() {
             world.schedule(r.starts, What::Wake(i + 1));
-            for at in r.crashes {
+            if let Some(at) = r.crashes {
                 world.schedule(at, What::Wake(i + 1));
             }
         }

@@ -11,8 +11,9 @@ mod pack;
 mod seal;
 mod selftest;
 mod unpack;
+mod value;
 
-pub(crate) use cast::CastArgs;
+pub(crate) use cast::{CastArgs, NetArgs};
 pub(crate) use catch::CatchArgs;
 pub(crate) use keygen::KeygenArgs;
 pub(crate) use open::OpenArgs;

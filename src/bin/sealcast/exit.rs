@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use sealcast::edge;
+use sealcast::{edge, net};
 
 use crate::report::Voice;
 
@@ -81,6 +81,14 @@ impl Failure {
         self
     }
 
+    /// The same, but silent when `source` says that the reader of our output went away.
+    fn or_closed_pipe(self, source: &io::Error) -> Self {
+        if source.kind() == io::ErrorKind::BrokenPipe {
+            return Self::new(ExitStatus::ClosedPipe, "");
+        }
+        self
+    }
+
     /// A failure of the system on `object`, silent when the reader of our output went away.
     pub(crate) fn io(object: &str, error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -106,6 +114,39 @@ impl From<edge::Error> for Failure {
             }
             edge::Error::Commit { .. } => Self::new(ExitStatus::Local, message)
                 .hint("the file that was there before, if any, is untouched"),
+        }
+    }
+}
+
+impl From<net::Error> for Failure {
+    fn from(error: net::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            net::Error::Group(_) => Self::new(ExitStatus::Usage, message)
+                .hint("groups are 224.0.0.0 to 239.255.255.255"),
+            net::Error::Interface { .. } => {
+                Self::new(ExitStatus::Usage, message).hint("`ip link` lists the interfaces")
+            }
+            net::Error::NoRoute { .. } => Self::new(ExitStatus::Local, message)
+                .hint("choose an interface with --interface; `ip link` lists them"),
+            net::Error::PortInUse { .. } => Self::new(ExitStatus::Local, message)
+                .hint("choose another --port on all sides, or stop that program"),
+            net::Error::Mtu { .. } => {
+                Self::new(ExitStatus::Usage, message).hint("choose a smaller --mtu on the sender")
+            }
+            net::Error::Socket { source, .. } | net::Error::Input(source) => {
+                Self::new(ExitStatus::Local, message).or_closed_pipe(&source)
+            }
+            net::Error::Output(source) => Self::new(ExitStatus::Local, message)
+                .or_closed_pipe(&source)
+                .hint("what was written so far is not the whole stream"),
+            net::Error::Producer(_) => Self::new(ExitStatus::Transfer, message)
+                .hint("all receivers were told that the stream is not complete"),
+            net::Error::Edge(error) => error.into(),
+            net::Error::Interrupted(signal) => {
+                edge::interrupt::die_of(signal);
+                Self::new(ExitStatus::Local, message)
+            }
         }
     }
 }

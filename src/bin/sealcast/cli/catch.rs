@@ -1,7 +1,36 @@
 //! Options of `sealcast catch`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
-/// Receive what a sender casts.
+use super::{NetArgs, value};
+
+/// Receive what a sender casts, and write it to standard output.
+///
+/// Takes part in the first session that is announced, or in the one that --name chooses. Writes each
+/// block only after it was authenticated and checked, in order. Ends with status 0 only if the
+/// sender's authenticated end was reached and everything was written.
 #[derive(Args, Debug)]
-pub(crate) struct CatchArgs {}
+pub(crate) struct CatchArgs {
+    #[command(flatten)]
+    pub(crate) net: NetArgs,
+    /// Take part in the session called NAME only.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Tell the sender that we are NAME, instead of the host's name.
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) own_name: Option<String>,
+    /// Give up when no session took us in after this time; 0 waits for ever.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = value::milliseconds)]
+    pub(crate) start_timeout: u64,
+    /// Keep up to BYTES that wait for missing ones or for the consumer; K, M and G are understood.
+    #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = value::bytes)]
+    pub(crate) memory: u64,
+    /// Write to FILE, which appears only when the stream is complete.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Drop this share of the datagrams that arrive, to see that nothing is lost by it.
+    #[arg(long, value_name = "PERCENT", value_parser = value::percent, default_value = "0")]
+    pub(crate) test_loss: f64,
+}

@@ -1,0 +1,316 @@
+//! The sender's driver: input, sockets and clock around [`proto::Sender`].
+
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::process::Child;
+use std::sync::mpsc::{
+    Receiver, Sender as Channel, SyncSender, TryRecvError, channel, sync_channel,
+};
+use std::thread;
+
+use rustix::event::{PollFd, PollFlags};
+
+use super::socket::{Buffers, NetConfig, Port, send_error};
+use super::{Control, Error, wait};
+use crate::edge::clock::Clock;
+use crate::edge::interrupt::Watch;
+use crate::edge::stdio::{Cancel, Input};
+use crate::proto::{
+    MemberReport, Sender, SenderConfig, SenderEnd, SenderEvent, SenderStats, Target,
+};
+use crate::units::{Duration, Instant};
+use crate::wire::AbortReason;
+
+/// Bytes read at once.
+const READ_BYTES: usize = 256 << 10;
+/// Reads that may wait for the sender.
+const READS_MAX: usize = 8;
+/// Batches sent before the socket is looked at again.
+const SENDS_MAX: usize = 4;
+
+/// Where the stream comes from.
+pub struct Source {
+    /// The data.
+    pub input: Input,
+    /// The command that makes it: it must end well for the stream to count as complete.
+    pub producer: Option<Child>,
+}
+
+/// What the driver tells while it runs.
+pub enum News<'a> {
+    /// Something happened.
+    Event(&'a SenderEvent),
+    /// Time has passed.
+    Tick(&'a Sender),
+}
+
+/// How a cast ended.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The session as a whole.
+    pub end: SenderEnd,
+    /// Each receiver.
+    pub members: Vec<MemberReport>,
+    /// What was counted.
+    pub stats: SenderStats,
+    /// From the start of the data to the end.
+    pub elapsed: Duration,
+}
+
+/// What the reading thread sends.
+enum Chunk {
+    Data(Vec<u8>),
+    End,
+    Failed(Error),
+}
+
+/// Sends `source` to all receivers that join, and returns when each has confirmed or is given up.
+///
+/// # Errors
+/// Any [`Error`]; receivers were told to give up first, if there are any and it can still be said.
+pub fn cast(
+    config: SenderConfig,
+    net: &NetConfig,
+    source: Source,
+    control: Control<'_>,
+    tell: &mut dyn FnMut(News<'_>),
+) -> Result<Report, Error> {
+    let port = net.sender()?;
+    let clock = Clock::new();
+    let stop = source.input.cancel();
+    let (chunks_in, chunks) = sync_channel(READS_MAX);
+    let (spare, spare_out) = channel();
+    thread::scope(|scope| {
+        thread::Builder::new()
+            .name("sc-read".into())
+            .spawn_scoped(scope, move || {
+                read(source, &chunks_in, &spare_out, control.wake);
+            })
+            .map_err(|source| Error::Socket {
+                what: "cannot start a thread",
+                source,
+            })?;
+        let mut driver = Driver {
+            sender: Sender::new(config, control.seed, clock.now()),
+            net,
+            port,
+            clock,
+            pending: None,
+            chunk: None,
+            finished: false,
+            failure: None,
+            end: None,
+            started: None,
+        };
+        let result = driver.run(&chunks, &spare, control, tell);
+        drop(chunks);
+        stop.cancel();
+        result
+    })
+}
+
+/// Reads the source to its end, and says how it ended.
+fn read(mut source: Source, chunks: &SyncSender<Chunk>, spare: &Receiver<Vec<u8>>, wake: &Cancel) {
+    let end = loop {
+        let mut buf = spare.try_recv().unwrap_or_default();
+        buf.resize(READ_BYTES, 0);
+        match source.input.read(&mut buf) {
+            Ok(0) => break finish(source.producer.as_mut()),
+            Ok(n) => {
+                buf.truncate(n);
+                if chunks.send(Chunk::Data(buf)).is_err() {
+                    break Chunk::End;
+                }
+                wake.cancel();
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => break Chunk::Failed(Error::Input(e)),
+        }
+    };
+    if let Some(child) = &mut source.producer {
+        // Dead already, or its output is not wanted any more.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    // The driver may have ended before us.
+    let _ = chunks.send(end);
+    wake.cancel();
+}
+
+fn finish(producer: Option<&mut Child>) -> Chunk {
+    match producer.map(Child::wait) {
+        None => Chunk::End,
+        Some(Ok(status)) if status.success() => Chunk::End,
+        Some(Ok(status)) => Chunk::Failed(Error::Producer(status.to_string())),
+        Some(Err(e)) => Chunk::Failed(Error::Producer(e.to_string())),
+    }
+}
+
+struct Driver<'a> {
+    sender: Sender,
+    net: &'a NetConfig,
+    port: Port,
+    clock: Clock,
+    /// Datagrams that the socket had no room for.
+    pending: Option<(SocketAddr, Vec<u8>, usize, usize)>,
+    /// Data that the sender had no room for, from this place on.
+    chunk: Option<(Vec<u8>, usize)>,
+    finished: bool,
+    failure: Option<Error>,
+    end: Option<SenderEnd>,
+    started: Option<Instant>,
+}
+
+impl Driver<'_> {
+    fn run(
+        &mut self,
+        chunks: &Receiver<Chunk>,
+        spare: &Channel<Vec<u8>>,
+        control: Control<'_>,
+        tell: &mut dyn FnMut(News<'_>),
+    ) -> Result<Report, Error> {
+        let mut buffers = Buffers::new();
+        loop {
+            let now = self.clock.now();
+            self.notice_signal(control.watch, now);
+            self.take_input(chunks, spare, now);
+            let sender = &mut self.sender;
+            self.port
+                .receive(&mut buffers, |from, datagram| {
+                    sender.handle_datagram(now, from, datagram);
+                })
+                .map_err(|e| Error::socket("cannot receive", self.net.group, e))?;
+            if self.sender.poll_timeout().is_some_and(|at| at <= now) {
+                self.sender.handle_timeout(now);
+            }
+            let more = self.send()?;
+            self.tell_events(now, tell);
+            if self.sender.is_done() && self.pending.is_none() {
+                return self.report();
+            }
+            tell(News::Tick(&self.sender));
+            if more {
+                continue;
+            }
+            self.sleep(control.wake)?;
+        }
+    }
+
+    fn notice_signal(&mut self, watch: &Watch, now: Instant) {
+        if let Some(signal) = watch.caught()
+            && self.failure.is_none()
+        {
+            self.failure = Some(Error::Interrupted(signal));
+            self.sender
+                .abort(now, AbortReason::Interrupted, "the sender was stopped");
+        }
+    }
+
+    fn take_input(&mut self, chunks: &Receiver<Chunk>, spare: &Channel<Vec<u8>>, now: Instant) {
+        while !self.finished {
+            if let Some((chunk, from)) = &mut self.chunk {
+                *from += self.sender.push(&chunk[*from..]);
+                if *from < chunk.len() {
+                    return;
+                }
+                if let Some((chunk, _)) = self.chunk.take() {
+                    // The reader may have ended already.
+                    let _ = spare.send(chunk);
+                }
+            }
+            match chunks.try_recv() {
+                Ok(Chunk::Data(chunk)) => self.chunk = Some((chunk, 0)),
+                Ok(Chunk::End) => {
+                    self.finished = true;
+                    self.sender.finish();
+                }
+                Ok(Chunk::Failed(error)) => {
+                    self.finished = true;
+                    let reason = match error {
+                        Error::Producer(_) => AbortReason::Producer,
+                        _ => AbortReason::Input,
+                    };
+                    self.sender.abort(now, reason, &error.to_string());
+                    self.failure.get_or_insert(error);
+                }
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Sends what there is to send; `true` when there may be more at once.
+    fn send(&mut self) -> Result<bool, Error> {
+        for _ in 0..SENDS_MAX {
+            if self.pending.is_none() {
+                let mut buf = Vec::new();
+                let Some(transmit) = self.sender.poll_transmit(self.clock.now(), &mut buf) else {
+                    return Ok(false);
+                };
+                let to = match transmit.to {
+                    Target::Group => self.net.target(),
+                    Target::Peer(peer) => peer,
+                };
+                self.pending = Some((to, buf, transmit.segment, 0));
+            }
+            let Some((to, buf, segment, sent)) = &mut self.pending else {
+                return Ok(false);
+            };
+            *sent += self
+                .port
+                .send(*to, &buf[*sent..], *segment)
+                .map_err(|e| send_error(self.net, *segment, e))?;
+            if *sent < buf.len() {
+                return Ok(false);
+            }
+            self.pending = None;
+        }
+        Ok(true)
+    }
+
+    fn tell_events(&mut self, now: Instant, tell: &mut dyn FnMut(News<'_>)) {
+        while let Some(event) = self.sender.poll_event() {
+            match event {
+                SenderEvent::Started { .. } => self.started = Some(now),
+                SenderEvent::Ended(end) => self.end = Some(end),
+                _ => {}
+            }
+            tell(News::Event(&event));
+        }
+    }
+
+    fn report(&mut self) -> Result<Report, Error> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
+        Ok(Report {
+            end: self.end.unwrap_or(SenderEnd::AllLost),
+            members: self.sender.members(),
+            stats: self.sender.stats(),
+            elapsed: self
+                .started
+                .map_or(Duration::ZERO, |at| self.clock.now().since(at)),
+        })
+    }
+
+    fn sleep(&self, wake: &Cancel) -> Result<(), Error> {
+        let wanted = if self.pending.is_some() {
+            PollFlags::IN | PollFlags::OUT
+        } else {
+            PollFlags::IN
+        };
+        let mut fds = [
+            PollFd::new(&self.port, wanted),
+            PollFd::new(wake, PollFlags::IN),
+        ];
+        wait::wait(&mut fds, self.clock.now(), self.sender.poll_timeout()).map_err(|source| {
+            Error::Socket {
+                what: "cannot wait",
+                source,
+            }
+        })?;
+        if !fds[1].revents().is_empty() {
+            wake.clear();
+        }
+        Ok(())
+    }
+}

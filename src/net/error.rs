@@ -1,0 +1,80 @@
+//! What keeps a cast from running.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use crate::edge;
+
+/// A socket or thread that could not be had or used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is not a multicast group.
+    #[error("{0} is not an IPv4 multicast group")]
+    Group(Ipv4Addr),
+    /// There is no such interface.
+    #[error("no network interface {name}: {source}")]
+    Interface {
+        /// The name given.
+        name: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system does not know out of which interface multicast goes.
+    #[error("no route for multicast group {group}: {source}")]
+    NoRoute {
+        /// The group.
+        group: Ipv4Addr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another program has the port for itself.
+    #[error("UDP port {port} is in use by another program: {source}")]
+    PortInUse {
+        /// The port.
+        port: u16,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system refused something about a socket.
+    #[error("{what}: {source}")]
+    Socket {
+        /// What was attempted.
+        what: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A datagram is too long for the interface.
+    #[error("datagrams of {bytes} bytes do not fit the interface's MTU")]
+    Mtu {
+        /// Bytes of the datagram with its IP header.
+        bytes: usize,
+    },
+    /// The input could not be read.
+    #[error("cannot read the input: {0}")]
+    Input(#[source] io::Error),
+    /// The output could not be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[source] io::Error),
+    /// The command that produces the stream failed.
+    #[error("the command that produces the stream failed: {0}")]
+    Producer(String),
+    /// The process cannot get something else of the system.
+    #[error(transparent)]
+    Edge(#[from] edge::Error),
+    /// A signal stopped the session.
+    #[error("interrupted")]
+    Interrupted(i32),
+}
+
+impl Error {
+    /// An error about a socket, sorted by what a person can do about it.
+    pub(super) fn socket(what: &'static str, group: Ipv4Addr, source: io::Error) -> Self {
+        use rustix::io::Errno;
+        match source.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NODEV | Errno::ADDRNOTAVAIL) => {
+                Self::NoRoute { group, source }
+            }
+            _ => Self::Socket { what, source },
+        }
+    }
+}
