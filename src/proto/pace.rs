@@ -102,8 +102,10 @@ impl Pace {
         }
         self.starting = false;
         self.last_cut = now;
-        let to = delivered.as_bytes_per_s() / 100 * 97;
-        self.rate = Rate::from_bytes_per_s(to).clamp(RATE_MIN.min(self.rate), self.rate);
+        // A cable that was out for a moment says nothing about the rate: halve at most, again if need be.
+        let least = Rate::from_bytes_per_s(self.rate.as_bytes_per_s() / 2).max(RATE_MIN);
+        let to = Rate::from_bytes_per_s(delivered.as_bytes_per_s() / 100 * 97);
+        self.rate = to.max(least).min(self.rate);
     }
 }
 
@@ -257,11 +259,18 @@ mod tests {
         pace.spend(RATE_START.bytes_in(SAMPLE_TIME));
         pace.rise(Instant::from_us(120_000));
         assert!(pace.rate() > RATE_START);
+        let (fast, slow) = (pace.rate().as_bytes_per_s(), Rate::from_bytes_per_s(1_000));
+        let at = Instant::from_us;
         pace.cut(
-            Instant::from_us(300_000),
-            Rate::from_bytes_per_s(1_000_000),
+            at(300_000),
+            Rate::from_bytes_per_s(fast / 100 * 80),
             Duration::ZERO,
         );
-        assert_eq!(pace.rate().as_bytes_per_s(), 970_000);
+        let cut = pace.rate().as_bytes_per_s();
+        assert_eq!(cut, fast / 100 * 80 / 100 * 97);
+        pace.cut(at(310_000), slow, Duration::ZERO);
+        assert_eq!(pace.rate().as_bytes_per_s(), cut, "one cut for one loss");
+        pace.cut(at(600_000), slow, Duration::ZERO);
+        assert_eq!(pace.rate().as_bytes_per_s(), cut / 2);
     }
 }

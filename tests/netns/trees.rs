@@ -1,0 +1,1 @@
+//! Whole trees through the whole pipeline.
