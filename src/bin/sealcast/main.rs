@@ -8,6 +8,8 @@ mod cast;
 mod catch;
 mod cli;
 mod exit;
+#[cfg(test)]
+mod generated;
 mod keygen;
 mod open;
 mod pack;
