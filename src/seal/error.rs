@@ -39,7 +39,7 @@ pub enum Error {
     #[error("header is forged: its mac does not hold")]
     HeaderForged,
     /// None of the identities can open the stream.
-    #[error("no identity fits: the header has {stanzas} stanzas, none for the given identities")]
+    #[error("no identity fits any stanza of the header; it has {stanzas}")]
     NoIdentity {
         /// How many recipients the header names.
         stanzas: usize,
@@ -55,7 +55,7 @@ pub enum Error {
         offset: u64,
     },
     /// A chunk was changed, moved, or is not of this stream.
-    #[error("chunk {chunk} at byte {offset} is forged or damaged")]
+    #[error("chunk {chunk} at byte {offset} is forged, damaged or cut short")]
     Chunk {
         /// Its number, from zero.
         chunk: u64,

@@ -29,7 +29,11 @@ pub(crate) fn run(args: &OpenArgs, voice: &Voice) -> Result<(), Failure> {
     })?;
     output.commit()?;
     voice.detail(1, || {
-        format!("{} from {} stanzas", bytes(report.bytes), report.stanzas)
+        format!(
+            "{} written, stanzas in the header: {}",
+            bytes(report.bytes),
+            report.stanzas
+        )
     });
     voice.note(&verdict(&report));
     Ok(())

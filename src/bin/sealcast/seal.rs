@@ -34,7 +34,11 @@ pub(crate) fn run(args: &SealArgs, voice: &Voice) -> Result<(), Failure> {
     })?;
     output.commit()?;
     voice.detail(1, || {
-        format!("{} for {} recipients", bytes(written), recipients.len())
+        format!(
+            "{} written, recipients: {}",
+            bytes(written),
+            recipients.len()
+        )
     });
     Ok(())
 }
