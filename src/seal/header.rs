@@ -381,7 +381,7 @@ mod tests {
         check(&format!("-> a\n\n---  {mac}\n"), false);
         check(&format!("-> a\n\n--- {mac} \n"), false);
         check(&format!("-> a\n\n--- {mac}=\n"), false);
-        check(&format!("-> a\n\n---\n"), false);
+        check("-> a\n\n---\n", false);
         check(&format!("-> a\n\n--- {}B\n", "A".repeat(42)), false);
     }
 

@@ -420,7 +420,7 @@ mod tests {
     }
 
     fn text(len: usize) -> Vec<u8> {
-        (0..len).map(|i| (i % 251) as u8).collect()
+        (0..=250).cycle().take(len).collect()
     }
 
     #[test]

@@ -1,4 +1,10 @@
 //! The sealed stream against age, and against hostile input.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "helpers of tests, too, fail by panicking"
+)]
 
 use std::fs;
 use std::io::{Read, Write};
