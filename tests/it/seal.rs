@@ -287,7 +287,7 @@ fn insiders_cannot_speak_for_the_sender() {
     }
     let raw = refused(&insider(head, &text), &text, 0, "stripped");
     assert!(matches!(raw, Error::Unsigned));
-    let mut longer = inner.clone();
+    let mut longer = inner;
     longer.extend([0; 100]);
     refused(&insider(head, &longer), &text, 1, "made longer");
 }
@@ -618,7 +618,7 @@ fn each_refusal_has_its_status() {
     );
     let (status, data, _) = other.open(&from, &bytes);
     assert_eq!((status, data.len()), (Some(4), 0));
-    let mut bad = bytes.clone();
+    let mut bad = bytes;
     bad[1_800_000] ^= 1;
     check(&from, &bad, 3, first, "forged");
 }
