@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::signed::LABEL_BYTES_MAX;
+
 /// What went wrong with a sealed stream or a key.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -137,7 +139,7 @@ pub enum Error {
     #[error("the input begins like a signed payload and would be taken for one")]
     Ambiguous,
     /// The label is too long to be carried.
-    #[error("the label has {len} bytes, and at most {max} fit", max = super::signed::LABEL_BYTES_MAX)]
+    #[error("the label has {len} bytes, and at most {LABEL_BYTES_MAX} fit")]
     LabelTooLong {
         /// Its length.
         len: usize,

@@ -350,7 +350,10 @@ mod tests {
         assert!(matches!(read(b""), Err(Error::NotAge)));
         for len in 1..bytes.len() {
             assert!(
-                matches!(read(&bytes[..len]), Err(Error::Truncated { offset }) if offset == len as u64),
+                matches!(
+                    read(&bytes[..len]),
+                    Err(Error::Truncated { offset }) if offset == len as u64
+                ),
                 "{len}"
             );
         }
@@ -438,7 +441,10 @@ mod tests {
 
         #[test]
         fn any_stanzas_come_back(
-            stanzas in prop::collection::vec(("[!-~]{1,20}", "[!-~]{1,70}", any::<[u8; 32]>()), 1..9),
+            stanzas in prop::collection::vec(
+                ("[!-~]{1,20}", "[!-~]{1,70}", any::<[u8; 32]>()),
+                1..9,
+            ),
         ) {
             let texts: Vec<_> = stanzas
                 .iter()

@@ -2,4 +2,5 @@
 
 mod archive;
 mod seal;
+mod seal_cli;
 mod support;
