@@ -31,6 +31,15 @@ pub enum Error {
         /// Why it could not.
         source: io::Error,
     },
+    /// A key file would be overwritten.
+    #[error("{} is there already, and a key file is never overwritten", .0.display())]
+    KeyFileExists(PathBuf),
+    /// A key file has more bytes than any key file should.
+    #[error("{} is too long for a key file", .0.display())]
+    KeyFileTooLong(PathBuf),
+    /// A key file is not text.
+    #[error("{} is not a key file: it is not utf-8 text", .0.display())]
+    KeyFileNotText(PathBuf),
     /// A service of the system failed.
     #[error("{what}: {source}")]
     System {

@@ -14,4 +14,5 @@
 
 mod archive;
 mod seal;
+mod seal_cli;
 mod support;

@@ -1,7 +1,54 @@
 //! Options of `sealcast seal`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// Encrypt to many recipients and sign.
+///
+/// Reads data from standard input and writes a sealed stream: an age file that each recipient can
+/// open, signed so that receivers can tell who sent it.
 #[derive(Args, Debug)]
-pub(crate) struct SealArgs {}
+pub(crate) struct SealArgs {
+    /// Seal for RECIPIENT: `age1…` or `ssh-ed25519 AAAA…`. Can be given many times.
+    #[arg(
+        short,
+        long,
+        value_name = "RECIPIENT",
+        required_unless_present = "recipients_file"
+    )]
+    pub(crate) recipient: Vec<String>,
+    /// Seal for all recipients in FILE. Can be given many times.
+    ///
+    /// FILE has one recipient a line, perhaps followed by a name; blank lines and lines that begin
+    /// with `#` are passed over. Public ssh keys, and lists of them such as known_hosts and the
+    /// output of ssh-keyscan(1), are recipients files, too; of those only the ed25519 keys count.
+    #[arg(short = 'R', long, value_name = "FILE")]
+    pub(crate) recipients_file: Vec<PathBuf>,
+    /// Sign with the secret key in KEYFILE.
+    ///
+    /// KEYFILE is made by `sealcast keygen --sign`; an unencrypted OpenSSH private key of type
+    /// ed25519 serves as well. Receivers name the public half to `sealcast open --from`.
+    #[arg(short, long, value_name = "KEYFILE", conflicts_with = "unsigned")]
+    pub(crate) sign: Option<PathBuf>,
+    /// Do not sign, and do not warn about it.
+    ///
+    /// Without a signature a receiver cannot tell who sealed the stream: everyone who knows a
+    /// recipient's public key can make one. In return age(1) gives the input back as it was.
+    #[arg(long)]
+    pub(crate) unsigned: bool,
+    /// Say what the stream is; receivers can insist on it with `open --label`.
+    ///
+    /// TEXT has at most 255 bytes. It is signed and encrypted with the data.
+    #[arg(long, value_name = "TEXT", requires = "sign")]
+    pub(crate) label: Option<String>,
+    /// Number the stream; receivers can insist on a least number with `open --min-serial`.
+    ///
+    /// Give each stream a greater number than the one before it, so that an old one cannot be
+    /// passed off as new. Zero means none.
+    #[arg(long, value_name = "N", requires = "sign")]
+    pub(crate) serial: Option<u64>,
+    /// Write to FILE, which appears only when it is complete.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}

@@ -1,0 +1,116 @@
+//! Key files: read whole and bounded, made for their owner alone and never over another.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::Error;
+
+/// Bytes of the longest key file: what age allows, for lists of recipients are long.
+pub const KEY_FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// The text of a key file.
+#[derive(Debug)]
+pub struct KeyFile {
+    /// The text, erased when dropped.
+    pub text: Zeroizing<String>,
+    /// Whether others than the owner can read it, which matters for secrets.
+    pub exposed: bool,
+}
+
+/// Reads the key file `path`.
+///
+/// # Errors
+/// [`Error::Open`], [`Error::KeyFileTooLong`] and [`Error::KeyFileNotText`].
+pub fn read(path: &Path) -> Result<KeyFile, Error> {
+    let open = |source| Error::Open {
+        path: path.into(),
+        source,
+    };
+    let file = File::open(path).map_err(open)?;
+    let meta = file.metadata().map_err(open)?;
+    let capacity = usize::try_from(meta.len().min(KEY_FILE_BYTES_MAX)).unwrap_or(0);
+    // Room for all of it at once: a buffer that grows leaves copies of the secret behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity + 1));
+    file.take(KEY_FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(open)?;
+    if bytes.len() as u64 > KEY_FILE_BYTES_MAX {
+        return Err(Error::KeyFileTooLong(path.into()));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| Error::KeyFileNotText(path.into()))?;
+    Ok(KeyFile {
+        text: Zeroizing::new(text.to_owned()),
+        exposed: meta.is_file() && meta.permissions().mode() & 0o044 != 0,
+    })
+}
+
+/// Makes the key file `path` with mode 0600.
+///
+/// # Errors
+/// [`Error::KeyFileExists`], [`Error::Open`], and [`Error::Commit`] when it cannot be written; then
+/// it is not there.
+pub fn create(path: &Path, text: &str) -> Result<(), Error> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => Error::KeyFileExists(path.into()),
+            _ => Error::Open {
+                path: path.into(),
+                source,
+            },
+        })?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(|source| {
+            // Half a key is none; that it cannot be removed either is the lesser trouble.
+            let _ = fs::remove_file(path);
+            Error::Commit {
+                path: path.into(),
+                source,
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_file_is_private_and_never_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        create(&path, "secret\n").unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(matches!(
+            create(&path, "other\n"),
+            Err(Error::KeyFileExists(_))
+        ));
+        let found = read(&path).unwrap();
+        assert_eq!(found.text.as_str(), "secret\n");
+        assert!(!found.exposed);
+        for mode in [0o640, 0o604] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(read(&path).unwrap().exposed);
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        fs::write(&path, [0xff, 0xfe]).unwrap();
+        assert!(matches!(read(&path), Err(Error::KeyFileNotText(_))));
+        assert!(matches!(
+            read(Path::new("/dev/zero")),
+            Err(Error::KeyFileTooLong(_))
+        ));
+    }
+}

@@ -1,0 +1,258 @@
+//! Opening: the age layer's checks on every chunk, then the sender's on every segment, and only
+//! then the release.
+
+use std::io::Write;
+
+use crate::crypt::hash;
+
+use super::header::{FileKey, Header};
+use super::signed::{self, MAGIC, Preamble};
+use super::stream::{ChunkCipher, NONCE_BYTES, Plain, Sealed};
+use super::{Error, Sender};
+
+/// By how much a sender's clock may be ahead of ours.
+pub const CLOCK_AHEAD_S_MAX: u64 = 300;
+
+/// Whose streams are opened.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// Streams without a signature, and no others.
+    Unsigned,
+    /// Streams signed by one of the senders, that the policy allows.
+    Senders(Vec<Sender>, Policy),
+}
+
+/// What a signed stream must say of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// The label it must have.
+    pub label: Option<String>,
+    /// How long ago it may have been sealed at most, in seconds.
+    pub age_s_max: Option<u64>,
+    /// The least serial number.
+    pub serial_min: Option<u64>,
+}
+
+impl Policy {
+    fn check(&self, preamble: &Preamble, now_s: u64) -> Result<(), Error> {
+        if let Some(wanted) = &self.label
+            && *wanted != preamble.label
+        {
+            return Err(Error::Label {
+                found: preamble.label.escape_debug().to_string(),
+                wanted: wanted.escape_debug().to_string(),
+            });
+        }
+        if let Some(min) = self.serial_min
+            && preamble.serial < min
+        {
+            let found = preamble.serial;
+            return Err(Error::Serial { found, min });
+        }
+        if let Some(max_s) = self.age_s_max {
+            let ahead_s = preamble.time_s.saturating_sub(now_s);
+            if ahead_s > CLOCK_AHEAD_S_MAX {
+                return Err(Error::Future { ahead_s });
+            }
+            let age_s = now_s.saturating_sub(preamble.time_s);
+            if age_s > max_s {
+                return Err(Error::Stale { age_s, max_s });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A batch that may be released, as far as it goes.
+#[derive(Debug)]
+pub struct Opened {
+    plain: Plain,
+    skip: usize,
+    problem: Option<Error>,
+}
+
+impl Opened {
+    /// Writes what may be released; returns how many bytes that was, and the buffer.
+    ///
+    /// # Errors
+    /// [`Error::Write`], or what is wrong with the rest of the batch.
+    pub fn release(self, out: &mut impl Write) -> Result<(u64, Vec<u8>), Error> {
+        self.plain.write(out, self.skip)?;
+        match self.problem {
+            Some(problem) => Err(problem),
+            None => Ok((
+                (self.plain.len() - self.skip) as u64,
+                self.plain.into_buffer(),
+            )),
+        }
+    }
+}
+
+/// Opens one stream.
+#[derive(Debug)]
+pub struct Opener {
+    cipher: ChunkCipher,
+    payload_at: u64,
+    /// What the signatures bind to.
+    stream: [u8; 32],
+    preamble: Option<Preamble>,
+}
+
+impl Opener {
+    /// Begins with the first batch, which tells who signed. All other batches can then be opened
+    /// in any order.
+    ///
+    /// # Errors
+    /// Whatever is wrong with a signed stream's first segment, its sender, or the policy.
+    pub fn begin(
+        header: &Header,
+        file_key: &FileKey,
+        nonce: &[u8; NONCE_BYTES],
+        first: Sealed,
+        trust: &Trust,
+        now_s: u64,
+    ) -> Result<(Self, Opened), Error> {
+        let mut bound = hash::Blake3::default();
+        bound.update(header.bytes());
+        bound.update(nonce);
+        let mut opener = Self {
+            cipher: ChunkCipher::new(file_key, nonce),
+            payload_at: (header.bytes().len() + NONCE_BYTES) as u64,
+            stream: bound.finish(),
+            preamble: None,
+        };
+        let (plain, problem) = first.open(&opener.cipher, opener.payload_at);
+        let opened = match trust {
+            Trust::Unsigned => {
+                if plain.first_chunk().starts_with(MAGIC) {
+                    return Err(Error::Signed);
+                }
+                Opened {
+                    plain,
+                    skip: 0,
+                    problem,
+                }
+            }
+            Trust::Senders(senders, policy) => {
+                if let Some(problem) = problem {
+                    return Err(problem);
+                }
+                opener.admit(plain, senders, policy, now_s)?
+            }
+        };
+        Ok((opener, opened))
+    }
+
+    fn admit(
+        &mut self,
+        mut plain: Plain,
+        senders: &[Sender],
+        policy: &Policy,
+        now_s: u64,
+    ) -> Result<Opened, Error> {
+        let (preamble, _) = Preamble::parse(plain.first_chunk())?.ok_or(Error::Unsigned)?;
+        let sender = preamble.sender;
+        if !senders.contains(&sender) {
+            return Err(Error::UnknownSender {
+                fingerprint: sender.fingerprint(),
+            });
+        }
+        signed::verify(&sender, &self.stream, self.payload_at, &mut plain)?;
+        // The label must end before the signature, which is off now.
+        let (preamble, skip) = Preamble::parse(plain.first_chunk())?.ok_or(Error::Unsigned)?;
+        policy.check(&preamble, now_s)?;
+        self.preamble = Some(preamble);
+        Ok(Opened {
+            plain,
+            skip,
+            problem: None,
+        })
+    }
+
+    /// Opens a batch after the first.
+    ///
+    /// # Errors
+    /// Whatever is wrong with a signed stream's segment; of an unsigned stream the chunks before
+    /// the first that is refused can still be released.
+    pub fn open(&self, batch: Sealed) -> Result<Opened, Error> {
+        let (mut plain, problem) = batch.open(&self.cipher, self.payload_at);
+        let Some(preamble) = &self.preamble else {
+            return Ok(Opened {
+                plain,
+                skip: 0,
+                problem,
+            });
+        };
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
+        signed::verify(&preamble.sender, &self.stream, self.payload_at, &mut plain)?;
+        Ok(Opened {
+            plain,
+            skip: 0,
+            problem: None,
+        })
+    }
+
+    /// Who signed and what they said, unless the stream is unsigned.
+    pub fn into_preamble(self) -> Option<Preamble> {
+        self.preamble
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypt::sign::SigningKey;
+
+    fn check(policy: &Policy, now_s: u64) -> Result<(), Error> {
+        let preamble = Preamble {
+            sender: Sender::new(SigningKey::from_seed([1; 32]).public()),
+            time_s: 1000,
+            serial: 7,
+            label: "lab".into(),
+        };
+        policy.check(&preamble, now_s)
+    }
+
+    #[test]
+    fn the_policy_is_held_to_the_second() {
+        let age = Policy {
+            age_s_max: Some(60),
+            ..Policy::default()
+        };
+        assert!(check(&age, 1060).is_ok());
+        assert!(matches!(
+            check(&age, 1061),
+            Err(Error::Stale {
+                age_s: 61,
+                max_s: 60
+            })
+        ));
+        assert!(check(&age, 700).is_ok());
+        assert!(matches!(
+            check(&age, 699),
+            Err(Error::Future { ahead_s: 301 })
+        ));
+        assert!(check(&Policy::default(), 0).is_ok());
+    }
+
+    #[test]
+    fn label_and_serial_are_compared() {
+        let label = |text: &str| Policy {
+            label: Some(text.into()),
+            ..Policy::default()
+        };
+        assert!(check(&label("lab"), 0).is_ok());
+        assert!(matches!(check(&label("Lab"), 0), Err(Error::Label { .. })));
+        let serial = |min| Policy {
+            serial_min: Some(min),
+            ..Policy::default()
+        };
+        assert!(check(&serial(7), 0).is_ok());
+        assert!(matches!(
+            check(&serial(8), 0),
+            Err(Error::Serial { found: 7, min: 8 })
+        ));
+    }
+}

@@ -1,0 +1,197 @@
+//! Recipients: public keys that the file key is wrapped for.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::crypt::agree::{PublicKey, SecretKey};
+use crate::crypt::sign::VerifyingKey;
+use crate::crypt::{LowOrder, aead, hash, kdf};
+
+use super::header::FileKey;
+use super::text::{base64, bech32, fingerprint, unbech32};
+use super::{Error, ssh};
+
+pub(crate) const X25519: &str = "X25519";
+pub(crate) const X25519_INFO: &[u8] = b"age-encryption.org/v1/X25519";
+pub(crate) const SSH_INFO: &[u8] = b"age-encryption.org/v1/ssh-ed25519";
+const HRP: &str = "age";
+
+/// Someone who can open what is sealed for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipient {
+    /// A key of `sealcast keygen` or `age-keygen`: `age1…`.
+    X25519(PublicKey),
+    /// An ssh key, such as a host's: `ssh-ed25519 AAAA…`.
+    Ssh(VerifyingKey),
+}
+
+impl Recipient {
+    /// Wraps the file key for this recipient: a stanza, whole lines. `seed` is 32 random bytes that
+    /// serve this once.
+    ///
+    /// # Errors
+    /// [`Error::Key`] when the key is a point of low order, which would protect nothing.
+    pub fn wrap(&self, file_key: &FileKey, seed: [u8; 32]) -> Result<String, Error> {
+        let ephemeral = SecretKey::from_seed(seed);
+        let share = ephemeral.public();
+        let share64 = base64(share.as_bytes());
+        let (args, key) = match self {
+            Self::X25519(theirs) => (
+                format!("{X25519} {share64}"),
+                x25519_key(&ephemeral, theirs, &share, theirs),
+            ),
+            Self::Ssh(theirs) => (
+                format!("{} {} {share64}", ssh::KIND, base64(&ssh_tag(theirs))),
+                ssh_key(&ephemeral, &theirs.to_agreement(), &share, theirs),
+            ),
+        };
+        let key = key.map_err(|_| Error::Key("a recipient that is no sound key"))?;
+        Ok(format!("-> {args}\n{}\n", wrap(&key, file_key)))
+    }
+
+    /// What people compare.
+    pub fn fingerprint(&self) -> String {
+        fingerprint(&self.to_string())
+    }
+}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::X25519(key) => f.write_str(&bech32(HRP, key.as_bytes())),
+            Self::Ssh(key) => f.write_str(&ssh::line(key)),
+        }
+    }
+}
+
+impl FromStr for Recipient {
+    type Err = Error;
+
+    /// Reads one recipient; whatever follows it after a space is a comment.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match parse(text)? {
+            Some(recipient) => Ok(recipient),
+            None => Err(Error::Key(
+                "an ssh key of a type other than ssh-ed25519, or a revoked one",
+            )),
+        }
+    }
+}
+
+/// The recipients in the text of a file, one a line, `#` comments and blank lines aside, and the
+/// number of lines with ssh keys that cannot be used.
+///
+/// # Errors
+/// [`Error::KeyLine`] for the first line that holds no recipient.
+pub fn parse_recipients(text: &str) -> Result<(Vec<Recipient>, usize), Error> {
+    let (mut found, mut skipped) = (Vec::new(), 0);
+    for (line, text) in super::key_lines(text) {
+        match parse(text).map_err(|e| e.at_line(line))? {
+            Some(recipient) => found.push(recipient),
+            None => skipped += 1,
+        }
+    }
+    Ok((found, skipped))
+}
+
+/// `None` for an ssh key that cannot be used but may stand in a list of hosts.
+fn parse(text: &str) -> Result<Option<Recipient>, Error> {
+    if let Some(line) = ssh::parse_line(text) {
+        return Ok(match line? {
+            ssh::Line::Key(key) => Some(Recipient::Ssh(key)),
+            ssh::Line::Skipped => None,
+        });
+    }
+    let word = text.split_ascii_whitespace().next().unwrap_or_default();
+    let lower = word.to_ascii_lowercase();
+    if lower.starts_with("age-secret-key-") || lower.starts_with(super::sender::SECRET_HRP) {
+        return Err(Error::Key("a secret key where a recipient is expected"));
+    }
+    if lower.starts_with("age1pq1") || lower.starts_with("age1tag") {
+        return Err(Error::Key("an age recipient of a type not supported"));
+    }
+    if lower.starts_with("sealsign1") {
+        return Err(Error::Key("a signing key where a recipient is expected"));
+    }
+    if !lower.starts_with("age1") {
+        return Err(Error::Key("neither an age1… nor an ssh-ed25519 recipient"));
+    }
+    unbech32(HRP, word).map(|bytes| Some(Recipient::X25519(PublicKey(bytes))))
+}
+
+fn wrap(key: &aead::Key, file_key: &FileKey) -> String {
+    let mut body = [0; 32];
+    let (inner, tag) = body.split_at_mut(16);
+    inner.copy_from_slice(file_key.expose());
+    let made = aead::seal_in_place(key, &[0; 12], b"", inner);
+    tag.copy_from_slice(&made);
+    base64(&body)
+}
+
+/// The wrapping key of an X25519 stanza.
+pub(crate) fn x25519_key(
+    ours: &SecretKey,
+    point: &PublicKey,
+    share: &PublicKey,
+    recipient: &PublicKey,
+) -> Result<aead::Key, LowOrder> {
+    let shared = ours.agree(point)?;
+    let salt = [*share.as_bytes(), *recipient.as_bytes()].concat();
+    Ok(kdf::derive(shared.expose(), &salt, X25519_INFO))
+}
+
+/// The wrapping key of an ssh-ed25519 stanza: as for X25519, with the agreed secret bound to the
+/// ssh key by one more multiplication.
+pub(crate) fn ssh_key(
+    ours: &SecretKey,
+    point: &PublicKey,
+    share: &PublicKey,
+    recipient: &VerifyingKey,
+) -> Result<aead::Key, LowOrder> {
+    let tweak = kdf::derive(b"", &ssh::wire(recipient), SSH_INFO);
+    let shared = ours.agree(point)?;
+    let shared = SecretKey::from_seed(*tweak.expose()).agree(&PublicKey(*shared.expose()))?;
+    let salt = [*share.as_bytes(), *recipient.to_agreement().as_bytes()].concat();
+    Ok(kdf::derive(shared.expose(), &salt, SSH_INFO))
+}
+
+/// The tag that tells a host its stanza.
+pub(crate) fn ssh_tag(key: &VerifyingKey) -> [u8; 4] {
+    let hash = hash::sha256(&ssh::wire(key));
+    [hash[0], hash[1], hash[2], hash[3]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
+
+    #[test]
+    fn text_comes_back() {
+        let recipient: Recipient = KEY.parse().unwrap();
+        assert_eq!(recipient.to_string(), KEY);
+        assert_eq!(
+            format!("{KEY} node 7").parse::<Recipient>().unwrap(),
+            recipient
+        );
+    }
+
+    #[test]
+    fn a_file_of_recipients() {
+        let text = format!("# nodes\n\n{KEY} node-1\r\n  {KEY}\nnode ssh-rsa AAAAB3\n");
+        let (found, skipped) = parse_recipients(&text).unwrap();
+        assert_eq!((found.len(), skipped), (2, 1));
+        let wrong = format!("{KEY}\n#\nnode-1 {KEY}\n");
+        assert!(matches!(
+            parse_recipients(&wrong),
+            Err(Error::KeyLine { line: 3, .. })
+        ));
+    }
+
+    #[test]
+    fn keys_that_protect_nothing_are_refused() {
+        let low = Recipient::X25519(PublicKey([0; 32]));
+        assert!(low.wrap(&FileKey::new([1; 16]), [2; 32]).is_err());
+    }
+}

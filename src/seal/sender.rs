@@ -1,0 +1,183 @@
+//! Senders: the keys that sign streams, and their public halves.
+
+use std::fmt;
+use std::str::FromStr;
+
+use zeroize::Zeroizing;
+
+use crate::crypt::sign::{SigningKey, VerifyingKey};
+
+use super::text::{bech32, fingerprint, unbech32};
+use super::{Error, ssh};
+
+/// The prefix of a public signing key. It names algorithm and version: another has another prefix.
+const PUBLIC_HRP: &str = "sealsign";
+/// The prefix of a secret signing key, written in upper case.
+pub(crate) const SECRET_HRP: &str = "sealsign-secret-";
+
+/// Someone who can sign streams, known by a public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender(VerifyingKey);
+
+impl Sender {
+    /// The sender with this key.
+    pub const fn new(key: VerifyingKey) -> Self {
+        Self(key)
+    }
+
+    /// The key that checks signatures.
+    pub const fn key(&self) -> &VerifyingKey {
+        &self.0
+    }
+
+    /// What people compare; the same for a key in ssh's form and in ours.
+    pub fn fingerprint(&self) -> String {
+        fingerprint(&self.to_string())
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&bech32(PUBLIC_HRP, self.0.as_bytes()))
+    }
+}
+
+impl FromStr for Sender {
+    type Err = Error;
+
+    /// Reads one sender, `sealsign1…` or `ssh-ed25519 AAAA…`; what follows is a comment.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        parse(text)?.ok_or(Error::Key(
+            "an ssh key of a type other than ssh-ed25519, or a revoked one",
+        ))
+    }
+}
+
+/// The senders in the text of a file, one a line, `#` comments and blank lines aside.
+///
+/// # Errors
+/// [`Error::KeyLine`] for the first line that holds no sender, [`Error::Key`] when none does.
+pub fn parse_senders(text: &str) -> Result<Vec<Sender>, Error> {
+    let mut found = Vec::new();
+    for (line, text) in super::key_lines(text) {
+        found.extend(parse(text).map_err(|e| e.at_line(line))?);
+    }
+    if found.is_empty() {
+        return Err(Error::Key("the file holds no signing key"));
+    }
+    Ok(found)
+}
+
+fn parse(text: &str) -> Result<Option<Sender>, Error> {
+    if let Some(line) = ssh::parse_line(text) {
+        return Ok(match line? {
+            ssh::Line::Key(key) => Some(Sender(key)),
+            ssh::Line::Skipped => None,
+        });
+    }
+    let word = text.split_ascii_whitespace().next().unwrap_or_default();
+    let lower = word.to_ascii_lowercase();
+    if lower.starts_with("age1") {
+        return Err(Error::Key(
+            "a recipient where a signing key is expected: it cannot name a sender",
+        ));
+    }
+    if lower.starts_with(SECRET_HRP) || lower.starts_with("age-secret-key-") {
+        return Err(Error::Key("a secret key where a public one is expected"));
+    }
+    if !lower.starts_with("sealsign1") {
+        return Err(Error::Key("neither a sealsign1… nor an ssh-ed25519 key"));
+    }
+    let bytes = unbech32(PUBLIC_HRP, word)?;
+    VerifyingKey::from_bytes(&bytes)
+        .map(|key| Some(Sender(key)))
+        .map_err(|_| Error::Key("a signing key that is no sound point"))
+}
+
+/// The line of a key file with a secret signing key.
+pub fn signing_key_line(key: &SigningKey) -> Zeroizing<String> {
+    let mut line = Zeroizing::new(bech32(SECRET_HRP, key.expose().expose()));
+    line.make_ascii_uppercase();
+    line
+}
+
+/// The signing key in the text of a key file: ours, with one key, or an OpenSSH private key.
+///
+/// # Errors
+/// [`Error::Key`] and [`Error::KeyLine`].
+pub fn parse_signing_key(text: &str) -> Result<SigningKey, Error> {
+    if text.trim_start().starts_with(ssh::PRIVATE_BEGIN) {
+        return ssh::parse_private(text);
+    }
+    let mut lines = super::key_lines(text);
+    let (line, first) = lines
+        .next()
+        .ok_or(Error::Key("the file holds no signing key"))?;
+    let key = parse_signing_line(first).map_err(|e| e.at_line(line))?;
+    if let Some((line, _)) = lines.next() {
+        return Err(Error::KeyLine {
+            line,
+            what: "a second key, and a stream has one sender",
+        });
+    }
+    Ok(key)
+}
+
+fn parse_signing_line(line: &str) -> Result<SigningKey, Error> {
+    let lower = Zeroizing::new(line.to_ascii_lowercase());
+    if lower.starts_with("age-secret-key-") {
+        return Err(Error::Key("an identity where a signing key is expected"));
+    }
+    if lower.starts_with("sealsign1") || lower.starts_with("ssh-") {
+        return Err(Error::Key(
+            "a public key where a secret signing key is expected",
+        ));
+    }
+    if !lower.starts_with(SECRET_HRP) {
+        return Err(Error::Key("not a SEALSIGN-SECRET-1…"));
+    }
+    let seed = Zeroizing::new(unbech32(SECRET_HRP, line)?);
+    Ok(SigningKey::from_seed(*seed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_halves_come_back() {
+        let key = SigningKey::from_seed([7; 32]);
+        let sender = Sender::new(key.public());
+        assert_eq!(sender.to_string().parse::<Sender>().unwrap(), sender);
+        let text = format!("# mine\n{}\n", signing_key_line(&key).as_str());
+        let found = parse_signing_key(&text).unwrap();
+        assert_eq!(found.public(), key.public());
+        assert!(parse_signing_key(&format!("{text}{text}")).is_err());
+    }
+
+    #[test]
+    fn an_ssh_line_is_the_same_sender() {
+        let sender = Sender::new(SigningKey::from_seed([7; 32]).public());
+        let line = ssh::line(sender.key());
+        let other: Sender = format!("{line} root@admin").parse().unwrap();
+        assert_eq!(other, sender);
+        assert_eq!(other.fingerprint(), sender.fingerprint());
+        assert_eq!(sender.fingerprint().len(), 32);
+    }
+
+    #[test]
+    fn files_of_senders() {
+        let a = Sender::new(SigningKey::from_seed([7; 32]).public());
+        let b = Sender::new(SigningKey::from_seed([8; 32]).public());
+        let text = format!("# ours\n{a} admin\n\nroot@b {}\n", ssh::line(b.key()));
+        assert_eq!(parse_senders(&text).unwrap(), [a, b]);
+        assert!(parse_senders("# none\n").is_err());
+        assert!(matches!(
+            parse_senders(&format!("{a}\nage1abc\n")),
+            Err(Error::KeyLine { line: 2, .. })
+        ));
+        let secret = signing_key_line(&SigningKey::from_seed([7; 32]));
+        let refused = secret.parse::<Sender>().unwrap_err().to_string();
+        assert!(refused.contains("secret key"));
+    }
+}

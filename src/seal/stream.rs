@@ -1,0 +1,523 @@
+//! The payload of an age file: chunks of 64 KiB, each with a tag, counted, and the last one marked.
+//!
+//! Chunks are worked on in batches of 16, in place: a batch has a slot for each chunk with its tag,
+//! so that plaintext and ciphertext have the same place.
+
+use std::io::{self, IoSlice, Read, Write};
+
+use crate::crypt::aead::{Cipher, TAG_LEN};
+use crate::crypt::{Forged, kdf};
+
+use super::header::FileKey;
+use super::{Error, read_full};
+
+/// Plaintext bytes of a chunk; only the last may have fewer.
+pub const CHUNK_BYTES: usize = 64 << 10;
+/// Ciphertext bytes of a chunk.
+pub const SLOT_BYTES: usize = CHUNK_BYTES + TAG_LEN;
+/// Chunks of a batch.
+pub const BATCH_CHUNKS: usize = 16;
+/// Plaintext bytes of a batch: 1 MiB.
+pub const BATCH_PLAIN_BYTES: usize = BATCH_CHUNKS * CHUNK_BYTES;
+/// Ciphertext bytes of a batch.
+pub const BATCH_BYTES: usize = BATCH_CHUNKS * SLOT_BYTES;
+/// Bytes of the nonce between header and chunks.
+pub const NONCE_BYTES: usize = 16;
+
+/// The cipher of one stream's chunks.
+#[derive(Debug)]
+pub struct ChunkCipher(Cipher);
+
+impl ChunkCipher {
+    /// The cipher for a file key and the nonce that follows the header.
+    pub fn new(file_key: &FileKey, nonce: &[u8; NONCE_BYTES]) -> Self {
+        let key = kdf::derive(file_key.expose(), nonce, b"payload");
+        Self(Cipher::new(&key))
+    }
+
+    fn seal(&self, chunk: u64, last: bool, buf: &mut [u8]) -> [u8; TAG_LEN] {
+        self.0.seal_in_place(&nonce(chunk, last), b"", buf)
+    }
+
+    fn open(
+        &self,
+        chunk: u64,
+        last: bool,
+        buf: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), Forged> {
+        self.0.open_in_place(&nonce(chunk, last), b"", buf, tag)
+    }
+}
+
+/// Eleven bytes that count, one that marks the last chunk.
+fn nonce(chunk: u64, last: bool) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    nonce[3..11].copy_from_slice(&chunk.to_be_bytes());
+    nonce[11] = u8::from(last);
+    nonce
+}
+
+/// A buffer for one batch, to be used again and again.
+pub fn buffer() -> Vec<u8> {
+    vec![0; BATCH_BYTES]
+}
+
+/// Up to 16 chunks of plaintext. All are full, except perhaps the last of the stream.
+#[derive(Debug)]
+pub struct Plain {
+    index: u64,
+    last: bool,
+    len: usize,
+    buf: Vec<u8>,
+}
+
+/// Up to 16 chunks of ciphertext, one after the other.
+#[derive(Debug)]
+pub struct Sealed {
+    index: u64,
+    last: bool,
+    len: usize,
+    buf: Vec<u8>,
+}
+
+impl Plain {
+    /// The batch's number in the stream, from zero.
+    pub const fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// Whether the stream ends with this batch.
+    pub const fn last(&self) -> bool {
+        self.last
+    }
+
+    /// How many bytes of plaintext there are.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no plaintext.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The plaintext from byte `skip` on, slot by slot.
+    pub fn slices(&self, skip: usize) -> impl Iterator<Item = &[u8]> {
+        let mut at = skip;
+        std::iter::from_fn(move || {
+            if at >= self.len {
+                return None;
+            }
+            let within = at % CHUNK_BYTES;
+            let take = (CHUNK_BYTES - within).min(self.len - at);
+            let place = place(at);
+            at += take;
+            Some(&self.buf[place..place + take])
+        })
+    }
+
+    /// Adds `bytes` at the end. The cutter leaves room for a signature.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.buf[place(self.len)] = *byte;
+            self.len += 1;
+        }
+    }
+
+    /// Takes the last `N` bytes off; `None` when there are not so many.
+    pub(crate) fn strip<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let start = self.len.checked_sub(N)?;
+        let mut bytes = [0; N];
+        for (byte, at) in bytes.iter_mut().zip(start..) {
+            *byte = self.buf[place(at)];
+        }
+        self.len = start;
+        Some(bytes)
+    }
+
+    /// The plaintext of the first chunk.
+    pub(crate) fn first_chunk(&self) -> &[u8] {
+        &self.buf[..self.len.min(CHUNK_BYTES)]
+    }
+
+    /// Encrypts all chunks in place.
+    pub fn seal(mut self, cipher: &ChunkCipher) -> Sealed {
+        let chunks = self.len.div_ceil(CHUNK_BYTES).max(1);
+        for (slot, chunk) in (0..chunks).zip(self.index * BATCH_CHUNKS as u64..) {
+            let len = CHUNK_BYTES.min(self.len - slot * CHUNK_BYTES);
+            let buf = &mut self.buf[slot * SLOT_BYTES..][..len + TAG_LEN];
+            let (text, tag) = buf.split_at_mut(len);
+            tag.copy_from_slice(&cipher.seal(chunk, self.last && slot + 1 == chunks, text));
+        }
+        Sealed {
+            index: self.index,
+            last: self.last,
+            len: self.len + chunks * TAG_LEN,
+            buf: self.buf,
+        }
+    }
+
+    /// Writes the plaintext from byte `skip` on.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn write(&self, out: &mut impl Write, skip: usize) -> Result<(), Error> {
+        let mut slices: Vec<_> = self.slices(skip).map(IoSlice::new).collect();
+        let mut left = &mut slices[..];
+        while !left.is_empty() {
+            match out.write_vectored(left) {
+                Ok(0) => return Err(Error::Write(io::ErrorKind::WriteZero.into())),
+                Ok(written) => IoSlice::advance_slices(&mut left, written),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::Write(e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the buffer back.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buf
+    }
+}
+
+/// Where byte `at` of the plaintext is in the buffer.
+const fn place(at: usize) -> usize {
+    at / CHUNK_BYTES * SLOT_BYTES + at % CHUNK_BYTES
+}
+
+impl Sealed {
+    /// Checks and decrypts the chunks in place, up to the first that does not hold. The plaintext
+    /// is all that held; it is the age file's true content as far as it goes, whatever the error.
+    ///
+    /// `payload_at` is where the first chunk of the stream begins, for the sake of errors.
+    pub fn open(mut self, cipher: &ChunkCipher, payload_at: u64) -> (Plain, Option<Error>) {
+        let mut good = 0;
+        let mut problem = None;
+        let mut at = 0;
+        let mut chunk = self.index * BATCH_CHUNKS as u64;
+        let start = payload_at.saturating_add(self.index.saturating_mul(BATCH_BYTES as u64));
+        while at < self.len || (self.len == 0 && problem.is_none()) {
+            let slot = SLOT_BYTES.min(self.len - at);
+            let offset = start.saturating_add(at as u64);
+            let last = self.last && at + slot == self.len;
+            let (len, error) =
+                open_chunk(cipher, chunk, offset, last, &mut self.buf[at..at + slot]);
+            good += len;
+            problem = error;
+            if problem.is_some() {
+                break;
+            }
+            at += slot;
+            chunk += 1;
+        }
+        let plain = Plain {
+            index: self.index,
+            last: self.last,
+            len: good,
+            buf: self.buf,
+        };
+        (plain, problem)
+    }
+
+    /// The batch's number in the stream, from zero.
+    pub const fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// The ciphertext.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buf[..self.len]
+    }
+
+    /// Gives the buffer back.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buf
+    }
+}
+
+/// Opens one chunk in its slot; returns the length of what may be released, and what is wrong.
+fn open_chunk(
+    cipher: &ChunkCipher,
+    chunk: u64,
+    offset: u64,
+    last: bool,
+    slot: &mut [u8],
+) -> (usize, Option<Error>) {
+    let end = offset.saturating_add(slot.len() as u64);
+    let full = slot.len() == SLOT_BYTES;
+    let Some((text, tag)) = slot.split_last_chunk_mut::<TAG_LEN>() else {
+        return (0, Some(Error::Truncated { offset: end }));
+    };
+    let len = text.len();
+    if cipher.open(chunk, last, text, tag).is_ok() {
+        // Only the one chunk of an empty payload is empty.
+        let empty = len == 0 && chunk > 0;
+        return (len, empty.then_some(Error::EmptyChunk { chunk, offset }));
+    }
+    // The chunk may be true but not where the input ends: that says more than that it is refused.
+    if full && cipher.open(chunk, !last, text, tag).is_ok() {
+        let error = if last {
+            Error::Truncated { offset: end }
+        } else {
+            Error::Trailing { offset: end }
+        };
+        return (len, Some(error));
+    }
+    (0, Some(Error::Chunk { chunk, offset }))
+}
+
+/// Cuts plaintext into batches.
+#[derive(Debug)]
+pub struct PlainCutter<R> {
+    input: R,
+    /// What goes before the input.
+    prefix: Vec<u8>,
+    /// Bytes of each batch that are left free for a signature.
+    reserve: usize,
+    ahead: Option<u8>,
+    index: u64,
+    done: bool,
+}
+
+impl<R: Read> PlainCutter<R> {
+    /// Cuts `prefix`, at most half a chunk, and then `input`, leaving `reserve` bytes free in each
+    /// batch.
+    pub(crate) fn new(input: R, prefix: Vec<u8>, reserve: usize) -> Self {
+        Self {
+            input,
+            prefix,
+            reserve,
+            ahead: None,
+            index: 0,
+            done: false,
+        }
+    }
+
+    /// The next batch, in `buf` from [`buffer`]; `None` after the last.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn next(&mut self, buf: Vec<u8>) -> Result<Option<Plain>, Error> {
+        if self.done {
+            return Ok(None);
+        }
+        let mut batch = Plain {
+            index: self.index,
+            last: false,
+            len: 0,
+            buf,
+        };
+        batch.append(&std::mem::take(&mut self.prefix));
+        batch.append(self.ahead.take().as_slice());
+        let room = BATCH_PLAIN_BYTES - self.reserve;
+        while batch.len < room {
+            let take = (CHUNK_BYTES - batch.len % CHUNK_BYTES).min(room - batch.len);
+            let at = place(batch.len);
+            let got = read_full(&mut self.input, &mut batch.buf[at..at + take])?;
+            batch.len += got;
+            if got < take {
+                self.done = true;
+                break;
+            }
+        }
+        if !self.done {
+            // Whether a full batch is the last one, only the next byte tells.
+            let mut one = [0];
+            match read_full(&mut self.input, &mut one)? {
+                0 => self.done = true,
+                _ => self.ahead = Some(one[0]),
+            }
+        }
+        batch.last = self.done;
+        self.index += 1;
+        Ok(Some(batch))
+    }
+}
+
+/// Cuts the chunks that follow header and nonce into batches.
+#[derive(Debug)]
+pub struct SealedCutter<R> {
+    input: R,
+    ahead: Option<u8>,
+    index: u64,
+    done: bool,
+}
+
+impl<R: Read> SealedCutter<R> {
+    /// Cuts `input`, which stands at the first chunk.
+    pub fn new(input: R) -> Self {
+        Self {
+            input,
+            ahead: None,
+            index: 0,
+            done: false,
+        }
+    }
+
+    /// The next batch, in `buf` from [`buffer`]; `None` after the last.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn next(&mut self, mut buf: Vec<u8>) -> Result<Option<Sealed>, Error> {
+        if self.done {
+            return Ok(None);
+        }
+        let mut len = 0;
+        if let Some(byte) = self.ahead.take() {
+            buf[0] = byte;
+            len = 1;
+        }
+        len += read_full(&mut self.input, &mut buf[len..BATCH_BYTES])?;
+        self.done = len < BATCH_BYTES;
+        if !self.done {
+            let mut one = [0];
+            match read_full(&mut self.input, &mut one)? {
+                0 => self.done = true,
+                _ => self.ahead = Some(one[0]),
+            }
+        }
+        let index = self.index;
+        self.index += 1;
+        Ok(Some(Sealed {
+            index,
+            last: self.done,
+            len,
+            buf,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cipher() -> ChunkCipher {
+        ChunkCipher::new(&FileKey::new([1; 16]), &[2; NONCE_BYTES])
+    }
+
+    fn seal(text: &[u8]) -> Vec<u8> {
+        let mut cutter = PlainCutter::new(text, Vec::new(), 0);
+        let mut out = Vec::new();
+        while let Some(batch) = cutter.next(buffer()).unwrap() {
+            out.extend_from_slice(batch.seal(&cipher()).bytes());
+        }
+        out
+    }
+
+    fn open(bytes: &[u8]) -> (Vec<u8>, Option<Error>) {
+        let mut cutter = SealedCutter::new(bytes);
+        let mut out = Vec::new();
+        while let Some(batch) = cutter.next(buffer()).unwrap() {
+            let (plain, problem) = batch.open(&cipher(), 1000);
+            plain.write(&mut out, 0).unwrap();
+            if problem.is_some() {
+                return (out, problem);
+            }
+        }
+        (out, None)
+    }
+
+    fn text(len: usize) -> Vec<u8> {
+        (0..=250).cycle().take(len).collect()
+    }
+
+    #[test]
+    fn all_sizes_come_back() {
+        let (c, b) = (CHUNK_BYTES, BATCH_PLAIN_BYTES);
+        for len in [0, 1, c - 1, c, c + 1, 2 * c, b - 1, b, b + 1, b + c, 3 * b] {
+            let sealed = seal(&text(len));
+            assert_eq!(sealed.len(), len + 16 * len.div_ceil(c).max(1));
+            let (back, problem) = open(&sealed);
+            assert!(problem.is_none(), "{len}: {problem:?}");
+            assert!(back == text(len), "{len}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_is_missed_and_chunks_are_released() {
+        let len = BATCH_PLAIN_BYTES + 3 * CHUNK_BYTES;
+        let sealed = seal(&text(len));
+        for chunks in 0..19 {
+            let (back, problem) = open(&sealed[..chunks * SLOT_BYTES]);
+            let end = 1000 + (chunks * SLOT_BYTES) as u64;
+            assert!(
+                matches!(problem, Some(Error::Truncated { offset }) if offset == end),
+                "{chunks}: {problem:?}"
+            );
+            assert!(back == text(chunks * CHUNK_BYTES));
+            for more in [1, 15, 16, 17, 4000, SLOT_BYTES - 1] {
+                let (back, problem) = open(&sealed[..chunks * SLOT_BYTES + more]);
+                assert!(problem.is_some());
+                assert!(back == text(chunks * CHUNK_BYTES));
+            }
+        }
+    }
+
+    #[test]
+    fn what_follows_the_end_is_noticed() {
+        for len in [0, 5, CHUNK_BYTES, BATCH_PLAIN_BYTES] {
+            for junk in [1, 12, 16, 20, SLOT_BYTES] {
+                let mut sealed = seal(&text(len));
+                sealed.extend(std::iter::repeat_n(7, junk));
+                let (back, problem) = open(&sealed);
+                assert!(problem.is_some(), "{len} {junk}");
+                assert!(back == text(len / CHUNK_BYTES * CHUNK_BYTES));
+                if len > 5 {
+                    assert!(
+                        matches!(problem, Some(Error::Trailing { .. })),
+                        "{problem:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_stream_has_no_empty_chunk_behind_it() {
+        let cipher = cipher();
+        let mut sealed = seal(&text(2 * CHUNK_BYTES))[..SLOT_BYTES].to_vec();
+        sealed.extend(cipher.seal(1, true, &mut []));
+        let (back, problem) = open(&sealed);
+        assert!(matches!(problem, Some(Error::EmptyChunk { chunk: 1, .. })));
+        assert!(back == text(CHUNK_BYTES));
+    }
+
+    #[test]
+    fn a_flip_stops_the_release_at_its_chunk() {
+        let sealed = seal(&text(BATCH_PLAIN_BYTES + 100));
+        for at in (0..sealed.len()).step_by(32 * 1024 + 7) {
+            let mut bad = sealed.clone();
+            bad[at] ^= 0x10;
+            let (back, problem) = open(&bad);
+            let number = at / SLOT_BYTES;
+            assert!(
+                matches!(problem, Some(Error::Chunk { chunk, .. }) if chunk == number as u64),
+                "{at}: {problem:?}"
+            );
+            assert!(back == text(number * CHUNK_BYTES));
+        }
+    }
+
+    #[test]
+    fn short_reads_change_nothing() {
+        struct Drip<'a>(&'a [u8]);
+        impl Read for Drip<'_> {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                let take = (self.0.len() % 4099 + 1).min(buf.len()).min(self.0.len());
+                let (head, tail) = self.0.split_at(take);
+                buf[..take].copy_from_slice(head);
+                self.0 = tail;
+                Ok(take)
+            }
+        }
+        let text = text(BATCH_PLAIN_BYTES + CHUNK_BYTES);
+        let mut cutter = PlainCutter::new(Drip(&text), Vec::new(), 0);
+        let mut out = Vec::new();
+        while let Some(batch) = cutter.next(buffer()).unwrap() {
+            out.extend_from_slice(batch.seal(&cipher()).bytes());
+        }
+        assert!(out == seal(&text));
+    }
+}
