@@ -8,6 +8,9 @@ pub const COMPONENT_BYTES_MAX: usize = 255;
 /// The longest path.
 pub const PATH_BYTES_MAX: usize = 1 << 16;
 
+/// The most names in a path.
+pub const DEPTH_MAX: usize = 4096;
+
 /// What makes a name unfit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
@@ -84,8 +87,9 @@ pub fn check(raw: &[u8]) -> Result<Checked, Flaw> {
         Some(path) => (path, true),
         None => (rest, false),
     };
-    for part in path.split(|&b| b == b'/') {
+    for (depth, part) in path.split(|&b| b == b'/').enumerate() {
         match part {
+            _ if depth == DEPTH_MAX => return Err(Flaw::Long),
             b".." => return Err(Flaw::DotDot),
             b"" | b"." => return Err(Flaw::Hollow),
             _ if part.len() > COMPONENT_BYTES_MAX => return Err(Flaw::Long),

@@ -1,9 +1,11 @@
-//! Where the process meets the system: standard streams, files, clock, entropy and signals.
+//! Where the process meets the system: standard streams, files, trees, clock, entropy
+//! and signals.
 
 pub mod clock;
 pub mod entropy;
 mod error;
 pub mod interrupt;
 pub mod stdio;
+pub mod tree;
 
 pub use error::Error;

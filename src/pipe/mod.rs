@@ -1,5 +1,9 @@
 //! Threads between a reader and a writer: bounded, in order, first error wins.
 
 mod ordered;
+mod pack;
+mod unpack;
 
 pub use ordered::ordered;
+pub use pack::pack;
+pub use unpack::unpack;

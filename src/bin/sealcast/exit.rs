@@ -3,7 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
-use sealcast::edge;
+use sealcast::archive;
+use sealcast::edge::{self, tree};
 
 use crate::report::Voice;
 
@@ -106,6 +107,69 @@ impl From<edge::Error> for Failure {
             }
             edge::Error::Commit { .. } => Self::new(ExitStatus::Local, message)
                 .hint("the file that was there before, if any, is untouched"),
+        }
+    }
+}
+
+impl From<archive::Error> for Failure {
+    fn from(error: archive::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            archive::Error::Read(_) => Self::new(ExitStatus::Local, message),
+            archive::Error::NotArchive(archive::Looks::Sealed) => {
+                Self::new(ExitStatus::Data, message).hint("put `sealcast open` before this filter")
+            }
+            archive::Error::NotArchive(archive::Looks::Compressed(_)) => {
+                Self::new(ExitStatus::Data, message).hint("decompress it before this filter")
+            }
+            archive::Error::Empty
+            | archive::Error::Truncated { .. }
+            | archive::Error::Totals(_) => Self::new(ExitStatus::Data, message)
+                .hint("the filter before this one may have failed; the target is as it was"),
+            archive::Error::Version(_) => {
+                Self::new(ExitStatus::Data, message).hint("update this program")
+            }
+            archive::Error::NotArchive(archive::Looks::Unknown)
+            | archive::Error::Trailing { .. }
+            | archive::Error::Squeezed { .. }
+            | archive::Error::Header { .. }
+            | archive::Error::UnknownType { .. }
+            | archive::Error::Name { .. } => Self::new(ExitStatus::Data, message),
+        }
+    }
+}
+
+impl From<tree::Error> for Failure {
+    fn from(error: tree::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            tree::Error::Archive(e) => e.into(),
+            tree::Error::Output(e) => Self::io("cannot write the archive", &e),
+            tree::Error::System { source, .. } => {
+                let failure = Self::new(ExitStatus::Local, message);
+                match source.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        failure.hint("make room there; the target is as it was")
+                    }
+                    _ => failure,
+                }
+            }
+            tree::Error::Entry { .. } => Self::new(ExitStatus::Data, message),
+            tree::Error::Limit { .. } => Self::new(ExitStatus::Data, message)
+                .hint("--max-entries and --max-bytes set the limits"),
+            tree::Error::Attribute { .. } => Self::new(ExitStatus::Local, message)
+                .hint("--no-xattrs leaves attributes, access lists and labels out"),
+            tree::Error::Device { .. } => {
+                Self::new(ExitStatus::Local, message).hint("--no-devices leaves device nodes out")
+            }
+            tree::Error::NotEmpty(_) => Self::new(ExitStatus::Usage, message)
+                .hint("--replace removes what is there, --merge adds to it"),
+            tree::Error::NotDirectory(_) | tree::Error::Argument { .. } => {
+                Self::new(ExitStatus::Usage, message)
+            }
+            tree::Error::Busy(_) | tree::Error::Conflict { .. } | tree::Error::Strict(_) => {
+                Self::new(ExitStatus::Local, message)
+            }
         }
     }
 }
