@@ -3,3 +3,4 @@
 mod archive;
 mod seal;
 mod support;
+mod tree;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::{Errno, Result};
 
@@ -34,11 +34,6 @@ impl Dirs {
             clock: 0,
             rules: true,
         }
-    }
-
-    /// The root itself.
-    pub(super) fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
     }
 
     /// The directory at `path`, a checked path.
@@ -142,14 +137,7 @@ mod tests {
             let (_dir, mut dirs) = fixture();
             dirs.rules = rules;
             assert!(dirs.get(b"a/b").is_ok());
-            for path in [
-                &b"link"[..],
-                b"link/b",
-                b"a/etc",
-                b"a/etc/ssl",
-                b"a/../a",
-                b"..",
-            ] {
+            for path in [&b"link"[..], b"link/b", b"a/etc", b"a/etc/ssl", b".."] {
                 assert!(dirs.get(path).is_err(), "{rules} {}", path.escape_ascii());
             }
         }

@@ -114,10 +114,45 @@ pub fn pack<W: Write>(config: &Pack, out: W, tell: &dyn Fn(&Note)) -> Result<(W,
     {
         return packer.writer.finish().map_err(Error::Output);
     }
+    let mut named: Vec<Vec<u8>> = Vec::new();
     for path in &config.paths {
-        packer.named(base.as_ref(), path)?;
+        let name = name_of(path)?;
+        // Two such names would meet in the archive, which no reader could restore.
+        let meets = |a: &[u8], b: &[u8]| {
+            a.strip_prefix(b)
+                .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        };
+        if named.iter().any(|n| meets(n, &name) || meets(&name, n)) {
+            return Err(Error::Argument {
+                path: path.clone(),
+                what: "another path has the same name in the archive, or contains it",
+            });
+        }
+        packer.named(base.as_ref(), path, name.clone())?;
+        named.push(name);
     }
     packer.writer.finish().map_err(Error::Output)
+}
+
+/// A path without slashes at its end.
+fn trim(raw: &[u8]) -> &[u8] {
+    match raw.iter().rposition(|&b| b != b'/') {
+        Some(last) => &raw[..=last],
+        None => raw,
+    }
+}
+
+/// The name of a path in an archive: the path without slashes around it.
+fn name_of(path: &Path) -> Result<Vec<u8>, Error> {
+    let trimmed = trim(path.as_os_str().as_bytes());
+    let below = &trimmed[trimmed.iter().take_while(|&&b| b == b'/').count()..];
+    match check(below) {
+        Ok(checked) if !checked.path.is_empty() => Ok(checked.path),
+        _ => Err(Error::Argument {
+            path: path.into(),
+            what: "its name cannot stand in an archive; use -C",
+        }),
+    }
 }
 
 struct Packer<'a, W> {
@@ -155,33 +190,22 @@ impl<W: Write> Packer<'_, W> {
         Ok(true)
     }
 
-    /// Packs `path` under its own name.
-    fn named(&mut self, base: Option<&OwnedFd>, path: &Path) -> Result<(), Error> {
+    /// Packs `path` under the name `name`.
+    fn named(&mut self, base: Option<&OwnedFd>, path: &Path, name: Vec<u8>) -> Result<(), Error> {
         let raw = path.as_os_str().as_bytes();
-        let trimmed = match raw.iter().rposition(|&b| b != b'/') {
-            Some(last) => &raw[..=last],
-            None => raw,
-        };
-        let below = &trimmed[trimmed.iter().take_while(|&&b| b == b'/').count()..];
-        let checked = check(below).ok().filter(|c| !c.path.is_empty());
-        let Some(checked) = checked else {
-            return Err(Error::Argument {
-                path: path.into(),
-                what: "its name cannot stand in an archive; use -C",
-            });
-        };
+        let trimmed = trim(raw);
         let fd = match base {
             Some(base) => base.try_clone().map_err(Error::system("open", raw))?,
             None => super::open_dir(CWD, b"").map_err(Error::system("open", b"."))?,
         };
         let stat = statat(&fd, trimmed, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(Error::system("examine", raw))?;
-        if self.excluded(&checked.path, FileType::from_raw_mode(stat.st_mode)) {
+        if self.excluded(&name, FileType::from_raw_mode(stat.st_mode)) {
             return Ok(());
         }
         let mut walk = Walk::new();
         let kind = FileType::from_raw_mode(stat.st_mode);
-        self.object(&fd, trimmed, kind, checked.path, &mut walk, None)?;
+        self.object(&fd, trimmed, kind, name, &mut walk, None)?;
         self.walk(walk, stat.st_dev)
     }
 

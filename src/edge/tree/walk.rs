@@ -13,6 +13,9 @@ const OPEN_MAX: usize = 64;
 
 /// Names in an open directory with the types that the directory knows, sorted.
 pub(super) fn list(dir: impl AsFd) -> Result<Vec<(Vec<u8>, FileType)>> {
+    let dir = dir.as_fd();
+    // A descriptor remembers how far it was read, and its copies with it.
+    rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0))?;
     let mut buffer = [MaybeUninit::<u8>::uninit(); 32 << 10];
     let mut entries = RawDir::new(dir, &mut buffer);
     let mut names = Vec::new();
