@@ -244,6 +244,10 @@ mod tests {
         Ok(out)
     }
 
+    fn noise(len: u32) -> Vec<u8> {
+        (0..len).map(|n| ((n * n) >> 3).to_le_bytes()[0]).collect()
+    }
+
     fn squeezed(parts: &[&[u8]]) -> Vec<u8> {
         let mut squeezer = Squeezer::new(3).unwrap();
         let mut out = Vec::new();
@@ -262,7 +266,7 @@ mod tests {
 
     #[test]
     fn every_cut_but_between_frames_is_seen() {
-        let noise: Vec<u8> = (0..4000u32).map(|n| (n * n >> 3) as u8).collect();
+        let noise = noise(4000);
         let all = squeezed(&[&noise, b"second"]);
         let first = squeezed(&[&noise]).len();
         for cut in 0..all.len() {
@@ -283,7 +287,7 @@ mod tests {
 
     #[test]
     fn flipped_bits_are_seen() {
-        let noise: Vec<u8> = (0..2000u32).map(|n| (n * n >> 3) as u8).collect();
+        let noise = noise(2000);
         let all = squeezed(&[&noise]);
         for at in 12..all.len() {
             let mut bad = all.clone();

@@ -7,12 +7,15 @@ use super::header::{self, Parsed};
 use super::name::{self, Flaw};
 use super::writer::{FIRST, KEY, LAST};
 use super::{
-    BLOCK_BYTES, Content, Entry, Error, Kind, Meta, SEGMENTS_MAX, Segment, Time, Totals, VERSION,
-    Xattr, number, padding, pax, sparse,
+    BLOCK_BYTES, Content, Device, Entry, Error, Kind, Meta, SEGMENTS_MAX, Segment, Time, Totals,
+    VERSION, Xattr, number, padding, pax, sparse,
 };
 
 /// The longest value of an extended attribute: what Linux can store.
 const XATTR_BYTES_MAX: usize = 64 << 10;
+
+/// The longest target of a symbolic link: what Linux can store.
+const TARGET_BYTES_MAX: usize = 4095;
 
 /// The most extended attributes that one entry may have.
 const XATTRS_MAX: usize = 4096;
@@ -381,7 +384,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
         &mut self,
         at: u64,
         block: &[u8; BLOCK_BYTES],
-        parsed: Parsed,
+        mut parsed: Parsed,
         pending: Pending,
     ) -> Result<Entry, Error> {
         let records = pending.records.unwrap_or_default();
@@ -394,13 +397,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
             .or(records.path)
             .or(pending.long_path)
             .unwrap_or(parsed.path);
-        let raw_link = records.link.or(pending.long_link).unwrap_or(parsed.link);
-        let unsafe_name = |path: &[u8], flaw| Error::Name {
-            at,
-            path: path.to_vec(),
-            flaw,
-        };
-        let checked = name::check(&raw_path).map_err(|flaw| unsafe_name(&raw_path, flaw))?;
+        let checked = name::check(&raw_path).map_err(|flaw| unsafe_name(at, &raw_path, flaw))?;
         let is_file = matches!(parsed.kind, b'0' | b'\0' | b'7' | b'S');
         let kind = if is_file && checked.slash && parsed.kind == b'\0' {
             // So wrote tar before it had a type for directories.
@@ -409,72 +406,45 @@ impl<'a, R: BufRead> Reader<'a, R> {
             parsed.kind
         };
         if kind != b'5' && checked.path.is_empty() {
-            return Err(unsafe_name(&raw_path, Flaw::Root));
+            return Err(unsafe_name(at, &raw_path, Flaw::Root));
         }
         if kind != b'5' && checked.slash {
-            return Err(unsafe_name(&raw_path, Flaw::Slash));
+            return Err(unsafe_name(at, &raw_path, Flaw::Slash));
         }
         if !is_file && (size != 0 || records.sparse.is_some()) {
             return Err(bad(at)("an entry that is no file has content"));
         }
         self.left = size;
         self.padding = padding(size);
-        let kind = match kind {
-            b'0' | b'\0' | b'7' | b'S' => {
+        let xattrs = merge_exact(records.xattrs, records.exact_xattrs);
+        let links = matches!(kind, b'1' | b'2').then(|| {
+            records
+                .link
+                .or(pending.long_link)
+                .unwrap_or_else(|| std::mem::take(&mut parsed.link))
+        });
+        let kind = match links {
+            Some(to) => link(at, kind, to)?,
+            None if is_file && kind != b'5' => {
                 let content = self.content(at, block, kind, size, records.sparse)?;
                 self.seen.bytes += content.stored();
                 Kind::File(content)
             }
-            b'1' => {
-                let to = name::check(&raw_link).map_err(|flaw| unsafe_name(&raw_link, flaw))?;
-                if to.path.is_empty() || to.slash {
-                    return Err(unsafe_name(&raw_link, Flaw::Root));
-                }
-                Kind::HardLink(to.path)
-            }
-            b'2' => {
-                if raw_link.is_empty() || raw_link.contains(&0) || raw_link.len() > 4095 {
-                    return Err(bad(at)(
-                        "a symbolic link's target is empty, too long or no text",
-                    ));
-                }
-                Kind::Symlink(raw_link)
-            }
-            b'3' => Kind::Character(parsed.device),
-            b'4' => Kind::Block(parsed.device),
-            b'5' => Kind::Directory,
-            b'6' => Kind::Fifo,
-            kind => return Err(Error::UnknownType { at, kind }),
+            None => plain(at, kind, parsed.device)?,
         };
         self.seen.entries += 1;
         let globals = &self.globals;
-        let id = |n: i128| {
-            u32::try_from(n)
-                .ok()
-                .filter(|&n| n != u32::MAX)
-                .ok_or_else(|| bad(at)("an owner or group is no user's number"))
-        };
-        let mut xattrs = if records.exact_xattrs.is_empty() {
-            records.xattrs
-        } else {
-            merge_exact(records.xattrs, records.exact_xattrs)
-        };
-        xattrs.sort();
+        let uname = records.uname.or_else(|| globals.uname.clone());
+        let gname = records.gname.or_else(|| globals.gname.clone());
         Ok(Entry {
             path: checked.path,
             kind,
             meta: Meta {
                 mode: parsed.mode,
-                uid: id(records.uid.or(globals.uid).unwrap_or(parsed.uid))?,
-                gid: id(records.gid.or(globals.gid).unwrap_or(parsed.gid))?,
-                uname: records
-                    .uname
-                    .or_else(|| globals.uname.clone())
-                    .unwrap_or(parsed.uname),
-                gname: records
-                    .gname
-                    .or_else(|| globals.gname.clone())
-                    .unwrap_or(parsed.gname),
+                uid: id(at, records.uid.or(globals.uid).unwrap_or(parsed.uid))?,
+                gid: id(at, records.gid.or(globals.gid).unwrap_or(parsed.gid))?,
+                uname: uname.unwrap_or(parsed.uname),
+                gname: gname.unwrap_or(parsed.gname),
                 mtime: records.mtime.or(globals.mtime).unwrap_or(parsed.mtime),
                 xattrs,
             },
@@ -591,6 +561,48 @@ impl Sparse {
     }
 }
 
+fn unsafe_name(at: u64, path: &[u8], flaw: Flaw) -> Error {
+    Error::Name {
+        at,
+        path: path.to_vec(),
+        flaw,
+    }
+}
+
+/// An owner's number; the greatest stands for none.
+fn id(at: u64, n: i128) -> Result<u32, Error> {
+    let fits = u32::try_from(n).ok().filter(|&n| n != u32::MAX);
+    fits.ok_or_else(|| bad(at)("an owner or group is no user's number"))
+}
+
+/// An entry that is a link of either kind.
+fn link(at: u64, kind: u8, to: Vec<u8>) -> Result<Kind, Error> {
+    if kind == b'1' {
+        let checked = name::check(&to).map_err(|flaw| unsafe_name(at, &to, flaw))?;
+        if checked.path.is_empty() || checked.slash {
+            return Err(unsafe_name(at, &to, Flaw::Root));
+        }
+        return Ok(Kind::HardLink(checked.path));
+    }
+    if to.is_empty() || to.contains(&0) || to.len() > TARGET_BYTES_MAX {
+        return Err(bad(at)(
+            "a symbolic link's target is empty, too long or no text",
+        ));
+    }
+    Ok(Kind::Symlink(to))
+}
+
+/// An entry that its header describes whole.
+fn plain(at: u64, kind: u8, device: Device) -> Result<Kind, Error> {
+    match kind {
+        b'3' => Ok(Kind::Character(device)),
+        b'4' => Ok(Kind::Block(device)),
+        b'5' => Ok(Kind::Directory),
+        b'6' => Ok(Kind::Fifo),
+        kind => Err(Error::UnknownType { at, kind }),
+    }
+}
+
 fn bad(at: u64) -> impl Fn(&'static str) -> Error {
     move |what| Error::Header { at, what }
 }
@@ -633,7 +645,11 @@ fn put_xattr(list: &mut Vec<Xattr>, name: Vec<u8>, value: Vec<u8>) -> Result<(),
 /// Libarchive writes each attribute twice: exact under its own key, and under ours with the name
 /// percent-encoded. The encoded copies give way; what it wrote otherwise, such as access lists,
 /// stays.
-fn merge_exact(other: Vec<Xattr>, exact: Vec<Xattr>) -> Vec<Xattr> {
+fn merge_exact(mut other: Vec<Xattr>, exact: Vec<Xattr>) -> Vec<Xattr> {
+    if exact.is_empty() {
+        other.sort();
+        return other;
+    }
     let mut out: Vec<Xattr> = other
         .into_iter()
         .filter(|x| {
@@ -642,6 +658,7 @@ fn merge_exact(other: Vec<Xattr>, exact: Vec<Xattr>) -> Vec<Xattr> {
         })
         .collect();
     out.extend(exact);
+    out.sort();
     out
 }
 

@@ -204,7 +204,7 @@ pub(super) fn timestamps(mtime: Time) -> Timestamps {
     Timestamps {
         last_access: Timespec {
             tv_sec: 0,
-            tv_nsec: UTIME_OMIT.into(),
+            tv_nsec: UTIME_OMIT,
         },
         last_modification: Timespec {
             tv_sec: mtime.secs,
@@ -310,11 +310,8 @@ impl Extractor<'_> {
             Some(Seen::Other | Seen::LeftOut) => {
                 return Err(refuse(path, "something else has its name"));
             }
-            Some(Seen::Implied) => {
-                if let Some(place) = self.pending.iter().position(|(p, _)| p == path) {
-                    self.pending.swap_remove(place);
-                }
-            }
+            // What is said comes after what was implied, and so has the last word.
+            Some(Seen::Implied) => {}
             None if path.is_empty() => {}
             None => {
                 let (parent, name) = split(path);

@@ -109,7 +109,7 @@ impl Stage {
         let names = walk::list(&dir).map_err(Error::system("read", raw))?;
         let full = names
             .iter()
-            .any(|(name, _)| !is_leftover(name) && !(mount && name == b"lost+found"));
+            .any(|(name, _)| !(is_leftover(name) || mount && name == b"lost+found"));
         if full && existing == Existing::Refuse {
             return Err(Error::NotEmpty(target));
         }

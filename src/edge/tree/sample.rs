@@ -33,8 +33,7 @@ fn fill(dir: &Path) -> io::Result<()> {
     names(&dir.join("names"))?;
     fs::create_dir(dir.join("empty"))?;
     fs::write(dir.join("empty-file"), "")?;
-    let deep = dir.join("deep");
-    let mut at = deep.clone();
+    let mut at = dir.join("deep");
     for _ in 0..12 {
         at.push("a-name-that-makes-the-path-longer");
     }
