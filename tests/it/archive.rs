@@ -424,7 +424,10 @@ fn a_mount_point_is_filled_in_place() {
          ! {bin} unpack -C m < archive 2> words; grep -q 'not empty' words; \
          head -c 3000000 /dev/urandom > small/big; {bin} pack small > archive2; \
          s=0; {bin} unpack --replace -C m < archive2 2> words || s=$?; test $s = 1; \
-         grep -q 'No space' words; test -s m/junk; test \"$(ls -A m)\" = \"$(printf 'd\\nempty\\njunk')\""
+         grep -q 'No space' words; test -s m/junk; \
+         test \"$(ls -A m)\" = \"$(printf 'd\\nempty\\njunk')\"; \
+         mount -o remount,ro m; s=0; {bin} unpack -C m/new < archive 2> words || s=$?; \
+         test $s = 1; grep -q 'Read-only' words"
     );
     let script = format!(
         "unshare -m bash -euo pipefail -c '{}'",

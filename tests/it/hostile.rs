@@ -420,3 +420,79 @@ fn odd_but_harmless_archives_are_taken() {
         b"x",
     );
 }
+
+/// Reads a tar stream to its end, content and all.
+fn read_through(tar: &[u8]) -> Result<u64, sealcast::archive::Error> {
+    let mut reader = sealcast::archive::Reader::new(tar, &|_, _| None);
+    while reader.next()?.is_some() {
+        loop {
+            let len = reader.data()?.len();
+            if len == 0 {
+                break;
+            }
+            reader.consume(len);
+        }
+    }
+    Ok(reader.seen().entries)
+}
+
+/// Some of everything that a reader knows.
+fn rich() -> Vec<u8> {
+    let records: &[(&str, &[u8])] = &[
+        ("mtime", b"-12.5"),
+        ("SCHILY.xattr.user.a", b"\n\n"),
+        ("SCHILY.acl.access", b"user::rwx,group::r--,other::r--"),
+        ("LIBARCHIVE.xattr.user.b", b"aGVsbG8"),
+    ];
+    let map: &[(&str, &[u8])] = &[
+        ("GNU.sparse.major", b"1"),
+        ("GNU.sparse.minor", b"0"),
+        ("GNU.sparse.name", b"holes"),
+        ("GNU.sparse.realsize", b"9000"),
+    ];
+    Forge::new()
+        .records(b'g', &[("comment", b"sealcast archive 1")])
+        .dir(b"./")
+        .records(b'x', records)
+        .file(b"a", b"content")
+        .link(b"b", b"a")
+        .records(b'x', map)
+        .header(b'0', b"x", b"", 512 + 2)
+        .raw(b"2\n0\n2\n9000\n0\n")
+        .raw(b"xy")
+        .header(b'L', b"x", b"", 5)
+        .raw(b"long\0")
+        .symlink(b"s", b"to")
+        .records(b'g', &[("comment", b"sealcast totals 5 9 0")])
+        .done()
+}
+
+#[test]
+fn what_mutations_spoil_is_whole_before() {
+    assert_eq!(read_through(&rich()).unwrap(), 5);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_mutation_makes_a_reader_panic(
+        changes in proptest::collection::vec((0usize..12_000, proptest::num::u8::ANY), 1..12),
+        fix in proptest::bool::ANY,
+    ) {
+        let mut tar = rich();
+        let len = tar.len();
+        for (at, byte) in changes {
+            tar[at % len] = byte;
+        }
+        if fix {
+            // Checksums made right again let the changes reach what lies behind them.
+            for block in tar.chunks_exact_mut(512) {
+                if &block[257..262] == b"ustar" {
+                    block[148..156].fill(b' ');
+                    let sum: u32 = block.iter().map(|&b| u32::from(b)).sum();
+                    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+                }
+            }
+        }
+        let _ = read_through(&tar);
+    }
+}
