@@ -18,12 +18,22 @@ impl Forge {
         header.as_old_mut().name[..name.len()].copy_from_slice(name);
         header.as_old_mut().linkname[..link.len()].copy_from_slice(link);
         header.as_old_mut().linkflag = [kind];
-        header.set_mode(0o644);
+        header.set_mode(if kind == b'5' { 0o755 } else { 0o644 });
         header.set_uid(u64::from(rustix::process::geteuid().as_raw()));
         header.set_gid(u64::from(rustix::process::getegid().as_raw()));
         header.set_size(size);
         header.set_cksum();
         self.0.extend_from_slice(header.as_bytes());
+        self
+    }
+
+    /// Gives the last header another mode.
+    fn mode(mut self, mode: u32) -> Self {
+        let at = self.0.len() - 512;
+        let mut header = tar::Header::from_byte_slice(&self.0[at..]).clone();
+        header.set_mode(mode);
+        header.set_cksum();
+        self.0[at..].copy_from_slice(header.as_bytes());
         self
     }
 
@@ -415,7 +425,10 @@ fn odd_but_harmless_archives_are_taken() {
     check("long", long, "long", b"x");
     check(
         "old directory",
-        f().header(0, b"d/", b"", 0).file(b"d/a", b"x").done(),
+        f().header(0, b"d/", b"", 0)
+            .mode(0o755)
+            .file(b"d/a", b"x")
+            .done(),
         "d/a",
         b"x",
     );
