@@ -104,7 +104,7 @@ fn holes(root: &Path) {
     make("big", 9 * 1024 * MIB + 5, &[(8 * 1024 * MIB + 4096, 4096)]);
     // A long name of a file with holes.
     make(&"h".repeat(150), MIB, &[(0, 4096)]);
-    fs::write(d.join("zeros"), vec![0; MIB as usize]).unwrap();
+    fs::write(d.join("zeros"), vec![0; 1 << 20]).unwrap();
     fs::hard_link(d.join("middle"), d.join("middle-again")).unwrap();
 }
 
