@@ -1,1 +1,43 @@
-//! To be written: archive.
+//! The archive: tar headers, PAX records and zstd frames; entries in, entries out.
+//!
+//! An archive is a PAX tar stream inside independent zstd frames, so that GNU tar, bsdtar and zstd
+//! read it. It begins with a global PAX record that names our version and ends with one that
+//! carries [`Totals`]; [`Reader`] takes no archive of ours for complete without them, and none of
+//! another tool without its two zero blocks and the end of the stream.
+
+pub mod acl;
+mod decode;
+mod entry;
+mod error;
+mod glob;
+mod header;
+pub mod name;
+mod number;
+pub mod pax;
+mod reader;
+mod sparse;
+mod squeeze;
+mod writer;
+
+pub use decode::{Decoder, SKIPPABLE_BYTES_MAX, WINDOW_LOG_MAX};
+pub use entry::{Content, Device, Entry, Kind, Meta, Segment, Time, Totals, Xattr};
+pub use error::{Error, Looks};
+pub use glob::{BadPattern, Glob};
+pub use reader::Reader;
+pub use sparse::SEGMENTS_MAX;
+pub use squeeze::{FRAME_BYTES, LEVEL_DEFAULT, Squeezer};
+pub use writer::Writer;
+
+/// The version of the archive format that is written, and the greatest that is read.
+pub const VERSION: u32 = 1;
+
+/// The unit of a tar stream.
+pub const BLOCK_BYTES: usize = 512;
+
+/// The same, as a length in a stream.
+const BLOCK: u64 = BLOCK_BYTES as u64;
+
+/// Bytes that fill `len` up to a whole block.
+const fn padding(len: u64) -> u64 {
+    (BLOCK - len % BLOCK) % BLOCK
+}

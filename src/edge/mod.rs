@@ -1,4 +1,5 @@
-//! Where the process meets the system: standard streams, files, clock, entropy and signals.
+//! Where the process meets the system: standard streams, files, trees, clock, entropy
+//! and signals.
 
 pub mod clock;
 pub mod entropy;
@@ -6,5 +7,6 @@ mod error;
 pub mod interrupt;
 pub mod keyfile;
 pub mod stdio;
+pub mod tree;
 
 pub use error::Error;

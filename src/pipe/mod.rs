@@ -1,6 +1,10 @@
 //! Threads between a reader and a writer: bounded, in order, first error wins.
 
 mod ordered;
+mod pack;
 pub mod seal;
+mod unpack;
 
 pub use ordered::ordered;
+pub use pack::pack;
+pub use unpack::unpack;

@@ -1,1 +1,693 @@
-//! The archive against GNU tar and zstd, and against hostile input.
+//! The archive: round trips, other archivers, targets, and what can go wrong on the way.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use sealcast::edge::tree::{differences, sample};
+
+use crate::support::{feed, have, root, run, sealcast};
+use crate::tree::nasty;
+
+fn pack(args: &[&str], dir: &Path) -> Vec<u8> {
+    let out = sealcast().arg("pack").args(args).arg(dir).output().unwrap();
+    assert!(out.status.success(), "{}", said(&out));
+    assert!(out.stderr.is_empty(), "{}", said(&out));
+    out.stdout
+}
+
+pub(crate) fn unpack(archive: &[u8], target: &Path, args: &[&str]) -> Output {
+    let mut command = sealcast();
+    command
+        .args(["unpack", "--no-sync", "-C"])
+        .arg(target)
+        .args(args);
+    feed(command, archive)
+}
+
+pub(crate) fn said(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+pub(crate) fn good(out: &Output) {
+    assert!(out.status.success(), "{}", said(out));
+}
+
+fn same(a: &Path, b: &Path) {
+    let all = differences(a, b).unwrap();
+    assert!(all.is_empty(), "{all:#?}");
+}
+
+fn shell(script: &str, dir: &Path) {
+    let out = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", script])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{script}: {}", said(&out));
+}
+
+/// Nothing is in `dir` but `names`: no stage was left.
+pub(crate) fn only(dir: &Path, names: &[&str]) {
+    let mut found: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    found.sort();
+    assert_eq!(found, names);
+}
+
+fn make_sample(dir: &Path, name: &str) -> std::path::PathBuf {
+    let tree = dir.join(name);
+    fs::create_dir(&tree).unwrap();
+    sample(&tree).unwrap();
+    tree
+}
+
+#[test]
+fn a_nasty_tree_comes_back_whole() {
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    fs::create_dir(&a).unwrap();
+    nasty(&a, 90);
+    let archive = pack(&[], &a);
+    let out = unpack(&archive, &b, &[]);
+    good(&out);
+    assert!(out.stderr.is_empty(), "{}", said(&out));
+    same(&a, &b);
+    // Packing the copy gives the same bytes: nothing that is packed was lost.
+    assert!(pack(&["--threads", "1"], &b) == archive);
+    only(dir.path(), &["a", "b"]);
+}
+
+#[test]
+fn an_ordinary_user_gets_a_sample_back() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let bin = env!("CARGO_BIN_EXE_sealcast");
+    if rustix::process::geteuid().is_root() {
+        if !have("setpriv") {
+            return;
+        }
+        // The tree is root's; the user may read it, and gets a copy of their own.
+        let tree = make_sample(dir.path(), "a");
+        shell("chown -R 65534:65534 a", dir.path());
+        let copy = dir.path().join("sealcast");
+        fs::copy(bin, &copy).unwrap();
+        let user = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+        shell(
+            &format!("{user} ./sealcast pack a | {user} ./sealcast unpack --no-sync -C b"),
+            dir.path(),
+        );
+        same(&tree, &dir.path().join("b"));
+        return;
+    }
+    let tree = make_sample(dir.path(), "a");
+    let out = unpack(&pack(&[], &tree), &dir.path().join("b"), &[]);
+    good(&out);
+    same(&tree, &dir.path().join("b"));
+}
+
+#[test]
+fn gnu_tar_restores_what_we_pack() {
+    if !root() || !have("tar") || !have("zstd") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let a = dir.path().join("a");
+    fs::create_dir(&a).unwrap();
+    nasty(&a, 60);
+    fs::write(dir.path().join("archive"), pack(&[], &a)).unwrap();
+    shell(
+        "mkdir b; zstd -dc archive | tar x --numeric-owner --xattrs --xattrs-include='*' -p -C b",
+        dir.path(),
+    );
+    let all = differences(&a, &dir.path().join("b")).unwrap();
+    // GNU tar knows hard links of files and symbolic links only, and takes the holes from the map.
+    let known = |d: &String| d.starts_with("links/") || d.contains(": holes ");
+    let unknown: Vec<_> = all.iter().filter(|d| !known(d)).collect();
+    assert!(unknown.is_empty(), "{unknown:#?}");
+}
+
+#[test]
+fn gnu_tar_sees_no_stranger_in_our_records() {
+    if !have("tar") || !have("zstd") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let a = make_sample(dir.path(), "a");
+    fs::write(dir.path().join("archive"), pack(&[], &a)).unwrap();
+    // Silence, and a full listing.
+    shell(
+        "zstd -dc archive | tar t > list 2> words; test ! -s words; \
+         test $(tr -cd '/\\n' < list | wc -l) -gt 400; tail -1 list | grep -q time-c",
+        dir.path(),
+    );
+}
+
+#[test]
+fn we_restore_what_other_tars_pack() {
+    if !root() || !have("tar") || !have("zstd") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let a = dir.path().join("a");
+    fs::create_dir(&a).unwrap();
+    nasty(&a, 60);
+    let full = "--xattrs --acls --selinux --numeric-owner";
+    let kinds = [
+        ("posix", format!("tar c --format=posix {full} -S"), true),
+        ("dense", format!("tar c --format=posix {full}"), true),
+        (
+            "sparse-0.0",
+            format!("tar c --format=posix --sparse-version=0.0 {full} -S"),
+            true,
+        ),
+        (
+            "sparse-0.1",
+            format!("tar c --format=posix --sparse-version=0.1 {full} -S"),
+            true,
+        ),
+        ("gnu", "tar c --format=gnu -S".to_owned(), false),
+        ("oldgnu", "tar c --format=oldgnu -S".to_owned(), false),
+    ];
+    for (name, command, exact) in kinds {
+        let b = dir.path().join(name);
+        // Nine gibibytes of nothing take too long where holes are not kept.
+        let dense = if name == "dense" {
+            "--exclude=./holes/big"
+        } else {
+            ""
+        };
+        let script = format!("{command} {dense} -C a . | zstd -1 > archive");
+        shell(&script, dir.path());
+        let out = unpack(&fs::read(dir.path().join("archive")).unwrap(), &b, &[]);
+        good(&out);
+        let all = differences(&a, &b).unwrap();
+        let lost = |d: &String| {
+            // Links of fifos and devices, and of what they are, are not in GNU archives.
+            d.starts_with("links/")
+                || d.contains(": holes ")
+                || (name == "dense" && d == "holes/big: missing")
+                || (!exact && (d.contains(": time ") || d.contains("attribute ")))
+                || (!exact && d.starts_with("lists/") && d.contains(": mode "))
+        };
+        let unknown: Vec<_> = all.iter().filter(|d| !lost(d)).collect();
+        assert!(unknown.is_empty(), "{name}: {unknown:#?}");
+    }
+}
+
+#[test]
+fn we_restore_what_bsdtar_packs() {
+    if !root() || !have("bsdtar") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let a = dir.path().join("a");
+    fs::create_dir(&a).unwrap();
+    nasty(&a, 60);
+    // It says that names are no text, and leaves with status 1.
+    shell(
+        "bsdtar c --format=pax --xattrs --acls --numeric-owner --zstd -f archive -C a . \
+         2> words || true",
+        dir.path(),
+    );
+    let b = dir.path().join("b");
+    good(&unpack(
+        &fs::read(dir.path().join("archive")).unwrap(),
+        &b,
+        &[],
+    ));
+    let all = differences(&a, &b).unwrap();
+    // It keeps no links of devices, cannot tell some keys apart, and gets times before 1970 wrong.
+    let lost = |d: &String| {
+        d.contains(": holes ")
+            || d.starts_with("links/dev")
+            || d.starts_with("attributes/keys")
+            || d.starts_with("metadata/time-negative-ns: time")
+    };
+    let unknown: Vec<_> = all.iter().filter(|d| !lost(d)).collect();
+    assert!(unknown.is_empty(), "{unknown:#?}");
+}
+
+#[test]
+fn plain_tar_is_taken_too() {
+    if !have("tar") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("a/x/y")).unwrap();
+    fs::write(dir.path().join("a/x/y/file"), "content").unwrap();
+    // Without its directories: they are made as a user would make them.
+    shell("tar c --format=ustar -C a x/y/file > archive", dir.path());
+    let b = dir.path().join("b");
+    good(&unpack(
+        &fs::read(dir.path().join("archive")).unwrap(),
+        &b,
+        &[],
+    ));
+    assert_eq!(fs::read(b.join("x/y/file")).unwrap(), b"content");
+    let mode = fs::metadata(b.join("x")).unwrap().mode() & 0o7777;
+    assert_eq!(
+        mode,
+        fs::metadata(dir.path().join("a/x")).unwrap().mode() & 0o7777
+    );
+}
+
+#[test]
+fn the_bytes_depend_on_the_tree_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = make_sample(dir.path(), "a");
+    let one = pack(&["--threads", "1"], &a);
+    assert!(one == pack(&["--threads", "4"], &a));
+    good(&unpack(&one, &dir.path().join("b"), &[]));
+    assert!(one == pack(&["--threads", "3"], &dir.path().join("b")));
+}
+
+/// A small tree with one of each, and its tar stream.
+fn small(dir: &Path) -> Vec<u8> {
+    let a = dir.join("small");
+    fs::create_dir_all(a.join("d")).unwrap();
+    fs::write(a.join("d/file"), vec![b'x'; 700]).unwrap();
+    fs::hard_link(a.join("d/file"), a.join("d/link")).unwrap();
+    symlink("file", a.join("d/sym")).unwrap();
+    fs::write(a.join(format!("d/{}", "n".repeat(120))), "long").unwrap();
+    fs::write(a.join("empty"), "").unwrap();
+    plain(&pack(&[], &a))
+}
+
+fn plain(archive: &[u8]) -> Vec<u8> {
+    use std::io::Read;
+    let mut tar = Vec::new();
+    sealcast::archive::Decoder::new(archive)
+        .unwrap()
+        .read_to_end(&mut tar)
+        .unwrap();
+    tar
+}
+
+#[test]
+fn a_cut_archive_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = small(dir.path());
+    let b = dir.path().join("b");
+    assert!(tar.len() < 20_000 && tar.len().is_multiple_of(512));
+    for cut in (0..tar.len())
+        .step_by(512)
+        .chain([1, 511, 513, 1000, tar.len() - 1])
+    {
+        let out = unpack(&tar[..cut], &b, &[]);
+        assert_eq!(out.status.code(), Some(3), "{cut}: {}", said(&out));
+        assert!(!b.exists(), "{cut}");
+    }
+    let mut squeezed = Vec::new();
+    let mut squeezer = sealcast::archive::Squeezer::new(3).unwrap();
+    for part in tar.chunks(3 * 512) {
+        squeezer.squeeze(part, &mut squeezed).unwrap();
+    }
+    for cut in (0..squeezed.len()).step_by(37) {
+        let out = unpack(&squeezed[..cut], &b, &[]);
+        assert_eq!(out.status.code(), Some(3), "{cut}: {}", said(&out));
+    }
+    only(dir.path(), &["small"]);
+    good(&unpack(&squeezed, &b, &[]));
+    same(&dir.path().join("small"), &b);
+}
+
+#[test]
+fn what_follows_the_end_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = small(dir.path());
+    let b = dir.path().join("b");
+    let refused = |bytes: &[u8]| {
+        let out = unpack(bytes, &b, &[]);
+        assert_eq!(out.status.code(), Some(3), "{}", said(&out));
+        assert!(!b.exists());
+    };
+    refused(&[&tar[..], b"x"].concat());
+    refused(&[&tar[..], &tar[..]].concat());
+    // One zero block is not an end, and ours has totals before it.
+    refused(&tar[..tar.len() - 512]);
+    let without_totals = [&tar[..tar.len() - 2048], &[0; 1024]].concat();
+    refused(&without_totals);
+    good(&unpack(&[&tar[..], &[0; 10240]].concat(), &b, &[]));
+}
+
+#[test]
+fn an_existing_target_is_respected() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = small(dir.path());
+    let a = dir.path().join("small");
+    let b = dir.path().join("b");
+    // An empty directory gives way to the tree, metadata and all.
+    fs::create_dir(&b).unwrap();
+    good(&unpack(&tar, &b, &[]));
+    same(&a, &b);
+    // One with contents does not.
+    let out = unpack(&tar, &b, &[]);
+    assert_eq!(out.status.code(), Some(2), "{}", said(&out));
+    assert!(said(&out).contains("--replace"));
+    // Unless it shall be replaced, which a bad archive does not do.
+    fs::write(b.join("old"), "old").unwrap();
+    assert_eq!(
+        unpack(&tar[..1024], &b, &["--replace"]).status.code(),
+        Some(3)
+    );
+    assert!(b.join("old").exists());
+    good(&unpack(&tar, &b, &["--replace"]));
+    same(&a, &b);
+    // Or added to.
+    fs::write(b.join("old"), "old").unwrap();
+    fs::write(b.join("empty"), "not any more").unwrap();
+    fs::remove_file(b.join("d/sym")).unwrap();
+    good(&unpack(&tar, &b, &["--merge"]));
+    assert_eq!(fs::read(b.join("old")).unwrap(), b"old");
+    fs::remove_file(b.join("old")).unwrap();
+    fs::File::open(&b)
+        .unwrap()
+        .set_modified(fs::metadata(&a).unwrap().modified().unwrap())
+        .unwrap();
+    same(&a, &b);
+    // A file does not give way to a directory, and nothing else is touched then.
+    fs::remove_dir_all(b.join("d")).unwrap();
+    fs::write(b.join("d"), "file").unwrap();
+    fs::remove_file(b.join("empty")).unwrap();
+    let out = unpack(&tar, &b, &["--merge"]);
+    assert_eq!(out.status.code(), Some(1), "{}", said(&out));
+    only(&b, &["d"]);
+    // A file, or a link to nowhere, is no target.
+    fs::write(dir.path().join("f"), "f").unwrap();
+    assert_eq!(
+        unpack(&tar, &dir.path().join("f"), &[]).status.code(),
+        Some(2)
+    );
+    symlink("nowhere", dir.path().join("l")).unwrap();
+    assert_eq!(
+        unpack(&tar, &dir.path().join("l"), &[]).status.code(),
+        Some(2)
+    );
+    only(dir.path(), &["b", "f", "l", "small"]);
+}
+
+#[test]
+fn the_current_directory_stays_the_same_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = small(dir.path());
+    let b = dir.path().join("b");
+    fs::create_dir(&b).unwrap();
+    let before = fs::metadata(&b).unwrap().ino();
+    let mut command = sealcast();
+    command.args(["unpack", "-C", "."]).current_dir(&b);
+    good(&feed(command, &tar));
+    assert_eq!(fs::metadata(&b).unwrap().ino(), before);
+    same(&dir.path().join("small"), &b);
+}
+
+#[test]
+fn a_mount_point_is_filled_in_place() {
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let tar = small(dir.path());
+    fs::write(dir.path().join("archive"), &tar).unwrap();
+    let bin = env!("CARGO_BIN_EXE_sealcast");
+    // In a mount namespace of its own, so that nothing stays mounted.
+    let script = format!(
+        "mkdir m; mount -t tmpfs -o size=1m none m; {bin} unpack -C m < archive; \
+         test \"$(ls -A m)\" = \"$(ls -A small)\"; test $(stat -c %Y m) = $(stat -c %Y small); \
+         head -c 900000 /dev/urandom > m/junk; \
+         ! {bin} unpack -C m < archive 2> words; grep -q 'not empty' words; \
+         head -c 3000000 /dev/urandom > small/big; {bin} pack small > archive2; \
+         s=0; {bin} unpack --replace -C m < archive2 2> words || s=$?; test $s = 1; \
+         grep -q 'No space' words; test -s m/junk; \
+         test \"$(ls -A m)\" = \"$(printf 'd\\nempty\\njunk')\"; \
+         mount -o remount,ro m; s=0; {bin} unpack -C m/new < archive 2> words || s=$?; \
+         test $s = 1; grep -q 'Read-only' words"
+    );
+    let script = format!(
+        "unshare -m bash -euo pipefail -c '{}'",
+        script.replace('\'', "'\\''")
+    );
+    shell(&script, dir.path());
+}
+
+#[test]
+fn limits_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = small(dir.path());
+    let b = dir.path().join("b");
+    for limit in [["--max-entries", "3"], ["--max-bytes", "700"]] {
+        let out = unpack(&tar, &b, &limit);
+        assert_eq!(out.status.code(), Some(3), "{}", said(&out));
+    }
+    only(dir.path(), &["small"]);
+    good(&unpack(
+        &tar,
+        &b,
+        &["--max-entries", "7", "--max-bytes", "704"],
+    ));
+}
+
+#[test]
+fn an_incomplete_tree_is_kept_when_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = small(dir.path());
+    let area = dir.path().join("area");
+    fs::create_dir(&area).unwrap();
+    let out = unpack(
+        &tar[..tar.len() - 1024],
+        &area.join("b"),
+        &["--keep-partial"],
+    );
+    assert_eq!(out.status.code(), Some(3));
+    let kept = fs::read_dir(&area).unwrap().next().unwrap().unwrap().path();
+    assert!(
+        said(&out).contains(kept.to_str().unwrap()),
+        "{}",
+        said(&out)
+    );
+    assert_eq!(fs::read(kept.join("d/file")).unwrap().len(), 700);
+}
+
+#[test]
+fn devices_and_set_id_bits_can_be_left_out() {
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let a = dir.path().join("a");
+    fs::create_dir(&a).unwrap();
+    nasty(&a, 60);
+    let b = dir.path().join("b");
+    let out = unpack(&pack(&[], &a), &b, &["--no-devices", "--no-setuid"]);
+    good(&out);
+    assert!(said(&out).contains("6 device nodes"), "{}", said(&out));
+    assert!(!b.join("nodes/null").exists() && b.join("nodes/fifo").exists());
+    let mode = |path: &str| fs::metadata(b.join(path)).unwrap().mode() & 0o7777;
+    assert_eq!(mode("metadata/mode-6711"), 0o711);
+    assert_eq!(mode("metadata/mode-7777"), 0o1777);
+    let capability = |tree: &Path| {
+        rustix::fs::getxattr(
+            tree.join("attributes/cap-raw"),
+            "security.capability",
+            &mut [0; 64][..],
+        )
+    };
+    assert!(capability(&a).is_ok() && capability(&b).is_err());
+}
+
+#[test]
+fn several_paths_keep_their_names_and_patterns_leave_out() {
+    let dir = tempfile::tempdir().unwrap();
+    small(dir.path());
+    fs::write(dir.path().join("lone"), "lone").unwrap();
+    let c = dir.path().to_str().unwrap();
+    let out = run(
+        &[
+            "pack",
+            "-C",
+            c,
+            "lone",
+            "./small/",
+            "--exclude",
+            "small/d/*m",
+            "--exclude",
+            "empty",
+        ],
+        b"",
+    );
+    good(&out);
+    let b = dir.path().join("b");
+    good(&unpack(&out.stdout, &b, &[]));
+    assert_eq!(fs::read(b.join("lone")).unwrap(), b"lone");
+    assert_eq!(fs::read(b.join("small/d/link")).unwrap().len(), 700);
+    assert!(fs::symlink_metadata(b.join("small/d/sym")).is_err());
+    assert!(!b.join("small/empty").exists());
+    for bad in [
+        &["pack", "..", "."][..],
+        &["pack", "-C", c, "lone", "lone"],
+        &["pack", "--exclude", "[", "."],
+    ] {
+        assert_eq!(run(bad, b"").status.code(), Some(2), "{bad:?}");
+    }
+    assert_eq!(run(&["pack", "/nonexistent"], b"").status.code(), Some(1));
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_counted() {
+    if !root() || !have("setpriv") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let bin = dir.path().join("sealcast");
+    fs::copy(env!("CARGO_BIN_EXE_sealcast"), &bin).unwrap();
+    let a = dir.path().join("a");
+    fs::create_dir_all(a.join("shut")).unwrap();
+    fs::write(a.join("secret"), "s").unwrap();
+    fs::write(a.join("open"), "o").unwrap();
+    std::os::unix::net::UnixListener::bind(a.join("socket")).unwrap();
+    for name in ["secret", "shut"] {
+        fs::set_permissions(a.join(name), PermissionsExt::from_mode(0o000)).unwrap();
+    }
+    let user = |args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        command.arg(&bin).arg("pack").args(args).arg(&a);
+        feed(command, b"")
+    };
+    let out = user(&[]);
+    assert_eq!(out.status.code(), Some(1), "{}", said(&out));
+    for word in [
+        "cannot read secret",
+        "cannot read shut",
+        "left out socket",
+        "2 objects",
+    ] {
+        assert!(said(&out).contains(word), "{word}: {}", said(&out));
+    }
+    let b = dir.path().join("b");
+    let back = unpack(&out.stdout, &b, &[]);
+    good(&back);
+    assert!(
+        said(&back).contains("2 objects were not packed"),
+        "{}",
+        said(&back)
+    );
+    only(&b, &["open", "shut"]);
+    let out = user(&["--strict"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert_eq!(
+        unpack(&out.stdout, &dir.path().join("c"), &[])
+            .status
+            .code(),
+        Some(3)
+    );
+}
+
+#[test]
+fn a_changing_file_leaves_a_sound_archive() {
+    use std::io::Write;
+    let dir = tempfile::tempdir().unwrap();
+    let a = dir.path().join("a");
+    fs::create_dir(&a).unwrap();
+    let path = a.join("log");
+    fs::write(&path, vec![b'l'; 64 << 20]).unwrap();
+    fs::write(a.join("zz"), "after").unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let out = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                file.write_all(b"more\n").unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        });
+        let out = sealcast().arg("pack").arg(&a).output().unwrap();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        writer.join().unwrap();
+        out
+    });
+    assert_eq!(out.status.code(), Some(1), "{}", said(&out));
+    assert!(
+        said(&out).contains("log changed while it was read"),
+        "{}",
+        said(&out)
+    );
+    let b = dir.path().join("b");
+    good(&unpack(&out.stdout, &b, &[]));
+    assert_eq!(fs::read(b.join("zz")).unwrap(), b"after");
+    assert!(fs::metadata(b.join("log")).unwrap().len() >= 64 << 20);
+}
+
+#[test]
+fn the_archive_is_not_packed_into_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    small(dir.path());
+    let a = dir.path().join("small");
+    let file = a.join("d/archive");
+    let out = sealcast()
+        .arg("pack")
+        .arg(&a)
+        .arg("-o")
+        .arg(&file)
+        .output()
+        .unwrap();
+    good(&out);
+    assert!(said(&out).contains("it is the archive"), "{}", said(&out));
+    let b = dir.path().join("b");
+    good(&unpack(&fs::read(&file).unwrap(), &b, &[]));
+    assert!(!b.join("d/archive").exists() && b.join("d/file").exists());
+}
+
+#[test]
+fn a_signal_leaves_nothing_behind() {
+    use std::io::Write;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Stdio;
+    let dir = tempfile::tempdir().unwrap();
+    let tar = small(dir.path());
+    let area = dir.path().join("area");
+    fs::create_dir(&area).unwrap();
+    let mut child = sealcast()
+        .args(["unpack", "-C"])
+        .arg(area.join("b"))
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&tar[..3072]).unwrap();
+    while fs::read_dir(&area).unwrap().count() == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(out.status.signal(), Some(15));
+    assert!(out.stderr.is_empty(), "{}", said(&out));
+    only(&area, &[]);
+}
+
+#[test]
+fn a_closed_pipe_ends_pack_quietly() {
+    use std::process::Stdio;
+    let dir = tempfile::tempdir().unwrap();
+    let a = make_sample(dir.path(), "a");
+    let mut child = sealcast()
+        .arg("pack")
+        .arg(&a)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(141));
+    assert!(out.stderr.is_empty(), "{}", said(&out));
+}

@@ -13,6 +13,8 @@
 )]
 
 mod archive;
+mod hostile;
 mod seal;
 mod seal_cli;
 mod support;
+mod tree;

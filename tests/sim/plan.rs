@@ -114,7 +114,7 @@ impl Plan {
                 ..ReceiverConfig::default()
             },
             starts: Instant::ZERO,
-            to: impairment.clone(),
+            to: impairment,
             from: Impairment {
                 delay_us: 200,
                 ..Impairment::default()

@@ -39,7 +39,10 @@ const FORMATS: [(&str, &str, &str, &[&str]); 2] = [
         "sealcast-format",
         "5",
         "formats of keys, sealed streams and archives",
-        &[include_str!("man/format-seal.txt"), include_str!("man/format-archive.txt")],
+        &[
+            include_str!("man/format-seal.txt"),
+            include_str!("man/format-archive.txt"),
+        ],
     ),
     (
         "sealcast-protocol",
@@ -53,13 +56,15 @@ fn render() -> Files {
     let mut files = Files::new();
     let mut command = Cli::command();
     command.build();
-    let names: Vec<String> =
-        command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|sub| sub.get_name().to_owned())
+        .collect();
     files.insert("man/sealcast.1".into(), overview(&command));
     for name in &names {
         let page = format!("sealcast-{name}");
         let sub = command.find_subcommand(name).cloned().unwrap();
-        let sub = sub.name(page.clone()).bin_name(format!("sealcast {name}"));
+        let sub = sub.name(&*Box::leak(page.clone().into_boxed_str())).bin_name(format!("sealcast {name}"));
         files.insert(format!("man/{page}.1").into(), filter(name, sub));
     }
     for (name, section, about, texts) in FORMATS {
@@ -69,11 +74,18 @@ fn render() -> Files {
         page.push_str(&roff("## SEE ALSO\n\n`sealcast`(1)\n"));
         files.insert(format!("man/{name}.{section}").into(), page);
     }
-    let shells = [(Shell::Bash, "sealcast.bash"), (Shell::Zsh, "_sealcast"), (Shell::Fish, "sealcast.fish")];
+    let shells = [
+        (Shell::Bash, "sealcast.bash"),
+        (Shell::Zsh, "_sealcast"),
+        (Shell::Fish, "sealcast.fish"),
+    ];
     for (shell, name) in shells {
         let mut out = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "sealcast", &mut out);
-        files.insert(Path::new("completions").join(name), String::from_utf8(out).unwrap());
+        files.insert(
+            Path::new("completions").join(name),
+            String::from_utf8(out).unwrap(),
+        );
     }
     files
 }
@@ -96,7 +108,9 @@ fn overview(command: &clap::Command) -> String {
     page.push_str(&section(|out| man.render_options_section(out)));
     page.push_str(&roff(text("sealcast")));
     page.push_str(&exit_status());
-    page.push_str(&roff("## SEE ALSO\n\n`sealcast-format`(5), `sealcast-protocol`(7)\n"));
+    page.push_str(&roff(
+        "## SEE ALSO\n\n`sealcast-format`(5), `sealcast-protocol`(7)\n",
+    ));
     page
 }
 
@@ -120,14 +134,13 @@ fn section(render: impl Fn(&mut Vec<u8>) -> std::io::Result<()>) -> String {
     render(&mut out).unwrap();
     let out = String::from_utf8(out).unwrap();
     // Each section repeats a definition that a page needs once at most, and we never.
-    out.lines().filter(|l| !l.starts_with(".ie") && !l.starts_with(".el")).fold(
-        String::new(),
-        |mut page, line| {
+    out.lines()
+        .filter(|l| !l.starts_with(".ie") && !l.starts_with(".el"))
+        .fold(String::new(), |mut page, line| {
             page.push_str(line);
             page.push('\n');
             page
-        },
-    )
+        })
 }
 
 fn exit_status() -> String {
@@ -194,8 +207,15 @@ fn bold(line: &str) -> String {
 }
 
 fn escape(text: &str) -> String {
-    let text = text.replace('\\', "\\e").replace('-', "\\-").replace('"', "\\(dq");
-    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
+    let text = text
+        .replace('\\', "\\e")
+        .replace('-', "\\-")
+        .replace('"', "\\(dq");
+    if text.starts_with(['.', '\'']) {
+        format!("\\&{text}")
+    } else {
+        text
+    }
 }
 
 fn root() -> &'static Path {
@@ -224,10 +244,15 @@ fn generated_files_are_fresh() {
         }
     }
     let there = there();
-    let stale: Vec<_> =
-        wanted.iter().filter(|(name, content)| there.get(*name) != Some(content)).collect();
+    let stale: Vec<_> = wanted
+        .iter()
+        .filter(|(name, content)| there.get(*name) != Some(content))
+        .collect();
     let stale: Vec<_> = stale.into_iter().map(|(name, _)| name).collect();
-    let orphans: Vec<_> = there.keys().filter(|name| !wanted.contains_key(*name)).collect();
+    let orphans: Vec<_> = there
+        .keys()
+        .filter(|name| !wanted.contains_key(*name))
+        .collect();
     assert!(
         stale.is_empty() && orphans.is_empty(),
         "stale or missing: {stale:?}, not generated: {orphans:?}; \
@@ -238,8 +263,13 @@ fn generated_files_are_fresh() {
 #[test]
 fn every_exit_status_is_in_the_table() {
     use ExitStatus::{Bug, ClosedPipe, Data, Local, NoIdentity, Sender, Transfer, Usage};
-    for status in [Local, Usage, Data, NoIdentity, Sender, Transfer, Bug, ClosedPipe] {
-        assert!(ExitStatus::TABLE.iter().any(|row| row.0 == status as u8), "{status:?}");
+    for status in [
+        Local, Usage, Data, NoIdentity, Sender, Transfer, Bug, ClosedPipe,
+    ] {
+        assert!(
+            ExitStatus::TABLE.iter().any(|row| row.0 == status as u8),
+            "{status:?}"
+        );
     }
 }
 

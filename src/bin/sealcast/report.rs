@@ -81,11 +81,6 @@ impl Voice {
         }
     }
 
-    /// Whether details of `level` are wanted.
-    pub(crate) fn wants(&self, level: u8) -> bool {
-        self.verbose >= level
-    }
-
     /// Draws a line of progress, if it is time for one.
     pub(crate) fn progress(&self, text: impl FnOnce() -> String) {
         let Some(progress) = &self.progress else {

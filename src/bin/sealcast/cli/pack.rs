@@ -1,7 +1,60 @@
 //! Options of `sealcast pack`.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// Stream a tree as a compressed archive.
+///
+/// Writes the tree at PATH to standard output as a tar archive in zstd frames, which `sealcast
+/// unpack`, `zstd -d | tar x` and other tools restore. Everything that makes the tree what it is
+/// goes along: hard links, holes, device nodes, extended attributes, access lists, capabilities,
+/// labels, numeric owners, and times with nanoseconds. The same tree gives the same bytes.
 #[derive(Args, Debug)]
-pub(crate) struct PackArgs {}
+pub(crate) struct PackArgs {
+    /// One directory, whose contents are packed, or several paths, which keep their names.
+    ///
+    /// With a single directory the archive holds what is in it, by names relative to it, and the
+    /// directory's own metadata. With several paths, or one that is no directory, each is packed
+    /// under its own name without leading slashes, as tar does.
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Go into DIR first: relative paths begin there.
+    #[arg(short = 'C', long, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+    /// Write to FILE, which appears when it is complete, instead of standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Leave out what GLOB fits, with everything below it; may be given several times.
+    ///
+    /// In GLOB, `*` and `?` stand for bytes other than a slash, `**` for any bytes, `[...]` for one
+    /// byte of a set, and a backslash takes the next byte as it is. A pattern without a slash is
+    /// compared with the last part of each name; one with a slash, with the whole name as it would
+    /// stand in the archive, where a leading slash means its root. A slash at the end fits
+    /// directories only.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<OsString>,
+    /// Stay on the file system of each PATH; mount points are packed as empty directories.
+    #[arg(long)]
+    pub(crate) one_file_system: bool,
+    /// Leave the names of owners and groups out; their numbers are always there.
+    #[arg(long)]
+    pub(crate) numeric_owner: bool,
+    /// Compress at level N, from 1 (fast) to 19 (small).
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub(crate) level: i32,
+    /// Compress on N threads; as many as there are processors unless given.
+    ///
+    /// Each takes about 30 MiB of memory. The number does not change the archive.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// Stop at the first object that cannot be packed as it is.
+    ///
+    /// Without this, a file that changes while it is read is cut or filled with zero bytes to the
+    /// size it had, one that cannot be read is left out, each is named and counted in the archive,
+    /// and the exit status is 1 at the end.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}

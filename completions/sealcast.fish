@@ -1,0 +1,147 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_sealcast_global_optspecs
+    string join \n q/quiet v/verbose progress= h/help V/version
+end
+
+function __fish_sealcast_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_sealcast_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_sealcast_using_subcommand
+    set -l cmd (__fish_sealcast_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c sealcast -n "__fish_sealcast_needs_command" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
+always\t'Even into a file'
+never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_needs_command" -s q -l quiet -d 'Say nothing but errors'
+complete -c sealcast -n "__fish_sealcast_needs_command" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sealcast -n "__fish_sealcast_needs_command" -s V -l version -d 'Print version'
+complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "pack" -d 'Stream a tree as a compressed archive'
+complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "seal" -d 'Encrypt to many recipients and sign'
+complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "cast" -d 'Send standard input to every receiver at once, by reliable UDP multicast'
+complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "catch" -d 'Receive what a sender casts, and write it to standard output'
+complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "open" -d 'Check the sender, decrypt'
+complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "unpack" -d 'Restore a tree from an archive'
+complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "keygen" -d 'Make keys'
+complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "selftest" -d 'Run the whole pipeline on this machine'
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s C -l directory -d 'Go into DIR first: relative paths begin there' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s o -l output -d 'Write to FILE, which appears when it is complete, instead of standard output' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l exclude -d 'Leave out what GLOB fits, with everything below it; may be given several times' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l level -d 'Compress at level N, from 1 (fast) to 19 (small)' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l threads -d 'Compress on N threads; as many as there are processors unless given' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
+always\t'Even into a file'
+never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l one-file-system -d 'Stay on the file system of each PATH; mount points are packed as empty directories'
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l numeric-owner -d 'Leave the names of owners and groups out; their numbers are always there'
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l strict -d 'Stop at the first object that cannot be packed as it is'
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s q -l quiet -d 'Say nothing but errors'
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s r -l recipient -d 'Seal for RECIPIENT: `age1…` or `ssh-ed25519 AAAA…`. Can be given many times' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s R -l recipients-file -d 'Seal for all recipients in FILE. Can be given many times' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s s -l sign -d 'Sign with the secret key in KEYFILE' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -l label -d 'Say what the stream is; receivers can insist on it with `open --label`' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -l serial -d 'Number the stream; receivers can insist on a least number with `open --min-serial`' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s o -l output -d 'Write to FILE, which appears only when it is complete' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
+always\t'Even into a file'
+never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -l unsigned -d 'Do not sign, and do not warn about it'
+complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s q -l quiet -d 'Say nothing but errors'
+complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s I -l interface -d 'Use this network interface; without it the system\'s multicast route decides' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l group -d 'Use this multicast group' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l port -d 'Use this UDP port' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s n -l receivers -d 'Start as soon as N receivers have joined' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l settle -d 'Without --receivers, start this long after the last receiver joined' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l max-wait -d 'Start this long after the first receiver joined, however many there are' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l start-timeout -d 'Give up when the session has not started after this time; 0 waits for ever' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l stall-timeout -d 'Let a receiver go that keeps all others waiting for this time' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s r -l rate -d 'Send at most BITS a second, headers included; k, M and G are understood' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l memory -d 'Keep up to BYTES of the stream for repairs; K, M and G are understood' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l name -d 'Call the session NAME, so that receivers can choose it' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l mtu -d 'Fill datagrams of BYTES, the MTU of the path; all receivers must be reached with it' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l ttl -d 'Let datagrams pass HOPS - 1 routers' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
+always\t'Even into a file'
+never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s q -l quiet -d 'Say nothing but errors'
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s I -l interface -d 'Use this network interface; without it the system\'s multicast route decides' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l group -d 'Use this multicast group' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l port -d 'Use this UDP port' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l name -d 'Take part in the session called NAME only' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l as -d 'Tell the sender that we are NAME, instead of the host\'s name' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l start-timeout -d 'Give up when no session took us in after this time; 0 waits for ever' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l memory -d 'Keep up to BYTES that wait for missing ones or for the consumer; K, M and G are understood' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s o -l output -d 'Write to FILE, which appears only when the stream is complete' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l test-loss -d 'Drop this share of the datagrams that arrive, to see that nothing is lost by it' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
+always\t'Even into a file'
+never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s q -l quiet -d 'Say nothing but errors'
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s i -l identity -d 'Open with the identities in FILE. Can be given many times' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s f -l from -d 'Take streams signed by SENDER: a public key, or a file of them. Can be given many times' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand open" -l label -d 'Insist on the label TEXT' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand open" -l max-age -d 'Refuse streams sealed longer than DURATION ago, such as 90s, 15m, 12h, 7d or 2w' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand open" -l min-serial -d 'Refuse streams with a serial number below N' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand open" -l max-header -d 'Read headers of up to BYTES, such as 64K or 8M' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s o -l output -d 'Write to FILE, which appears only when all of the stream was good' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand open" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
+always\t'Even into a file'
+never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand open" -l unsigned -d 'Take streams without a signature, from whomever'
+complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s q -l quiet -d 'Say nothing but errors'
+complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -s C -l directory -d 'The directory that will hold the tree; it is made if it is not there' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l max-bytes -d 'Refuse an archive with more than N bytes of file content' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l max-entries -d 'Refuse an archive with more than N entries; each takes about 50 bytes of memory' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
+always\t'Even into a file'
+never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l replace -d 'Replace what DIR holds; it is removed when the new tree is complete'
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l merge -d 'Add the tree to what DIR holds; files of the same names are replaced'
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l keep-partial -d 'Keep the incomplete tree when something goes wrong, and say where it is'
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l no-devices -d 'Leave device nodes out'
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l no-setuid -d 'Leave set-user-id and set-group-id bits and file capabilities out'
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l no-xattrs -d 'Leave extended attributes out, and with them access lists, capabilities and labels'
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l no-sync -d 'Do not wait until the tree is on the disk'
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -s q -l quiet -d 'Say nothing but errors'
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s o -l output -d 'Write the secret key to FILE, and the public half to standard output' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s y -l public -d 'Print the public half of every key in FILE' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
+always\t'Even into a file'
+never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s s -l sign -d 'Make a signing key for a sender, not an identity for a receiver'
+complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s q -l quiet -d 'Say nothing but errors'
+complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sealcast -n "__fish_sealcast_using_subcommand selftest" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
+always\t'Even into a file'
+never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand selftest" -s q -l quiet -d 'Say nothing but errors'
+complete -c sealcast -n "__fish_sealcast_using_subcommand selftest" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_using_subcommand selftest" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -1,0 +1,119 @@
+//! Access control lists: the text that other archivers write, as the bytes that Linux keeps in an
+//! extended attribute.
+
+/// Looks a name up: whether it is a group's, and the name.
+pub type Resolve<'a> = &'a dyn Fn(bool, &[u8]) -> Option<u32>;
+
+/// The attribute of an object's own list.
+pub const ACCESS: &[u8] = b"system.posix_acl_access";
+
+/// The attribute of the list that new objects in a directory get.
+pub const DEFAULT: &[u8] = b"system.posix_acl_default";
+
+const VERSION: u32 = 2;
+const NOBODY: u32 = u32::MAX;
+
+/// Turns `user::rw-,user:1000:r--,…` (parted by commas or newlines, names or numbers, an optional
+/// number behind the permissions) into the attribute's value. Nothing when the text is no list or
+/// holds a name that nobody knows.
+pub fn from_text(text: &[u8], resolve: Resolve<'_>) -> Option<Vec<u8>> {
+    let mut entries = Vec::new();
+    for line in text.split(|&b| b == b',' || b == b'\n') {
+        let line = line.split(|&b| b == b'#').next()?.trim_ascii();
+        if !line.is_empty() {
+            entries.push(entry(line, resolve)?);
+        }
+    }
+    if entries.is_empty() {
+        return None;
+    }
+    entries.sort_unstable();
+    let mut out = VERSION.to_le_bytes().to_vec();
+    for (tag, id, permissions) in entries {
+        out.extend_from_slice(&tag.to_le_bytes());
+        out.extend_from_slice(&permissions.to_le_bytes());
+        out.extend_from_slice(&id.to_le_bytes());
+    }
+    Some(out)
+}
+
+fn entry(line: &[u8], resolve: Resolve<'_>) -> Option<(u16, u32, u16)> {
+    let mut parts = line.split(|&b| b == b':');
+    let (kind, mut who, mut bits) = (parts.next()?, parts.next()?, parts.next());
+    let mut behind = parts.next();
+    // `mask:r--` and `other:r--` may leave the empty name out.
+    if bits.is_none() && matches!(kind, b"mask" | b"m" | b"other" | b"o") {
+        (who, bits) = (b"", Some(who));
+    }
+    if parts.next().is_some() {
+        return None;
+    }
+    let permissions = permissions(bits?)?;
+    let group = matches!(kind, b"group" | b"g");
+    let mut id = || {
+        let number = behind.take().and_then(super::number::decimal);
+        let number = number.or_else(|| super::number::decimal(who));
+        match number {
+            Some(n) => u32::try_from(n).ok().filter(|&n| n != NOBODY),
+            None => resolve(group, who),
+        }
+    };
+    Some(match (kind, who.is_empty()) {
+        (b"user" | b"u", true) => (0x01, NOBODY, permissions),
+        (b"user" | b"u", false) => (0x02, id()?, permissions),
+        (b"group" | b"g", true) => (0x04, NOBODY, permissions),
+        (b"group" | b"g", false) => (0x08, id()?, permissions),
+        (b"mask" | b"m", true) => (0x10, NOBODY, permissions),
+        (b"other" | b"o", true) => (0x20, NOBODY, permissions),
+        _ => return None,
+    })
+}
+
+fn permissions(text: &[u8]) -> Option<u16> {
+    text.iter().try_fold(0, |bits, b| match b {
+        b'r' => Some(bits | 4),
+        b'w' => Some(bits | 2),
+        b'x' => Some(bits | 1),
+        b'-' => Some(bits),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_becomes_the_bytes_of_linux() {
+        let resolve = |group: bool, name: &[u8]| (!group && name == b"ann").then_some(1000);
+        let text = b"user::rw-\nuser:ann:r--\ngroup::r-x\ngroup:7:---\nmask::rw-\nother::---\n";
+        let value = from_text(text, &resolve).unwrap();
+        let expected: Vec<u8> = [
+            (1u16, 6u16, NOBODY),
+            (2, 4, 1000),
+            (4, 5, NOBODY),
+            (8, 0, 7),
+            (16, 6, NOBODY),
+            (32, 0, NOBODY),
+        ]
+        .iter()
+        .flat_map(|(tag, bits, id)| {
+            [
+                &tag.to_le_bytes()[..],
+                &bits.to_le_bytes(),
+                &id.to_le_bytes(),
+            ]
+            .concat()
+        })
+        .collect();
+        assert_eq!(value[..4], [2, 0, 0, 0]);
+        assert_eq!(value[4..], expected);
+        assert_eq!(
+            from_text(b"user:bob:rw-:1000,user::rwx", &resolve),
+            from_text(b"u::rwx,u:1000:rw", &resolve)
+        );
+        assert_eq!(from_text(b"user:bob:rw-", &resolve), None);
+        assert_eq!(from_text(b"nonsense", &resolve), None);
+        assert_eq!(from_text(b"", &resolve), None);
+    }
+}

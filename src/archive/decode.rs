@@ -1,0 +1,322 @@
+//! From the input's bytes to the tar stream: zstd frames one after the other, or plain tar.
+
+use std::io::{self, Read};
+
+use zstd::stream::raw::{Decoder as Raw, InBuffer, Operation, OutBuffer};
+use zstd::zstd_safe::DParameter;
+
+use super::{BLOCK_BYTES, Error, Looks, header};
+
+/// The largest window that a frame may ask for, as a power of two: 128 MiB.
+pub const WINDOW_LOG_MAX: u32 = 27;
+
+/// The longest frame to skip over.
+pub const SKIPPABLE_BYTES_MAX: u32 = 64 << 10;
+
+const INPUT_BYTES: usize = 1 << 20;
+const LAYER: &str = "the compressed stream";
+
+/// Decompresses an archive; what it reads is the tar stream. Errors are [`Error`]s inside
+/// [`io::Error`]s.
+pub struct Decoder<R> {
+    input: R,
+    buf: Vec<u8>,
+    pos: usize,
+    end: usize,
+    eof: bool,
+    /// Bytes of the input before `buf[pos]`.
+    at: u64,
+    raw: Raw<'static>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before the first frame.
+    First,
+    /// Between frames.
+    Between,
+    /// Inside a frame; true when the decoder may hold output back.
+    Frame {
+        pending: bool,
+    },
+    /// Not compressed at all.
+    Plain,
+    Done,
+}
+
+impl<R: Read> Decoder<R> {
+    /// Decompresses `input`.
+    ///
+    /// # Errors
+    /// [`Error::Read`] when there is no memory for a decompressor.
+    pub fn new(input: R) -> Result<Self, Error> {
+        let mut raw = Raw::new().map_err(Error::Read)?;
+        raw.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))
+            .map_err(Error::Read)?;
+        Ok(Self {
+            input,
+            buf: vec![0; INPUT_BYTES],
+            pos: 0,
+            end: 0,
+            eof: false,
+            at: 0,
+            raw,
+            state: State::First,
+        })
+    }
+
+    /// Fills `out` as far as the stream goes; zero bytes mean its sound end.
+    ///
+    /// # Errors
+    /// Every reason to refuse the stream.
+    pub fn decode(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+        let mut filled = 0;
+        while filled < out.len() {
+            match self.state {
+                State::Done => break,
+                State::First | State::Between => self.begin()?,
+                State::Frame { pending } => filled += self.frame(&mut out[filled..], pending)?,
+                State::Plain => {
+                    if self.have(1)? == 0 {
+                        self.state = State::Done;
+                        break;
+                    }
+                    let n = (self.end - self.pos).min(out.len() - filled);
+                    out[filled..filled + n].copy_from_slice(&self.buf[self.pos..self.pos + n]);
+                    self.advance(n);
+                    filled += n;
+                }
+            }
+        }
+        Ok(filled)
+    }
+
+    /// At the first byte of a frame, or at the end.
+    fn begin(&mut self) -> Result<(), Error> {
+        let first = self.state == State::First;
+        let have = self.have(4)?;
+        if have == 0 {
+            if first {
+                return Err(Error::Empty);
+            }
+            self.state = State::Done;
+            return Ok(());
+        }
+        let magic = self.peek_u32(0).unwrap_or(0);
+        if magic == 0xFD2F_B528 {
+            self.state = State::Frame { pending: false };
+            return self.raw.reinit().map_err(Error::Read);
+        }
+        if magic & 0xFFFF_FFF0 == 0x184D_2A50 {
+            return self.skip();
+        }
+        if !first {
+            return Err(if have < 4 {
+                self.truncated()
+            } else {
+                Error::Trailing {
+                    at: self.at,
+                    layer: LAYER,
+                }
+            });
+        }
+        self.have(BLOCK_BYTES)?;
+        let start = &self.buf[self.pos..self.end];
+        if !header::looks_like_tar(start) {
+            return Err(Error::NotArchive(looks(start)));
+        }
+        self.state = State::Plain;
+        Ok(())
+    }
+
+    fn skip(&mut self) -> Result<(), Error> {
+        if self.have(8)? < 8 {
+            return Err(self.truncated());
+        }
+        let len = self.peek_u32(4).unwrap_or(u32::MAX);
+        if len > SKIPPABLE_BYTES_MAX {
+            return Err(Error::Squeezed {
+                at: self.at,
+                what: format!("a frame to skip has {len} bytes"),
+            });
+        }
+        let whole = 8 + len as usize;
+        if self.have(whole)? < whole {
+            return Err(self.truncated());
+        }
+        self.advance(whole);
+        self.state = State::Between;
+        Ok(())
+    }
+
+    fn frame(&mut self, out: &mut [u8], pending: bool) -> Result<usize, Error> {
+        let have = self.have(1)?;
+        if have == 0 && !pending {
+            return Err(self.truncated());
+        }
+        let mut input = InBuffer::around(&self.buf[self.pos..self.end]);
+        let mut output = OutBuffer::around(out);
+        let hint = self.raw.run(&mut input, &mut output);
+        let (used, made) = (input.pos(), output.pos());
+        let full = made == out.len();
+        self.advance(used);
+        let hint = hint.map_err(|e| Error::Squeezed {
+            at: self.at,
+            what: e.to_string(),
+        })?;
+        self.state = if hint == 0 {
+            State::Between
+        } else {
+            State::Frame { pending: full }
+        };
+        Ok(made)
+    }
+
+    /// Sees to it that `want` bytes are in the buffer, if the input has them; returns how many.
+    fn have(&mut self, want: usize) -> Result<usize, Error> {
+        while self.end - self.pos < want && !self.eof {
+            if self.pos == self.end {
+                (self.pos, self.end) = (0, 0);
+            } else if self.buf.len() - self.pos < want {
+                self.buf.copy_within(self.pos..self.end, 0);
+                (self.pos, self.end) = (0, self.end - self.pos);
+            }
+            match self.input.read(&mut self.buf[self.end..]) {
+                Ok(0) => self.eof = true,
+                Ok(n) => self.end += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::Read(e)),
+            }
+        }
+        Ok(self.end - self.pos)
+    }
+
+    fn peek_u32(&self, offset: usize) -> Option<u32> {
+        let from = self.pos + offset;
+        let bytes = self.buf[..self.end].get(from..from + 4)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?))
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.pos += n;
+        self.at += n as u64;
+    }
+
+    fn truncated(&self) -> Error {
+        Error::Truncated {
+            at: self.at + (self.end - self.pos) as u64,
+            layer: LAYER,
+        }
+    }
+}
+
+impl<R: Read> Read for Decoder<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(self.decode(buf)?)
+    }
+}
+
+fn looks(start: &[u8]) -> Looks {
+    let known: [(&[u8], Looks); 7] = [
+        (b"age-encryption.org", Looks::Sealed),
+        (b"-----BEGIN AGE", Looks::Sealed),
+        (b"\x1f\x8b", Looks::Compressed("gzip")),
+        (b"\xfd7zXZ\0", Looks::Compressed("xz")),
+        (b"BZh", Looks::Compressed("bzip2")),
+        (b"\x04\x22\x4d\x18", Looks::Compressed("lz4")),
+        (b"PK\x03\x04", Looks::Compressed("zip")),
+    ];
+    known
+        .into_iter()
+        .find(|(magic, _)| start.starts_with(magic))
+        .map_or(Looks::Unknown, |(_, looks)| looks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::Squeezer;
+
+    fn read_all(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut out = Vec::new();
+        Decoder::new(bytes)?.read_to_end(&mut out)?;
+        Ok(out)
+    }
+
+    fn noise(len: u32) -> Vec<u8> {
+        (0..len).map(|n| ((n * n) >> 3).to_le_bytes()[0]).collect()
+    }
+
+    fn squeezed(parts: &[&[u8]]) -> Vec<u8> {
+        let mut squeezer = Squeezer::new(3).unwrap();
+        let mut out = Vec::new();
+        for part in parts {
+            squeezer.squeeze(part, &mut out).unwrap();
+        }
+        out
+    }
+
+    #[test]
+    fn frames_join() {
+        let big = vec![7; 3 << 20];
+        let all = squeezed(&[b"one", &big, b"", b"two"]);
+        assert_eq!(read_all(&all).unwrap(), [b"one", &big[..], b"two"].concat());
+    }
+
+    #[test]
+    fn every_cut_but_between_frames_is_seen() {
+        let noise = noise(4000);
+        let all = squeezed(&[&noise, b"second"]);
+        let first = squeezed(&[&noise]).len();
+        for cut in 0..all.len() {
+            let result = read_all(&all[..cut]);
+            // The tar layer above sees these two: it has no end.
+            if cut == first || cut == first + 12 || cut == 12 {
+                assert!(result.is_ok());
+            } else if cut < 4 {
+                assert!(result.is_err());
+            } else {
+                assert!(
+                    matches!(result, Err(Error::Truncated { .. } | Error::Empty)),
+                    "{cut}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn flipped_bits_are_seen() {
+        let noise = noise(2000);
+        let all = squeezed(&[&noise]);
+        for at in 12..all.len() {
+            let mut bad = all.clone();
+            bad[at] ^= 4;
+            assert!(read_all(&bad).ok() != Some(Vec::new()), "{at}");
+            assert!(read_all(&bad).map_or(true, |out| out == noise), "{at}");
+        }
+    }
+
+    #[test]
+    fn strangers_are_named() {
+        let looks = |bytes: &[u8]| match read_all(bytes) {
+            Err(Error::NotArchive(looks)) => looks,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(looks(b"age-encryption.org/v1\n"), Looks::Sealed);
+        assert_eq!(looks(b"\x1f\x8b\x08\0"), Looks::Compressed("gzip"));
+        assert_eq!(looks(b"hello"), Looks::Unknown);
+        assert!(matches!(read_all(b""), Err(Error::Empty)));
+        let mut tail = squeezed(&[b"x"]);
+        tail.extend_from_slice(b"tail");
+        assert!(matches!(read_all(&tail), Err(Error::Trailing { .. })));
+    }
+
+    #[test]
+    fn wide_windows_are_refused() {
+        // A frame that asks for a window of 2 GiB: descriptor without content size, window byte.
+        let mut frame = 0xFD2F_B528u32.to_le_bytes().to_vec();
+        frame.extend_from_slice(&[0x00, (31 - 10) << 3, 0x01, 0x00, 0x00]);
+        assert!(matches!(read_all(&frame), Err(Error::Squeezed { .. })));
+    }
+}

@@ -1,0 +1,192 @@
+//! How each error of the library becomes a failure: its status, and what to do about it. Every
+//! match is without a wildcard, so that no new error is forgotten.
+
+use std::io;
+use std::path::Path;
+
+use sealcast::edge::{self, tree};
+use sealcast::{archive, net, seal};
+
+use super::{ExitStatus, Failure};
+
+impl From<edge::Error> for Failure {
+    fn from(error: edge::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            edge::Error::TerminalInput => Self::new(ExitStatus::Usage, message)
+                .hint("this is a filter: pipe the data in, or redirect a file with `<`"),
+            edge::Error::TerminalOutput => Self::new(ExitStatus::Usage, message)
+                .hint("pipe it into the next filter, or redirect it into a file with `>`"),
+            edge::Error::SameFile(_) => {
+                Self::new(ExitStatus::Usage, message).hint("give the output another name")
+            }
+            edge::Error::Open { .. } | edge::Error::System { .. } => {
+                Self::new(ExitStatus::Local, message)
+            }
+            edge::Error::KeyFileExists(_) => Self::new(ExitStatus::Local, message)
+                .hint("give another name, or move the old key away yourself"),
+            edge::Error::KeyFileTooLong(_) | edge::Error::KeyFileNotText(_) => {
+                Self::new(ExitStatus::Usage, message)
+            }
+            edge::Error::Commit { .. } => Self::new(ExitStatus::Local, message)
+                .hint("the file that was there before, if any, is untouched"),
+        }
+    }
+}
+
+impl From<net::Error> for Failure {
+    fn from(error: net::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            net::Error::Group(_) => Self::new(ExitStatus::Usage, message)
+                .hint("groups are 224.0.0.0 to 239.255.255.255"),
+            net::Error::Interface { .. } => {
+                Self::new(ExitStatus::Usage, message).hint("`ip link` lists the interfaces")
+            }
+            net::Error::NoRoute { .. } => Self::new(ExitStatus::Local, message)
+                .hint("choose an interface with --interface; `ip link` lists them"),
+            net::Error::PortInUse { .. } => Self::new(ExitStatus::Local, message)
+                .hint("choose another --port on all sides, or stop that program"),
+            net::Error::Mtu { .. } => {
+                Self::new(ExitStatus::Usage, message).hint("choose a smaller --mtu on the sender")
+            }
+            net::Error::Socket { source, .. } | net::Error::Input(source) => {
+                Self::new(ExitStatus::Local, message).or_closed_pipe(&source)
+            }
+            net::Error::Output(source) => Self::new(ExitStatus::Local, message)
+                .or_closed_pipe(&source)
+                .hint("what was written so far is not the whole stream"),
+            net::Error::Producer(_) => Self::new(ExitStatus::Transfer, message)
+                .hint("all receivers were told that the stream is not complete"),
+            net::Error::Edge(error) => error.into(),
+            net::Error::Interrupted(signal) => {
+                edge::interrupt::die_of(signal);
+                Self::new(ExitStatus::Local, message)
+            }
+        }
+    }
+}
+
+impl Failure {
+    /// A key on the command line that cannot be used; the text itself may be a secret, so that only
+    /// its beginning is shown.
+    pub(crate) fn key_text(text: &str, error: &seal::Error) -> Self {
+        let start: String = text.chars().take(12).collect();
+        Self::new(ExitStatus::Usage, format!("`{start}…`: {error}"))
+    }
+
+    /// A key file that cannot be used.
+    pub(crate) fn key_file(path: &Path, error: &seal::Error) -> Self {
+        Self::new(ExitStatus::Usage, format!("{}: {error}", path.display()))
+    }
+}
+
+impl From<seal::Error> for Failure {
+    fn from(error: seal::Error) -> Self {
+        use seal::Error as E;
+        let message = error.to_string();
+        let data = |message| Self::new(ExitStatus::Data, message);
+        match error {
+            E::Read(e) => Self::io("cannot read standard input", &e),
+            E::Write(e) => Self::io("cannot write the output", &e),
+            E::System(e) => Self::io("cannot go on working", &e),
+            E::NotAge => data(message).hint("is this what `sealcast seal` wrote?"),
+            E::Armored => data(message).hint("armor is for text; decode it with age(1) first"),
+            E::HeaderTooLong { .. } => {
+                data(message).hint("if it is meant to have that many recipients, use --max-header")
+            }
+            E::Truncated { .. } => {
+                data(message).hint("the transfer or the sender was cut off; get the stream again")
+            }
+            E::Header { .. }
+            | E::HeaderForged
+            | E::Chunk { .. }
+            | E::EmptyChunk { .. }
+            | E::Trailing { .. }
+            | E::Preamble { .. }
+            | E::Segment { .. } => data(message),
+            E::NoIdentity { .. } => Self::new(ExitStatus::NoIdentity, message)
+                .hint("`sealcast keygen -y` shows which recipients your identities are"),
+            E::Passphrase => Self::new(ExitStatus::NoIdentity, message).hint("age(1) opens it"),
+            E::Unsigned => Self::new(ExitStatus::Sender, message)
+                .hint("if you do not mind who made it, use --unsigned in place of --from"),
+            E::Signed => Self::new(ExitStatus::Sender, message)
+                .hint("name its sender with --from, so that the signature is checked"),
+            E::UnknownSender { .. } => Self::new(ExitStatus::Sender, message)
+                .hint("if you trust that key, add its public half to --from"),
+            E::Label { .. } | E::Stale { .. } | E::Serial { .. } => {
+                Self::new(ExitStatus::Sender, message)
+            }
+            E::Future { .. } => {
+                Self::new(ExitStatus::Sender, message).hint("check the clocks of both machines")
+            }
+            E::Ambiguous => data(message).hint("sign it with -s"),
+            E::LabelTooLong { .. } | E::Key(_) | E::KeyLine { .. } => {
+                Self::new(ExitStatus::Usage, message)
+            }
+        }
+    }
+}
+
+impl From<archive::Error> for Failure {
+    fn from(error: archive::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            archive::Error::Read(_) => Self::new(ExitStatus::Local, message),
+            archive::Error::NotArchive(archive::Looks::Sealed) => {
+                Self::new(ExitStatus::Data, message).hint("put `sealcast open` before this filter")
+            }
+            archive::Error::NotArchive(archive::Looks::Compressed(_)) => {
+                Self::new(ExitStatus::Data, message).hint("decompress it before this filter")
+            }
+            archive::Error::Empty
+            | archive::Error::Truncated { .. }
+            | archive::Error::Totals(_) => Self::new(ExitStatus::Data, message)
+                .hint("the filter before this one may have failed; the target is as it was"),
+            archive::Error::Version(_) => {
+                Self::new(ExitStatus::Data, message).hint("update this program")
+            }
+            archive::Error::NotArchive(archive::Looks::Unknown)
+            | archive::Error::Trailing { .. }
+            | archive::Error::Squeezed { .. }
+            | archive::Error::Header { .. }
+            | archive::Error::UnknownType { .. }
+            | archive::Error::Name { .. } => Self::new(ExitStatus::Data, message),
+        }
+    }
+}
+
+impl From<tree::Error> for Failure {
+    fn from(error: tree::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            tree::Error::Archive(e) => e.into(),
+            tree::Error::Output(e) => Self::io("cannot write the archive", &e),
+            tree::Error::System { source, .. } => {
+                let failure = Self::new(ExitStatus::Local, message);
+                match source.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        failure.hint("make room there; the target is as it was")
+                    }
+                    _ => failure,
+                }
+            }
+            tree::Error::Entry { .. } => Self::new(ExitStatus::Data, message),
+            tree::Error::Limit { .. } => Self::new(ExitStatus::Data, message)
+                .hint("--max-entries and --max-bytes set the limits"),
+            tree::Error::Attribute { .. } => Self::new(ExitStatus::Local, message)
+                .hint("--no-xattrs leaves attributes, access lists and labels out"),
+            tree::Error::Device { .. } => {
+                Self::new(ExitStatus::Local, message).hint("--no-devices leaves device nodes out")
+            }
+            tree::Error::NotEmpty(_) => Self::new(ExitStatus::Usage, message)
+                .hint("--replace removes what is there, --merge adds to it"),
+            tree::Error::NotDirectory(_) | tree::Error::Argument { .. } => {
+                Self::new(ExitStatus::Usage, message)
+            }
+            tree::Error::Busy(_) | tree::Error::Conflict { .. } | tree::Error::Strict(_) => {
+                Self::new(ExitStatus::Local, message)
+            }
+        }
+    }
+}

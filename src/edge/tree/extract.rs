@@ -1,0 +1,503 @@
+//! From an archive to a tree.
+
+use std::collections::HashMap;
+use std::io::BufRead;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, linkat, makedev, mkdirat,
+    mknodat, openat, symlinkat,
+};
+use rustix::io::Errno;
+
+use super::dirs::Dirs;
+use super::place::{MARKER, Stage};
+use super::{Error, Existing, Names, restore};
+use crate::archive::name::split;
+use crate::archive::{Content, Device, Entry, Kind, Meta, Reader, Time, Totals};
+
+/// How a tree is restored.
+#[derive(Clone, Debug)]
+pub struct Unpack {
+    /// The directory that will hold the tree.
+    pub target: PathBuf,
+    /// What happens to what it holds already.
+    pub existing: Existing,
+    /// Whether a tree that could not be completed is kept beside the target.
+    pub keep_partial: bool,
+    /// Whether device nodes are made.
+    pub devices: bool,
+    /// Whether set-user-id and set-group-id bits and capabilities of files are restored.
+    pub setuid: bool,
+    /// Whether extended attributes, and so access lists and labels, are restored.
+    pub xattrs: bool,
+    /// Whether the tree is on the disk before it takes its place.
+    pub sync: bool,
+    /// How much an archive may hold.
+    pub limits: Limits,
+}
+
+/// Limits on an archive.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Entries of all kinds.
+    pub entries: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+}
+
+/// What was restored, and what could not be for want of privilege.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// What the archive held.
+    pub totals: Totals,
+    /// Whether the archive was made by this program, and so had totals to compare.
+    pub ours: bool,
+    /// Objects whose owner or group is another than in the archive.
+    pub owners_lost: u64,
+    /// Attributes that an ordinary user may not set.
+    pub xattrs_lost: u64,
+    /// Device nodes that were left out.
+    pub devices_left_out: u64,
+}
+
+/// Restores the tree of an uncompressed archive. The target changes at the very end, when the
+/// whole archive was read and found good; whatever goes wrong before leaves it as it was. `tell`
+/// hears where an incomplete tree was kept.
+///
+/// The process's file mode creation mask is zero meanwhile.
+///
+/// # Errors
+/// [`Error::Archive`], [`Error::Entry`] and [`Error::Limit`] when the archive is refused; the
+/// others when the system or the target does not allow it.
+pub fn unpack<R: BufRead>(
+    config: &Unpack,
+    input: R,
+    tell: &dyn Fn(&str),
+) -> Result<Restored, Error> {
+    let stage = Stage::new(&config.target, config.existing, config.keep_partial)?;
+    let umask = rustix::process::umask(Mode::empty());
+    let path = stage.path().to_path_buf();
+    let result = restore_into(config, stage, input, umask);
+    rustix::process::umask(umask);
+    if result.is_err() && config.keep_partial {
+        tell(&format!(
+            "the incomplete tree is kept in {}",
+            path.display()
+        ));
+    }
+    result
+}
+
+fn restore_into<R: BufRead>(
+    config: &Unpack,
+    stage: Stage,
+    input: R,
+    umask: Mode,
+) -> Result<Restored, Error> {
+    let names = Names::load();
+    let resolve = |group: bool, name: &[u8]| names.number(group, name);
+    let mut reader = Reader::new(input, &resolve);
+    let root = stage
+        .dir()
+        .try_clone()
+        .map_err(Error::system("open", b""))?;
+    let mut extractor = Extractor {
+        config,
+        dirs: Dirs::new(root),
+        seen: HashMap::new(),
+        pending: Vec::new(),
+        restorer: restore::Restorer::new(config.setuid, config.xattrs),
+        inside: stage.is_inside(),
+        devices_left_out: 0,
+    };
+    extractor.all(&mut reader)?;
+    let Extractor {
+        mut pending,
+        mut restorer,
+        devices_left_out,
+        ..
+    } = extractor;
+    if !stage.is_inside() && pending.iter().all(|(path, _)| !path.is_empty()) {
+        // The archive does not say what its root looks like.
+        let meta = match stage.replaced() {
+            Some(stat) => Implied::Like(stat.st_mode & 0o7777, stat.st_uid, stat.st_gid),
+            None => Implied::New,
+        };
+        pending.push((Vec::new(), meta.into()));
+    }
+    // Deepest first: to set a directory's metadata may close it, and its time comes after its
+    // contents.
+    let depth =
+        |path: &[u8]| path.iter().filter(|&&b| b == b'/').count() + usize::from(!path.is_empty());
+    pending.sort_by_key(|(path, _)| std::cmp::Reverse(depth(path)));
+    let root_time = pending.iter().find_map(|(path, meta)| match meta {
+        Directory::Said(meta) if path.is_empty() => Some(meta.mtime),
+        _ => None,
+    });
+    stage.commit(config.sync, root_time, |root| {
+        let root = root.try_clone().map_err(Error::system("open", b""))?;
+        let mut dirs = Dirs::new(root);
+        for (path, meta) in &pending {
+            finish_directory(&mut dirs, path, meta, &mut restorer, umask)?;
+        }
+        Ok(())
+    })?;
+    Ok(Restored {
+        totals: reader.totals().unwrap_or(reader.seen()),
+        ours: reader.version().is_some(),
+        owners_lost: restorer.owners_lost,
+        xattrs_lost: restorer.xattrs_lost,
+        devices_left_out,
+    })
+}
+
+/// What becomes of a directory at the end.
+enum Directory {
+    Said(Meta),
+    Implied(Implied),
+}
+
+/// A directory that the archive has things in, but says nothing about.
+#[derive(Clone, Copy)]
+enum Implied {
+    New,
+    Like(u32, u32, u32),
+}
+
+impl From<Implied> for Directory {
+    fn from(implied: Implied) -> Self {
+        Self::Implied(implied)
+    }
+}
+
+fn finish_directory(
+    dirs: &mut Dirs,
+    path: &[u8],
+    meta: &Directory,
+    restorer: &mut restore::Restorer,
+    umask: Mode,
+) -> Result<(), Error> {
+    let (parent, name) = split(path);
+    let parent = dirs.get(parent).map_err(Error::system("open", parent))?;
+    let fd = super::open_dir(&*parent, name).map_err(Error::system("open", path))?;
+    match meta {
+        Directory::Said(meta) => restorer.open(&fd, path, meta, restore::Given::Nothing),
+        Directory::Implied(Implied::New) => {
+            let mode = Mode::from_raw_mode(0o777) & !umask;
+            rustix::fs::fchmod(&fd, mode).map_err(Error::system("set the mode of", path))
+        }
+        Directory::Implied(Implied::Like(mode, uid, gid)) => {
+            let (uid, gid) = (restore::uid(*uid), restore::gid(*gid));
+            // An ordinary user's own directory needs no new owner.
+            let _ = rustix::fs::fchown(&fd, Some(uid), Some(gid));
+            rustix::fs::fchmod(&fd, Mode::from_raw_mode(*mode))
+                .map_err(Error::system("set the mode of", path))
+        }
+    }
+}
+
+/// A moment in the system's terms; the time of last access stays as it is.
+pub(super) fn timestamps(mtime: Time) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: mtime.secs,
+            tv_nsec: mtime.nanos.into(),
+        },
+    }
+}
+
+/// What stands at a path so far. Paths are kept as hashes: an archive may have very many.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// A directory that was made because something is in it.
+    Implied,
+    Directory,
+    Other,
+    LeftOut,
+}
+
+struct Extractor<'a> {
+    config: &'a Unpack,
+    dirs: Dirs,
+    seen: HashMap<[u8; 16], Seen>,
+    /// Directories, whose metadata comes last.
+    pending: Vec<(Vec<u8>, Directory)>,
+    restorer: restore::Restorer,
+    inside: bool,
+    devices_left_out: u64,
+}
+
+impl Extractor<'_> {
+    fn all<R: BufRead>(&mut self, reader: &mut Reader<'_, R>) -> Result<(), Error> {
+        let Limits { entries, bytes } = self.config.limits;
+        while let Some(entry) = reader.next()? {
+            let seen = reader.seen();
+            if seen.entries > entries {
+                return Err(Error::Limit {
+                    what: "entries",
+                    limit: entries,
+                });
+            }
+            if seen.bytes > bytes {
+                return Err(Error::Limit {
+                    what: "bytes of content",
+                    limit: bytes,
+                });
+            }
+            self.entry(&entry, reader)?;
+        }
+        Ok(())
+    }
+
+    fn entry<R: BufRead>(
+        &mut self,
+        entry: &Entry,
+        reader: &mut Reader<'_, R>,
+    ) -> Result<(), Error> {
+        let path = &entry.path;
+        if self.inside && path.starts_with(MARKER) {
+            return Err(refuse(path, "its name is reserved in such a target"));
+        }
+        let key = key(path);
+        let before = self.seen.get(&key).copied();
+        if let Kind::Directory = entry.kind {
+            return self.directory(entry, key, before);
+        }
+        if before.is_some() {
+            return Err(refuse(path, "it is there twice"));
+        }
+        let (parent, name) = split(path);
+        let dir = self.parent(parent)?;
+        let mut seen = Seen::Other;
+        match &entry.kind {
+            Kind::File(content) => self.file(&dir, name, entry, content, reader)?,
+            Kind::Symlink(target) => {
+                symlinkat(&**target, &*dir, name).map_err(Error::system("create", path))?;
+                self.restorer.named(&dir, name, path, &entry.meta, true)?;
+            }
+            Kind::HardLink(to) => seen = self.link(&dir, name, path, to)?,
+            Kind::Fifo => {
+                self.node(&dir, name, entry, FileType::Fifo, 0)?;
+            }
+            Kind::Character(device) => {
+                seen = self.device(&dir, name, entry, FileType::CharacterDevice, *device)?;
+            }
+            Kind::Block(device) => {
+                seen = self.device(&dir, name, entry, FileType::BlockDevice, *device)?;
+            }
+            Kind::Directory => {}
+        }
+        self.seen.insert(key, seen);
+        Ok(())
+    }
+
+    fn directory(
+        &mut self,
+        entry: &Entry,
+        key: [u8; 16],
+        before: Option<Seen>,
+    ) -> Result<(), Error> {
+        let path = &entry.path;
+        match before {
+            Some(Seen::Directory) => return Err(refuse(path, "it is there twice")),
+            Some(Seen::Other | Seen::LeftOut) => {
+                return Err(refuse(path, "something else has its name"));
+            }
+            // What is said comes after what was implied, and so has the last word.
+            Some(Seen::Implied) => {}
+            None if path.is_empty() => {}
+            None => {
+                let (parent, name) = split(path);
+                let dir = self.parent(parent)?;
+                mkdirat(&*dir, name, Mode::RWXU).map_err(Error::system("create", path))?;
+            }
+        }
+        self.seen.insert(key, Seen::Directory);
+        let meta = Directory::Said(entry.meta.clone());
+        self.pending.push((path.clone(), meta));
+        Ok(())
+    }
+
+    /// The directory that an entry goes into; makes those that the archive does not mention.
+    fn parent(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Error> {
+        let mut missing = Vec::new();
+        let mut at = path;
+        while !at.is_empty() {
+            match self.seen.get(&key(at)) {
+                Some(Seen::Directory | Seen::Implied) => break,
+                Some(Seen::Other | Seen::LeftOut) => {
+                    return Err(refuse(
+                        at,
+                        "it is no directory, but other entries are in it",
+                    ));
+                }
+                None => missing.push(at),
+            }
+            at = split(at).0;
+        }
+        for dir in missing.into_iter().rev() {
+            let (above, name) = split(dir);
+            let above = self.dirs.get(above).map_err(Error::system("open", above))?;
+            mkdirat(&*above, name, Mode::RWXU).map_err(Error::system("create", dir))?;
+            self.seen.insert(key(dir), Seen::Implied);
+            self.pending.push((dir.to_vec(), Implied::New.into()));
+        }
+        self.dirs.get(path).map_err(Error::system("open", path))
+    }
+
+    fn file<R: BufRead>(
+        &mut self,
+        dir: &OwnedFd,
+        name: &[u8],
+        entry: &Entry,
+        content: &Content,
+        reader: &mut Reader<'_, R>,
+    ) -> Result<(), Error> {
+        let path = &entry.path;
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // With nothing special about it the file is made with its mode, and needs no more calls.
+        let plain = self.restorer.is_plain(&entry.meta);
+        let mode = if plain { entry.meta.mode } else { 0o600 };
+        let fd = openat(dir, name, flags, Mode::from_raw_mode(mode))
+            .map_err(Error::system("create", path))?;
+        let write_error = || Error::system("write", path);
+        match &content.map {
+            None => {
+                if content.size > 0 {
+                    write_data(&fd, reader, u64::MAX, path)?;
+                }
+            }
+            Some(map) => {
+                rustix::fs::ftruncate(&fd, content.size).map_err(|e| write_error()(e))?;
+                for segment in map {
+                    rustix::fs::seek(&fd, rustix::fs::SeekFrom::Start(segment.offset))
+                        .map_err(|e| write_error()(e))?;
+                    write_data(&fd, reader, segment.len, path)?;
+                }
+            }
+        }
+        let given = if plain {
+            restore::Given::Mode
+        } else {
+            restore::Given::Nothing
+        };
+        self.restorer.open(&fd, path, &entry.meta, given)
+    }
+
+    /// Another name of an earlier entry: known by our own table, not by what the system finds.
+    fn link(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8], to: &[u8]) -> Result<Seen, Error> {
+        match self.seen.get(&key(to)) {
+            Some(Seen::Other) => {}
+            Some(Seen::LeftOut) => {
+                self.devices_left_out += 1;
+                return Ok(Seen::LeftOut);
+            }
+            Some(Seen::Directory | Seen::Implied) => {
+                return Err(refuse(path, "it is a hard link to a directory"));
+            }
+            None => return Err(refuse(path, "it is a hard link to no earlier entry")),
+        }
+        let (to_dir, to_name) = split(to);
+        let to_dir = self
+            .dirs
+            .get(to_dir)
+            .map_err(Error::system("open", to_dir))?;
+        linkat(&*to_dir, to_name, dir, name, AtFlags::empty())
+            .map_err(Error::system("link", path))?;
+        Ok(Seen::Other)
+    }
+
+    fn device(
+        &mut self,
+        dir: &OwnedFd,
+        name: &[u8],
+        entry: &Entry,
+        kind: FileType,
+        device: Device,
+    ) -> Result<Seen, Error> {
+        if !self.config.devices {
+            self.devices_left_out += 1;
+            return Ok(Seen::LeftOut);
+        }
+        let number = makedev(device.major, device.minor);
+        match self.node(dir, name, entry, kind, number) {
+            Ok(()) => Ok(Seen::Other),
+            Err(Error::System { source, .. })
+                if !self.restorer.root && source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                self.devices_left_out += 1;
+                Ok(Seen::LeftOut)
+            }
+            Err(Error::System { path, source, .. }) => Err(Error::Device { path, source }),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn node(
+        &mut self,
+        dir: &OwnedFd,
+        name: &[u8],
+        entry: &Entry,
+        kind: FileType,
+        device: u64,
+    ) -> Result<(), Error> {
+        let path = &entry.path;
+        mknodat(dir, name, kind, Mode::RUSR | Mode::WUSR, device)
+            .map_err(Error::system("create", path))?;
+        self.restorer.named(dir, name, path, &entry.meta, false)
+    }
+}
+
+/// Writes stored bytes of the present entry, at most `limit`.
+fn write_data<R: BufRead>(
+    fd: &OwnedFd,
+    reader: &mut Reader<'_, R>,
+    limit: u64,
+    path: &[u8],
+) -> Result<(), Error> {
+    let mut left = limit;
+    while left > 0 {
+        let data = reader.data()?;
+        if data.is_empty() {
+            break;
+        }
+        let len = data.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let n = match rustix::io::write(fd, &data[..len]) {
+            Ok(n) => n,
+            Err(Errno::INTR) => continue,
+            Err(e) => return Err(Error::system("write", path)(e)),
+        };
+        reader.consume(n);
+        left -= n as u64;
+    }
+    Ok(())
+}
+
+fn key(path: &[u8]) -> [u8; 16] {
+    let hash = blake3::hash(path);
+    let mut key = [0; 16];
+    key.copy_from_slice(&hash.as_bytes()[..16]);
+    key
+}
+
+fn refuse(path: &[u8], what: &'static str) -> Error {
+    Error::Entry {
+        path: path.to_vec(),
+        what,
+    }
+}
+
+impl std::fmt::Display for Restored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Totals { entries, bytes, .. } = self.totals;
+        write!(f, "{entries} entries with {bytes} bytes of content")
+    }
+}

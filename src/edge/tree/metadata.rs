@@ -1,0 +1,160 @@
+//! What the system says about an object beside its content.
+
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{Stat, fgetxattr, flistxattr, lgetxattr, llistxattr};
+use rustix::io::{Errno, Result};
+
+use super::{MODE_BITS, Names, proc_path};
+use crate::archive::{Meta, Segment, Time, Xattr};
+
+/// Space for all names of attributes, and for one value: what Linux can hold.
+const XATTR_BYTES_MAX: usize = 64 << 10;
+
+/// Where attributes are read from: an open object, or a name in an open directory when the object
+/// cannot be opened without consequences.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a> {
+    Open(BorrowedFd<'a>),
+    Named(BorrowedFd<'a>, &'a [u8]),
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn open(fd: &'a impl AsFd) -> Self {
+        Self::Open(fd.as_fd())
+    }
+}
+
+/// Reads attributes with space that is used again.
+pub(super) struct Xattrs {
+    list: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Xattrs {
+    pub(super) fn new() -> Self {
+        Self {
+            list: Vec::with_capacity(XATTR_BYTES_MAX),
+            value: Vec::with_capacity(XATTR_BYTES_MAX),
+        }
+    }
+
+    /// All attributes that this process may read, in the order of their names.
+    pub(super) fn read(&mut self, source: Source<'_>) -> Result<Vec<Xattr>> {
+        let path = match source {
+            Source::Open(_) => Vec::new(),
+            Source::Named(dir, name) => proc_path(dir, name),
+        };
+        self.list.clear();
+        let space = rustix::buffer::spare_capacity(&mut self.list);
+        let listed = match source {
+            Source::Open(fd) => flistxattr(fd, space),
+            Source::Named(..) => llistxattr(&*path, space),
+        };
+        match listed {
+            Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
+            Ok(_) => {}
+            // Without /proc there is no way to what cannot be opened.
+            Err(Errno::NOENT) if !path.is_empty() && !have_proc() => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        }
+        let mut xattrs = Vec::new();
+        for name in self.list.split(|&b| b == 0).filter(|n| !n.is_empty()) {
+            self.value.clear();
+            let space = rustix::buffer::spare_capacity(&mut self.value);
+            let got = match source {
+                Source::Open(fd) => fgetxattr(fd, name, space),
+                Source::Named(..) => lgetxattr(&*path, name, space),
+            };
+            match got {
+                Ok(_) => xattrs.push(Xattr {
+                    name: name.to_vec(),
+                    value: self.value.clone(),
+                }),
+                // It went away, or is shown but not given to us.
+                Err(Errno::NODATA | Errno::PERM | Errno::ACCESS | Errno::NOTSUP) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        xattrs.sort_unstable();
+        Ok(xattrs)
+    }
+}
+
+fn have_proc() -> bool {
+    rustix::fs::access("/proc/self/fd", rustix::fs::Access::EXISTS).is_ok()
+}
+
+/// What `stat` says, in the archive's terms.
+pub(super) fn meta(stat: &Stat, xattrs: Vec<Xattr>, names: &Names) -> Meta {
+    Meta {
+        mode: stat.st_mode & MODE_BITS,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        uname: names.user(stat.st_uid).to_vec(),
+        gname: names.group(stat.st_gid).to_vec(),
+        mtime: mtime(stat),
+        xattrs,
+    }
+}
+
+/// When the content was last modified.
+pub(super) fn mtime(stat: &Stat) -> Time {
+    Time {
+        secs: stat.st_mtime,
+        nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+    }
+}
+
+/// Where a file of `size` bytes has data; nothing when it has no holes.
+pub(super) fn holes(fd: impl AsFd, size: u64) -> Result<Option<Vec<Segment>>> {
+    use rustix::fs::{SeekFrom, seek};
+    if size == 0 {
+        return Ok(None);
+    }
+    let fd = fd.as_fd();
+    let mut map = Vec::new();
+    let mut at = 0;
+    while at < size {
+        let offset = match seek(fd, SeekFrom::Data(at)) {
+            Ok(offset) if offset < size => offset,
+            // Only a hole up to the end is left.
+            Ok(_) | Err(Errno::NXIO) => break,
+            // A file system that knows no holes.
+            Err(Errno::INVAL | Errno::NOTSUP) => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let end = seek(fd, SeekFrom::Hole(offset))?.min(size);
+        if end <= offset {
+            return Ok(None);
+        }
+        map.push(Segment {
+            offset,
+            len: end - offset,
+        });
+        at = end;
+        if map.len() > crate::archive::SEGMENTS_MAX {
+            // More holes than a map may tell: they become zero bytes.
+            return Ok(None);
+        }
+    }
+    let dense = matches!(&map[..], [one] if one.len == size);
+    Ok((!dense).then_some(map))
+}
+
+/// Reads at an offset into `buf` until it is full or the file ends.
+pub(super) fn read_at(fd: impl AsFd, buf: &mut [u8], mut offset: u64) -> Result<usize> {
+    let fd = fd.as_fd();
+    let mut filled = 0;
+    while filled < buf.len() {
+        match rustix::io::pread(fd, &mut buf[filled..], offset) {
+            Ok(0) => break,
+            Ok(n) => {
+                filled += n;
+                offset += n as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}

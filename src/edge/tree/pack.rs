@@ -1,0 +1,543 @@
+//! From a tree to an archive.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
+use rustix::io::Errno;
+
+use super::metadata::{Source, Xattrs, holes, meta, mtime, read_at};
+use super::walk::{Step, Walk};
+use super::{Error, Names};
+use crate::archive::name::{Shown, check, join};
+use crate::archive::{self, Content, Device, Entry, Glob, Kind, Segment, Totals, Xattr, pax};
+
+/// How much of a file is read at once.
+const READ_BYTES: usize = 256 << 10;
+
+/// What to pack, and how.
+#[derive(Debug, Default)]
+pub struct Pack {
+    /// Where relative paths begin; the current directory when there is none.
+    pub base: Option<PathBuf>,
+    /// One directory, whose contents are packed, or several paths, which keep their names.
+    pub paths: Vec<PathBuf>,
+    /// What to leave out.
+    pub exclude: Vec<Glob>,
+    /// Whether to stay on the file systems of the paths.
+    pub one_file_system: bool,
+    /// Whether to leave the names of owners out.
+    pub numeric_owner: bool,
+    /// Whether to give up at the first object that cannot be packed as it is.
+    pub strict: bool,
+    /// The device and inode of the archive itself, which is not packed.
+    pub output: Option<(u64, u64)>,
+}
+
+/// Something that a person may want to know about the packing.
+#[derive(Debug)]
+pub enum Note {
+    /// A socket was left out: it lives only as long as its program.
+    Socket(Vec<u8>),
+    /// The archive itself was left out.
+    Itself(Vec<u8>),
+    /// The file changed while it was read; the archive has it cut or filled to its first size.
+    Changed(Vec<u8>),
+    /// It was there when its directory was read, and is not any more.
+    Vanished(Vec<u8>),
+    /// It could not be read.
+    Unreadable(Vec<u8>, io::Error),
+    /// Its name or attributes exceed what an archive can hold.
+    TooLong(Vec<u8>),
+}
+
+impl Note {
+    /// Whether the archive is not what the tree was.
+    pub const fn is_error(&self) -> bool {
+        !matches!(self, Self::Socket(_) | Self::Itself(_))
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => write!(f, "left out {}: it is a socket", Shown(path)),
+            Self::Itself(path) => write!(f, "left out {}: it is the archive", Shown(path)),
+            Self::Changed(path) => write!(f, "{} changed while it was read", Shown(path)),
+            Self::Vanished(path) => write!(f, "{} vanished before it was read", Shown(path)),
+            Self::Unreadable(path, e) => write!(f, "cannot read {}: {e}", Shown(path)),
+            Self::TooLong(path) => {
+                write!(f, "{} has too long a name or attributes", Shown(path))
+            }
+        }
+    }
+}
+
+/// Packs a tree as an uncompressed archive into `out`, in an order that depends on nothing but the
+/// names. `tell` hears of everything that was not packed as it was; such things are counted in the
+/// totals.
+///
+/// # Errors
+/// [`Error::Output`] from `out`, [`Error::System`] when a path that was asked for cannot be opened,
+/// [`Error::Argument`] when it cannot be named in an archive, [`Error::Strict`].
+pub fn pack<W: Write>(config: &Pack, out: W, tell: &dyn Fn(&Note)) -> Result<(W, Totals), Error> {
+    let names = if config.numeric_owner {
+        Names::default()
+    } else {
+        Names::load()
+    };
+    let mut packer = Packer {
+        config,
+        tell,
+        names,
+        writer: archive::Writer::new(out).map_err(Error::Output)?,
+        links: HashMap::new(),
+        xattrs: Xattrs::new(),
+        buffer: vec![0; READ_BYTES],
+        no_atime: rustix::process::geteuid().is_root(),
+    };
+    let base = match &config.base {
+        None => None,
+        Some(path) => {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let name = path.as_os_str().as_bytes();
+            let fd = openat(CWD, name, flags, Mode::empty());
+            Some(fd.map_err(Error::system("open", name))?)
+        }
+    };
+    if let [one] = &config.paths[..]
+        && packer.contents_of(base.as_ref(), one)?
+    {
+        return packer.writer.finish().map_err(Error::Output);
+    }
+    let mut named: Vec<Vec<u8>> = Vec::new();
+    for path in &config.paths {
+        let name = name_of(path)?;
+        // Two such names would meet in the archive, which no reader could restore.
+        let meets = |a: &[u8], b: &[u8]| {
+            a.strip_prefix(b)
+                .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        };
+        if named.iter().any(|n| meets(n, &name) || meets(&name, n)) {
+            return Err(Error::Argument {
+                path: path.clone(),
+                what: "another path has the same name in the archive, or contains it",
+            });
+        }
+        packer.named(base.as_ref(), path, name.clone())?;
+        named.push(name);
+    }
+    packer.writer.finish().map_err(Error::Output)
+}
+
+/// A path without slashes at its end.
+fn trim(raw: &[u8]) -> &[u8] {
+    match raw.iter().rposition(|&b| b != b'/') {
+        Some(last) => &raw[..=last],
+        None => raw,
+    }
+}
+
+/// The name of a path in an archive: the path without slashes around it.
+fn name_of(path: &Path) -> Result<Vec<u8>, Error> {
+    let trimmed = trim(path.as_os_str().as_bytes());
+    let below = &trimmed[trimmed.iter().take_while(|&&b| b == b'/').count()..];
+    match check(below) {
+        Ok(checked) if !checked.path.is_empty() => Ok(checked.path),
+        _ => Err(Error::Argument {
+            path: path.into(),
+            what: "its name cannot stand in an archive; use -C",
+        }),
+    }
+}
+
+struct Packer<'a, W> {
+    config: &'a Pack,
+    tell: &'a dyn Fn(&Note),
+    names: Names,
+    writer: archive::Writer<W>,
+    /// Objects with several names that were packed, by device and inode.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    xattrs: Xattrs,
+    buffer: Vec<u8>,
+    no_atime: bool,
+}
+
+impl<W: Write> Packer<'_, W> {
+    /// Packs what is in the directory `path`, with its own metadata as the root's; false when it
+    /// is no directory.
+    fn contents_of(&mut self, base: Option<&OwnedFd>, path: &Path) -> Result<bool, Error> {
+        let name = path.as_os_str().as_bytes();
+        // The path is the caller's own: links on the way to it are followed.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = match base {
+            Some(base) => openat(base, name, flags, Mode::empty()),
+            None => openat(CWD, name, flags, Mode::empty()),
+        };
+        let fd = match opened {
+            Ok(fd) => fd,
+            Err(Errno::NOTDIR) => return Ok(false),
+            Err(e) => return Err(Error::system("open", name)(e)),
+        };
+        let stat = fstat(&fd).map_err(Error::system("examine", name))?;
+        let mut walk = Walk::new();
+        self.directory(&mut walk, fd, &stat, Vec::new())?;
+        self.walk(walk, stat.st_dev)?;
+        Ok(true)
+    }
+
+    /// Packs `path` under the name `name`.
+    fn named(&mut self, base: Option<&OwnedFd>, path: &Path, name: Vec<u8>) -> Result<(), Error> {
+        let raw = path.as_os_str().as_bytes();
+        let trimmed = trim(raw);
+        let fd = match base {
+            Some(base) => base.try_clone().map_err(Error::system("open", raw))?,
+            None => super::open_dir(CWD, b"").map_err(Error::system("open", b"."))?,
+        };
+        let stat = statat(&fd, trimmed, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(Error::system("examine", raw))?;
+        if self.excluded(&name, FileType::from_raw_mode(stat.st_mode)) {
+            return Ok(());
+        }
+        let mut walk = Walk::new();
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        self.object(&fd, trimmed, kind, name, &mut walk, None)?;
+        self.walk(walk, stat.st_dev)
+    }
+
+    fn walk(&mut self, mut walk: Walk, device: u64) -> Result<(), Error> {
+        let device = self.config.one_file_system.then_some(device);
+        loop {
+            let step = walk
+                .step()
+                .map_err(Error::system("return from", walk.path()))?;
+            let (name, kind) = match step {
+                None => return Ok(()),
+                Some(Step::Left) => continue,
+                Some(Step::Name(name, kind)) => (name, kind),
+            };
+            let path = join(walk.path(), &name);
+            let dir = walk.dir().map_err(Error::system("read", walk.path()))?;
+            let kind = if kind == FileType::Unknown {
+                match statat(dir, &*name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                    Err(e) => {
+                        self.failed(path, e)?;
+                        continue;
+                    }
+                }
+            } else {
+                kind
+            };
+            if self.excluded(&path, kind) {
+                continue;
+            }
+            // The walk is borrowed by `dir`, and a directory must be entered: take a descriptor
+            // of our own only then.
+            if kind == FileType::Directory {
+                match super::open_dir(dir, &name) {
+                    Ok(fd) => self.subdirectory(&mut walk, fd, path, device)?,
+                    Err(e) => {
+                        let stat = statat(dir, &*name, AtFlags::SYMLINK_NOFOLLOW);
+                        self.closed_directory(stat, path, e)?;
+                    }
+                }
+            } else {
+                self.leaf(dir, &name, kind, path)?;
+            }
+        }
+    }
+
+    fn excluded(&self, path: &[u8], kind: FileType) -> bool {
+        let is_dir = kind == FileType::Directory;
+        self.config
+            .exclude
+            .iter()
+            .any(|glob| glob.fits(path, is_dir))
+    }
+
+    fn object(
+        &mut self,
+        dir: &OwnedFd,
+        name: &[u8],
+        kind: FileType,
+        path: Vec<u8>,
+        walk: &mut Walk,
+        device: Option<u64>,
+    ) -> Result<(), Error> {
+        if kind != FileType::Directory {
+            use rustix::fd::AsFd;
+            return self.leaf(dir.as_fd(), name, kind, path);
+        }
+        match super::open_dir(dir, name) {
+            Ok(fd) => self.subdirectory(walk, fd, path, device),
+            Err(e) => {
+                let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+                self.closed_directory(stat, path, e)
+            }
+        }
+    }
+
+    fn subdirectory(
+        &mut self,
+        walk: &mut Walk,
+        fd: OwnedFd,
+        path: Vec<u8>,
+        device: Option<u64>,
+    ) -> Result<(), Error> {
+        let stat = match fstat(&fd) {
+            Ok(stat) => stat,
+            Err(e) => return self.failed(path, e),
+        };
+        if device.is_some_and(|device| device != stat.st_dev) {
+            // A mount point is packed as the directory that it covers a place of.
+            return self.empty_directory(&fd, &stat, path).map(drop);
+        }
+        self.directory(walk, fd, &stat, path)
+    }
+
+    /// Packs a directory and goes into it.
+    fn directory(
+        &mut self,
+        walk: &mut Walk,
+        fd: OwnedFd,
+        stat: &Stat,
+        path: Vec<u8>,
+    ) -> Result<(), Error> {
+        if !self.empty_directory(&fd, stat, path.clone())? {
+            return Ok(());
+        }
+        match walk.enter(fd, stat, path.clone()) {
+            Ok(()) => Ok(()),
+            Err(e) => self.failed(path, e),
+        }
+    }
+
+    /// Packs a directory without its contents; false when it could not be.
+    fn empty_directory(&mut self, fd: &OwnedFd, stat: &Stat, path: Vec<u8>) -> Result<bool, Error> {
+        match self.xattrs.read(Source::open(fd)) {
+            Ok(xattrs) => self.put(path, Kind::Directory, stat, xattrs),
+            Err(e) => self.failed(path, e).map(|()| false),
+        }
+    }
+
+    /// A directory that cannot be opened: its own metadata is kept, its contents are missing.
+    fn closed_directory(
+        &mut self,
+        stat: rustix::io::Result<Stat>,
+        path: Vec<u8>,
+        error: Errno,
+    ) -> Result<(), Error> {
+        if let Ok(stat) = stat
+            && FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+        {
+            self.put(path.clone(), Kind::Directory, &stat, Vec::new())?;
+        }
+        self.failed(path, error)
+    }
+
+    /// Packs anything but a directory.
+    fn leaf(
+        &mut self,
+        dir: rustix::fd::BorrowedFd<'_>,
+        name: &[u8],
+        kind: FileType,
+        path: Vec<u8>,
+    ) -> Result<(), Error> {
+        match kind {
+            FileType::RegularFile => return self.file(dir, name, path),
+            FileType::Socket => return self.say(&Note::Socket(path)),
+            _ => {}
+        }
+        let read = || -> rustix::io::Result<(Stat, Kind)> {
+            let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let device = || Device {
+                major: rustix::fs::major(stat.st_rdev),
+                minor: rustix::fs::minor(stat.st_rdev),
+            };
+            let kind = match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Symlink => Kind::Symlink(readlinkat(dir, name, Vec::new())?.into_bytes()),
+                FileType::CharacterDevice => Kind::Character(device()),
+                FileType::BlockDevice => Kind::Block(device()),
+                FileType::Fifo => Kind::Fifo,
+                // It became something else since its directory was read.
+                _ => return Err(Errno::STALE),
+            };
+            Ok((stat, kind))
+        };
+        let (stat, kind) = match read() {
+            Ok(read) => read,
+            Err(e) => return self.failed(path, e),
+        };
+        if self.link(&stat, &path)? {
+            return Ok(());
+        }
+        match self.xattrs.read(Source::Named(dir, name)) {
+            Ok(xattrs) => self.put(path, kind, &stat, xattrs).map(drop),
+            Err(e) => self.failed(path, e),
+        }
+    }
+
+    fn file(
+        &mut self,
+        dir: rustix::fd::BorrowedFd<'_>,
+        name: &[u8],
+        path: Vec<u8>,
+    ) -> Result<(), Error> {
+        // Should a fifo have taken the file's place, opening it must not wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = if self.no_atime {
+            match openat(dir, name, flags | OFlags::NOATIME, Mode::empty()) {
+                Err(Errno::PERM) => openat(dir, name, flags, Mode::empty()),
+                opened => opened,
+            }
+        } else {
+            openat(dir, name, flags, Mode::empty())
+        };
+        let opened = opened.and_then(|fd| fstat(&fd).map(|stat| (fd, stat)));
+        let (fd, stat) = match opened {
+            Ok(opened) => opened,
+            Err(e) => return self.failed(path, e),
+        };
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return self.failed(path, Errno::STALE);
+        }
+        if self.config.output == Some((stat.st_dev, stat.st_ino)) {
+            return self.say(&Note::Itself(path));
+        }
+        if self.link(&stat, &path)? {
+            return Ok(());
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        let shape = self
+            .xattrs
+            .read(Source::open(&fd))
+            .and_then(|xattrs| Ok((xattrs, holes(&fd, size)?)));
+        let (xattrs, map) = match shape {
+            Ok(shape) => shape,
+            Err(e) => return self.failed(path, e),
+        };
+        let content = Content { size, map };
+        let segments = content.map.clone().unwrap_or_else(|| {
+            vec![Segment {
+                offset: 0,
+                len: size,
+            }]
+        });
+        if !self.put(path.clone(), Kind::File(content), &stat, xattrs)? {
+            return Ok(());
+        }
+        self.content(&fd, &segments, &stat, path)
+    }
+
+    fn content(
+        &mut self,
+        fd: &OwnedFd,
+        segments: &[Segment],
+        before: &Stat,
+        path: Vec<u8>,
+    ) -> Result<(), Error> {
+        for segment in segments {
+            let mut done = 0;
+            while done < segment.len {
+                let want = usize::try_from(segment.len - done)
+                    .unwrap_or(READ_BYTES)
+                    .min(READ_BYTES);
+                let got = match read_at(fd, &mut self.buffer[..want], segment.offset + done) {
+                    Ok(got) => got,
+                    Err(e) => {
+                        self.writer.settle().map_err(Error::Output)?;
+                        return self.failed(path, e);
+                    }
+                };
+                if got < want {
+                    // The file has shrunk; zero bytes keep what follows in its place.
+                    self.buffer[got..want].fill(0);
+                }
+                self.writer
+                    .data(&self.buffer[..want])
+                    .map_err(Error::Output)?;
+                done += want as u64;
+            }
+        }
+        self.writer.settle().map_err(Error::Output)?;
+        let after = match fstat(fd) {
+            Ok(after) => after,
+            Err(e) => return self.failed(path, e),
+        };
+        if after.st_size != before.st_size || mtime(&after) != mtime(before) {
+            return self.say(&Note::Changed(path));
+        }
+        Ok(())
+    }
+
+    /// Packs another name of an object that was packed before; remembers the first.
+    fn link(&mut self, stat: &Stat, path: &[u8]) -> Result<bool, Error> {
+        if stat.st_nlink < 2 {
+            return Ok(false);
+        }
+        let id = (stat.st_dev, stat.st_ino);
+        match self.links.get(&id).cloned() {
+            Some(first) => {
+                self.put(path.to_vec(), Kind::HardLink(first), stat, Vec::new())?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Writes an entry's header; false when the entry cannot be told in an archive.
+    fn put(
+        &mut self,
+        path: Vec<u8>,
+        kind: Kind,
+        stat: &Stat,
+        xattrs: Vec<Xattr>,
+    ) -> Result<bool, Error> {
+        let records: usize = xattrs
+            .iter()
+            .map(|x| 3 * x.name.len() + x.value.len() + 32)
+            .sum();
+        let records = records as u64 + 2 * path.len() as u64 + 8192;
+        if records > pax::RECORDS_BYTES_MAX || path.len() > archive::name::PATH_BYTES_MAX - 2 {
+            self.say(&Note::TooLong(path))?;
+            return Ok(false);
+        }
+        let mut meta = meta(stat, xattrs, &self.names);
+        let first = stat.st_nlink > 1 && !matches!(kind, Kind::Directory | Kind::HardLink(_));
+        if matches!(kind, Kind::HardLink(_)) {
+            // The first name has told everything.
+            meta.mtime.nanos = 0;
+        }
+        let entry = Entry { path, kind, meta };
+        self.writer.entry(&entry).map_err(Error::Output)?;
+        if first {
+            self.links.insert((stat.st_dev, stat.st_ino), entry.path);
+        }
+        Ok(true)
+    }
+
+    fn failed(&mut self, path: Vec<u8>, error: Errno) -> Result<(), Error> {
+        let note = match error {
+            Errno::NOENT => Note::Vanished(path),
+            Errno::STALE => Note::Changed(path),
+            e => Note::Unreadable(path, e.into()),
+        };
+        self.say(&note)
+    }
+
+    fn say(&mut self, note: &Note) -> Result<(), Error> {
+        if note.is_error() {
+            if self.config.strict {
+                return Err(Error::Strict(note.to_string()));
+            }
+            self.writer.count_error();
+        }
+        (self.tell)(note);
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! Removing a tree, however deep and whatever its permissions.
+
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{AtFlags, FileType, Mode, chmodat, fstat, statat, unlinkat};
+use rustix::io::{Errno, Result};
+
+use super::open_dir;
+use super::walk::{Step, Walk};
+
+/// Removes `name` in `dir` with everything below. What is not there any more is no error.
+pub(super) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+    match unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(e) => return Err(e),
+    }
+    let mut walk = Walk::new();
+    let mut branch = Vec::new();
+    enter(&mut walk, dir, name)?;
+    branch.push(name.to_vec());
+    while let Some(step) = walk.step()? {
+        match step {
+            Step::Left => {
+                let parent = walk.dir().unwrap_or(dir);
+                if let Some(name) = branch.pop() {
+                    gone(unlinkat(parent, &*name, AtFlags::REMOVEDIR))?;
+                }
+            }
+            Step::Name(name, kind) => {
+                let at = walk.dir()?;
+                let is_dir = match kind {
+                    FileType::Directory => true,
+                    FileType::Unknown => {
+                        let stat = statat(at, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
+                        FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+                    }
+                    _ => false,
+                };
+                if is_dir {
+                    let at = rustix::io::fcntl_dupfd_cloexec(at, 0)?;
+                    enter(&mut walk, at.as_fd(), &name)?;
+                    branch.push(name);
+                } else {
+                    gone(unlinkat(at, &*name, AtFlags::empty()))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn gone(result: Result<()>) -> Result<()> {
+    match result {
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    }
+}
+
+/// Goes into a directory, if need be after giving ourselves the permission to empty it.
+fn enter(walk: &mut Walk, dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+    let fd = match open_dir(dir, name) {
+        Err(Errno::ACCESS) => {
+            chmodat(dir, name, Mode::RWXU, AtFlags::empty())?;
+            open_dir(dir, name)?
+        }
+        opened => opened?,
+    };
+    let stat = fstat(&fd)?;
+    if stat.st_mode & 0o700 != 0o700 {
+        rustix::fs::fchmod(&fd, Mode::RWXU)?;
+    }
+    walk.enter(fd, &stat, Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, mkdirat};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn deep_and_locked_trees_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = open_dir(CWD, dir.path().as_os_str().as_encoded_bytes()).unwrap();
+        mkdirat(&root, "x", Mode::RWXU).unwrap();
+        let mut at = open_dir(&root, b"x").unwrap();
+        for _ in 0..400 {
+            mkdirat(&at, "deeper-and-deeper", Mode::RWXU).unwrap();
+            at = open_dir(&at, b"deeper-and-deeper").unwrap();
+        }
+        let locked = dir.path().join("x/locked");
+        std::fs::create_dir(&locked).unwrap();
+        std::fs::write(locked.join("f"), "f").unwrap();
+        std::fs::set_permissions(&locked, PermissionsExt::from_mode(0o000)).unwrap();
+        remove(root.as_fd(), b"x").unwrap();
+        remove(root.as_fd(), b"x").unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,119 @@
+//! A walk over a tree in the order of raw bytes, by descriptors of directories.
+
+use std::mem::MaybeUninit;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, OFlags, RawDir, Stat, fstat, openat};
+use rustix::io::{Errno, Result};
+
+use crate::archive::name::DEPTH_MAX;
+
+/// How many directories of one branch are kept open; those above are opened again on the way back.
+const OPEN_MAX: usize = 64;
+
+/// Names in an open directory with the types that the directory knows, sorted.
+pub(super) fn list(dir: impl AsFd) -> Result<Vec<(Vec<u8>, FileType)>> {
+    let dir = dir.as_fd();
+    // A descriptor remembers how far it was read, and its copies with it.
+    rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0))?;
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 32 << 10];
+    let mut entries = RawDir::new(dir, &mut buffer);
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push((name.to_vec(), entry.file_type()));
+        }
+    }
+    names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    Ok(names)
+}
+
+/// A branch of the tree from its root down to the directory at hand.
+pub(super) struct Walk {
+    levels: Vec<Level>,
+    /// The path of the directory at hand, without a slash at the end.
+    path: Vec<u8>,
+}
+
+struct Level {
+    fd: Option<OwnedFd>,
+    id: (u64, u64),
+    names: std::vec::IntoIter<(Vec<u8>, FileType)>,
+    parent_len: usize,
+}
+
+/// The next thing on a walk.
+pub(super) enum Step {
+    /// A name in the directory at hand.
+    Name(Vec<u8>, FileType),
+    /// The directory at hand has no more names and was left.
+    Left,
+}
+
+impl Walk {
+    pub(super) const fn new() -> Self {
+        Self {
+            levels: Vec::new(),
+            path: Vec::new(),
+        }
+    }
+
+    /// Goes into the open directory `fd`, whose path is `path`.
+    pub(super) fn enter(&mut self, fd: OwnedFd, stat: &Stat, path: Vec<u8>) -> Result<()> {
+        if self.levels.len() == DEPTH_MAX {
+            return Err(Errno::NAMETOOLONG);
+        }
+        let names = list(&fd)?.into_iter();
+        if let Some(above) = self.levels.len().checked_sub(OPEN_MAX) {
+            self.levels[above].fd = None;
+        }
+        self.levels.push(Level {
+            fd: Some(fd),
+            id: (stat.st_dev, stat.st_ino),
+            names,
+            parent_len: self.path.len(),
+        });
+        self.path = path;
+        Ok(())
+    }
+
+    /// The next step, or nothing when the walk is over.
+    pub(super) fn step(&mut self) -> Result<Option<Step>> {
+        let Some(level) = self.levels.last_mut() else {
+            return Ok(None);
+        };
+        if let Some((name, kind)) = level.names.next() {
+            return Ok(Some(Step::Name(name, kind)));
+        }
+        let Some(left) = self.levels.pop() else {
+            return Ok(None);
+        };
+        self.path.truncate(left.parent_len);
+        if let (Some(parent), Some(child)) = (self.levels.last_mut(), &left.fd)
+            && parent.fd.is_none()
+        {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let fd = openat(child, "..", flags, rustix::fs::Mode::empty())?;
+            let stat = fstat(&fd)?;
+            // Somebody moved the directory: its names would be looked up elsewhere.
+            if (stat.st_dev, stat.st_ino) != parent.id {
+                return Err(Errno::STALE);
+            }
+            parent.fd = Some(fd);
+        }
+        Ok(Some(Step::Left))
+    }
+
+    /// The directory at hand.
+    pub(super) fn dir(&self) -> Result<BorrowedFd<'_>> {
+        let fd = self.levels.last().and_then(|level| level.fd.as_ref());
+        fd.map(AsFd::as_fd).ok_or(Errno::BADF)
+    }
+
+    /// The path of the directory at hand.
+    pub(super) fn path(&self) -> &[u8] {
+        &self.path
+    }
+}
