@@ -58,8 +58,10 @@ pub const RTT_MAX: Duration = Duration::from_secs(1);
 pub const END_EVERY: Duration = Duration::from_ms(50);
 /// DONE and LEAVE are repeated after this time until a BYE comes,
 pub const DONE_EVERY: Duration = Duration::from_ms(50);
-/// at most this long: a complete receiver is complete without it.
-pub const LINGER_MAX: Duration = Duration::from_secs(1);
+/// DONE at most this long, as long as the sender would wait for it,
+pub const LINGER_MAX: Duration = PEER_SILENT_MAX;
+/// and LEAVE at most this long, since nobody who leaves wants to wait.
+pub const LEAVE_LINGER_MAX: Duration = Duration::from_ms(250);
 /// Copies of a BYE, since the sender may be gone before another DONE comes.
 pub const BYE_COPIES: u32 = 2;
 /// ABORT is sent this many times,

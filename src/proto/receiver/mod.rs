@@ -11,8 +11,8 @@ use rand::{Rng, SeedableRng};
 
 use self::session::Session;
 use super::config::{
-    JOIN_RETRY_MAX, JOIN_RETRY_MIN, LINGER_MAX, PEER_SILENT_MAX, ReceiverConfig, fit_name,
-    window_blocks,
+    JOIN_RETRY_MAX, JOIN_RETRY_MIN, LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX, ReceiverConfig,
+    fit_name, window_blocks,
 };
 use super::event::{Delivery, ReceiverEnd, ReceiverEvent, ReceiverStats, Target, Transmit};
 use super::protect::{Pair, open, parse_announce, reply_nonce, seal};
@@ -265,7 +265,11 @@ impl Receiver {
             State::Receiving(mut session) => {
                 session.conclude(now, outcome);
                 self.state = State::Lingering(session, end);
-                self.timers.set(alarm::LINGER, now + LINGER_MAX);
+                let longest = match outcome {
+                    Outcome::Done(_) => LINGER_MAX,
+                    Outcome::Receiving | Outcome::Leave(_) => LEAVE_LINGER_MAX,
+                };
+                self.timers.set(alarm::LINGER, now + longest);
                 self.rearm(now);
             }
             other => self.state = other,
