@@ -13,6 +13,8 @@ pub const MTU_DEFAULT: usize = 1500;
 pub const MTU_RANGE: std::ops::RangeInclusive<usize> = 576..=9000;
 /// Bytes of blocks that either side keeps, unless it is told otherwise.
 pub const MEMORY_DEFAULT: usize = 64 << 20;
+/// Bytes of a block at most: an announced block is memory that a receiver is asked for.
+pub const BLOCK_BYTES_MAX: usize = 16 << 20;
 /// Blocks that either side keeps at least.
 pub const WINDOW_BLOCKS_MIN: usize = 4;
 /// Receivers of one session at most.
