@@ -10,6 +10,20 @@ use signal_hook::low_level::emulate_default_handler;
 use super::Error;
 use super::stdio::Cancel;
 
+/// The signals that end us and that we were not told to ignore, as `nohup` and shells in the
+/// background tell their children.
+fn heeded() -> Vec<i32> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0);
+    [SIGHUP, SIGINT, SIGTERM]
+        .into_iter()
+        .filter(|signal| ignored >> (signal - 1) & 1 == 0)
+        .collect()
+}
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Runs a job when SIGINT, SIGTERM or SIGHUP arrives, then lets the signal do what it does by
@@ -27,7 +41,7 @@ pub fn on_interrupt(job: impl FnOnce() + Send + 'static) -> Result<Guard, Error>
         what: "cannot watch for signals",
         source,
     };
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(system)?;
+    let mut signals = Signals::new(heeded()).map_err(system)?;
     let job: Arc<Mutex<Option<Job>>> = Arc::new(Mutex::new(Some(Box::new(job))));
     let shared = Arc::clone(&job);
     // This thread waits for what may never come; it ends with the process.
@@ -62,7 +76,7 @@ pub fn watch(wake: Cancel) -> Result<Watch, Error> {
         what: "cannot watch for signals",
         source,
     };
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(system)?;
+    let mut signals = Signals::new(heeded()).map_err(system)?;
     let caught = Arc::new(AtomicI32::new(0));
     let shared = Arc::clone(&caught);
     std::thread::Builder::new()

@@ -147,7 +147,8 @@ pub struct Output {
 struct Place {
     temporary: PathBuf,
     path: PathBuf,
-    _guard: interrupt::Guard,
+    /// Removes the temporary file when a signal ends us; kept for that alone.
+    guard: Option<interrupt::Guard>,
 }
 
 impl std::fmt::Debug for Place {
@@ -166,6 +167,17 @@ impl Output {
     pub fn open(path: Option<&Path>, input: Option<&Input>) -> Result<Self, Error> {
         match path {
             Some(path) if path != Path::new("-") => Self::file(path, input),
+            _ => Self::stdout(),
+        }
+    }
+
+    /// The same for those who watch for signals themselves, and drop the output before they die.
+    ///
+    /// # Errors
+    /// See [`Output::stdout`] and [`Output::file`].
+    pub fn open_watched(path: Option<&Path>) -> Result<Self, Error> {
+        match path {
+            Some(path) if path != Path::new("-") => Self::unguarded(path, None),
             _ => Self::stdout(),
         }
     }
@@ -193,6 +205,18 @@ impl Output {
     /// # Errors
     /// [`Error::SameFile`] when `input` is that file, [`Error::Open`] when it cannot be made.
     pub fn file(path: &Path, input: Option<&Input>) -> Result<Self, Error> {
+        let mut output = Self::unguarded(path, input)?;
+        if let Some(place) = &mut output.place {
+            let doomed = place.temporary.clone();
+            place.guard = Some(interrupt::on_interrupt(move || {
+                let _ = fs::remove_file(doomed);
+            })?);
+        }
+        Ok(output)
+    }
+
+    fn unguarded(path: &Path, input: Option<&Input>) -> Result<Self, Error> {
+        let mut mode = None;
         let open = |source| Error::Open {
             path: path.into(),
             source,
@@ -208,6 +232,8 @@ impl Output {
                 widen(&file);
                 return Ok(Self { file, place: None });
             }
+            // Who may read the old file may read the new one, and nobody else.
+            mode = Some(there.permissions());
         }
         let name = path
             .file_name()
@@ -222,16 +248,15 @@ impl Output {
             .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
             .open(&temporary)
             .map_err(open)?;
-        let doomed = temporary.clone();
-        let guard = interrupt::on_interrupt(move || {
-            let _ = fs::remove_file(doomed);
-        })?;
+        if let Some(mode) = mode {
+            file.set_permissions(mode).map_err(open)?;
+        }
         Ok(Self {
             file,
             place: Some(Place {
                 temporary,
                 path: path.into(),
-                _guard: guard,
+                guard: None,
             }),
         })
     }

@@ -267,10 +267,12 @@ impl Driver<'_> {
             let Some((to, segment, sent)) = &mut self.pending else {
                 return Ok(false);
             };
-            *sent += self
-                .port
-                .send(*to, &self.buf[*sent..], *segment)
-                .map_err(|e| send_error(self.net, *segment, e))?;
+            *sent += match self.port.send(*to, &self.buf[*sent..], *segment) {
+                Ok(n) => n,
+                // Whoever asked from an address that cannot be answered does not stop the others.
+                Err(_) if *to != self.net.target() => self.buf.len() - *sent,
+                Err(e) => return Err(send_error(self.net, *segment, e)),
+            };
             if *sent < self.buf.len() {
                 return Ok(false);
             }

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustix::event::{PollFd, PollFlags};
 
-use super::socket::{Buffers, NetConfig, Port, send_error};
+use super::socket::{Buffers, NetConfig, Port};
 use super::{Control, Error, wait};
 use crate::edge::clock::Clock;
 use crate::edge::interrupt::Watch;
@@ -51,14 +51,14 @@ pub struct Faults {
     pub loss: f64,
 }
 
-/// Receives one session into `output`, which the caller commits if the end is complete.
+/// Receives one session into `output`, which is committed before the sender hears that we are done.
 ///
 /// # Errors
 /// Any [`Error`]; the sender was told that we leave first, if there is one.
 pub fn catch(
     mut config: ReceiverConfig,
     net: &NetConfig,
-    output: &Output,
+    output: Output,
     faults: Faults,
     control: Control<'_>,
     tell: &mut dyn FnMut(News<'_>),
@@ -66,16 +66,17 @@ pub fn catch(
     let (group, own) = net.receiver()?;
     config.socket_bytes = group.receive_buffer();
     let clock = Clock::new();
+    let writer = Writer::new(output.writer()?, control.wake.clone())?;
     let mut driver = Driver {
         receiver: Receiver::new(config, control.seed, clock.now()),
         net,
         group,
         own,
-        output,
+        output: Some(output),
         clock,
         faults,
         dice: StdRng::from_seed(control.seed),
-        writer: Writer::new(output.writer()?, control.wake.clone())?,
+        writer,
         complete: false,
         failure: None,
         end: None,
@@ -150,7 +151,8 @@ struct Driver<'a> {
     net: &'a NetConfig,
     group: Port,
     own: Port,
-    output: &'a Output,
+    /// Gone once it is complete and in its place.
+    output: Option<Output>,
     clock: Clock,
     faults: Faults,
     dice: StdRng,
@@ -176,7 +178,7 @@ impl Driver<'_> {
                 self.receiver.handle_timeout(now);
             }
             self.hand_out(now);
-            self.send(now)?;
+            self.send(now);
             self.tell_events(now, tell);
             if self.receiver.is_done() {
                 return self.report();
@@ -237,7 +239,10 @@ impl Driver<'_> {
         if self.complete && self.writer.waiting == 0 && self.failure.is_none() {
             self.complete = false;
             self.writer.close();
-            self.receiver.consumed(now);
+            match self.output.take().map_or(Ok(()), Output::commit) {
+                Ok(()) => self.receiver.consumed(now),
+                Err(e) => self.fail(now, e.into(), LeaveReason::Local),
+            }
         }
     }
 
@@ -246,22 +251,25 @@ impl Driver<'_> {
             io::ErrorKind::BrokenPipe => LeaveReason::Consumer,
             _ => LeaveReason::Local,
         };
-        self.failure.get_or_insert(Error::Output(error));
+        self.fail(now, Error::Output(error), reason);
+    }
+
+    fn fail(&mut self, now: Instant, error: Error, reason: LeaveReason) {
+        self.failure.get_or_insert(error);
         self.receiver.leave(now, reason);
     }
 
-    fn send(&mut self, now: Instant) -> Result<(), Error> {
+    fn send(&mut self, now: Instant) {
         let mut buf = Vec::new();
         while let Some(transmit) = self.receiver.poll_transmit(now, &mut buf) {
             let Target::Peer(to) = transmit.to else {
                 continue;
             };
-            // What finds no room is lost like any datagram, and said again.
-            self.own
-                .send(to, &buf, transmit.segment)
-                .map_err(|e| send_error(self.net, transmit.segment, e))?;
+            // What finds no room is lost like any datagram, and said again. So is what cannot be
+            // sent at all: an address that somebody made up must not end us, and a sender that
+            // cannot be reached is noticed by its silence.
+            let _ = self.own.send(to, &buf, transmit.segment);
         }
-        Ok(())
     }
 
     fn tell_events(&mut self, now: Instant, tell: &mut dyn FnMut(News<'_>)) {
@@ -294,15 +302,16 @@ impl Driver<'_> {
 
     fn sleep(&mut self, wake: &Cancel) -> Result<(), Error> {
         let now = self.clock.now();
-        let mut fds = [
+        let mut fds = vec![
             PollFd::new(&self.own, PollFlags::IN),
             PollFd::new(&self.group, PollFlags::IN),
             PollFd::new(wake, PollFlags::IN),
-            // Nothing is asked of it: a reader that went away shows itself unasked.
-            PollFd::new(self.output, PollFlags::empty()),
         ];
-        let watched = if self.failure.is_none() { 4 } else { 3 };
-        wait::wait(&mut fds[..watched], now, self.receiver.poll_timeout()).map_err(|source| {
+        if let Some(output) = self.output.as_ref().filter(|_| self.failure.is_none()) {
+            // Nothing is asked of it: a reader that went away shows itself unasked.
+            fds.push(PollFd::new(output, PollFlags::empty()));
+        }
+        wait::wait(&mut fds, now, self.receiver.poll_timeout()).map_err(|source| {
             Error::Socket {
                 what: "cannot wait",
                 source,
@@ -311,7 +320,8 @@ impl Driver<'_> {
         if !fds[2].revents().is_empty() {
             wake.clear();
         }
-        let gone = fds[3].revents().intersects(PollFlags::ERR | PollFlags::HUP);
+        let lost = PollFlags::ERR | PollFlags::HUP;
+        let gone = fds.get(3).is_some_and(|fd| fd.revents().intersects(lost));
         if gone && self.failure.is_none() && self.end.is_none() {
             self.fail_output(now, io::ErrorKind::BrokenPipe.into());
         }

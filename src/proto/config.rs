@@ -13,10 +13,14 @@ pub const MTU_DEFAULT: usize = 1500;
 pub const MTU_RANGE: std::ops::RangeInclusive<usize> = 576..=9000;
 /// Bytes of blocks that either side keeps, unless it is told otherwise.
 pub const MEMORY_DEFAULT: usize = 64 << 20;
+/// Source symbols of a block at most: giving a block back takes memory with their square.
+pub const K_MAX: u16 = 4_096;
 /// Bytes of a block at most: an announced block is memory that a receiver is asked for.
 pub const BLOCK_BYTES_MAX: usize = 16 << 20;
-/// Blocks that either side keeps at least.
+/// Blocks that either side keeps at least,
 pub const WINDOW_BLOCKS_MIN: usize = 4;
+/// and at most.
+pub const WINDOW_BLOCKS_MAX: usize = 16_384;
 /// Receivers of one session at most.
 pub const RECEIVERS_MAX: usize = 16_384;
 
@@ -28,6 +32,8 @@ pub const ANNOUNCE_RUNNING: Duration = Duration::from_secs(1);
 pub const JOIN_RETRY_MIN: Duration = Duration::from_ms(100);
 /// up to this time.
 pub const JOIN_RETRY_MAX: Duration = Duration::from_secs(1);
+/// A receiver that has not shown that it has the keys is waited for no longer than this.
+pub const CONFIRM_MAX: Duration = Duration::from_secs(15);
 /// JOINs of unknown receivers that a sender looks at within a second: each costs it a key agreement.
 pub const JOINS_PER_S_MAX: u32 = 2_000;
 /// A peer of which nothing authentic was heard for this time is lost.
@@ -176,7 +182,8 @@ pub fn symbol_len(mtu: usize) -> u16 {
 
 /// Blocks of `k` symbols that fit into `memory`, within reason.
 pub(super) fn window_blocks(memory: usize, k: u16, symbol_len: u16) -> usize {
-    (memory / (usize::from(k) * usize::from(symbol_len))).clamp(WINDOW_BLOCKS_MIN, 1 << 20)
+    (memory / (usize::from(k) * usize::from(symbol_len)))
+        .clamp(WINDOW_BLOCKS_MIN, WINDOW_BLOCKS_MAX)
 }
 
 /// Cuts a name to what a datagram carries, at a character.

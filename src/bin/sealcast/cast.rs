@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{CastArgs, NetArgs};
 use crate::exit::{ExitStatus, Failure};
-use crate::report::{self, Voice, bytes};
+use crate::report::{self, Voice, bytes, plain};
 
 pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let config = config(args);
@@ -115,14 +115,14 @@ fn waiting_for(args: &CastArgs) -> String {
 fn tell_event(event: &SenderEvent, voice: &Voice) {
     match event {
         SenderEvent::Joined { name, from, .. } => {
-            voice.note(&format!("{name} ({}) joined", from.ip()));
+            voice.note(&format!("{} ({}) joined", plain(name), from.ip()));
         }
         SenderEvent::TurnedAway { name, reason } => {
             let why = match reason {
                 RejectReason::TooLate => "it came too late",
                 RejectReason::Full => "the session is full",
             };
-            voice.warning(&format!("turned {name} away: {why}"));
+            voice.detail(1, || format!("turned {} away: {why}", plain(name)));
         }
         SenderEvent::Started { receivers } => {
             voice.note(&format!("sending to {receivers} receivers"));
@@ -132,10 +132,10 @@ fn tell_event(event: &SenderEvent, voice: &Voice) {
             fate: Fate::Done,
             ..
         } => {
-            voice.detail(1, || format!("{name} has everything"));
+            voice.detail(1, || format!("{} has everything", plain(name)));
         }
         SenderEvent::Finished { name, fate, .. } => {
-            voice.warning(&format!("{name} is out: {}", describe(*fate)));
+            voice.warning(&format!("{} is out: {}", plain(name), describe(*fate)));
         }
         SenderEvent::Ended(_) => {}
     }
@@ -199,7 +199,8 @@ fn summarise(report: &Report, args: &CastArgs, voice: &Voice) -> Result<(), Fail
             name, addr, fate, ..
         } = member;
         voice.warning(&format!(
-            "{name} ({}) failed: {}",
+            "{} ({}) failed: {}",
+            plain(name),
             addr.ip(),
             describe(*fate)
         ));

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::cast::{limit, net_config};
 use crate::cli::CatchArgs;
 use crate::exit::{ExitStatus, Failure};
-use crate::report::{self, Voice, bytes};
+use crate::report::{self, Voice, bytes, plain};
 
 pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
     let net = net_config(&args.net);
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
         start_timeout: limit(args.start_timeout),
         ..ReceiverConfig::default()
     };
-    let output = Output::open(args.output.as_deref(), None)?;
+    let output = Output::open_watched(args.output.as_deref())?;
     let wake = Cancel::new()?;
     let watch = interrupt::watch(wake.clone())?;
     voice.note(&format!("waiting for a sender on {}", net.target()));
@@ -39,9 +39,9 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
         wake: &wake,
         watch: &watch,
     };
-    let report = sealcast::net::catch::catch(config, &net, &output, faults, control, &mut tell)?;
+    let report = sealcast::net::catch::catch(config, &net, output, faults, control, &mut tell)?;
     report::append(args.report.as_deref(), &json(&report))?;
-    finish(&report, output, voice)
+    finish(&report, voice)
 }
 
 fn host_name() -> String {
@@ -111,7 +111,7 @@ fn json(report: &Report) -> Value {
     })
 }
 
-fn finish(report: &Report, output: Output, voice: &Voice) -> Result<(), Failure> {
+fn finish(report: &Report, voice: &Voice) -> Result<(), Failure> {
     let stats = &report.stats;
     voice.detail(1, || {
         format!(
@@ -131,7 +131,6 @@ fn finish(report: &Report, output: Output, voice: &Voice) -> Result<(), Failure>
     let transfer = |message: &str| Failure::new(ExitStatus::Transfer, message);
     let failure = match &report.end {
         ReceiverEnd::Complete => {
-            output.commit()?;
             voice.note(&format!(
                 "{} in {:.2} s, complete",
                 bytes(stats.bytes),
@@ -152,7 +151,7 @@ fn finish(report: &Report, output: Output, voice: &Voice) -> Result<(), Failure>
             silence.as_secs_f64()
         )),
         ReceiverEnd::Aborted(reason, text) => {
-            transfer(&format!("{}: {text}", abort_words(*reason)))
+            transfer(&format!("{}: {}", abort_words(*reason), plain(text)))
         }
         ReceiverEnd::Dropped(Verdict::Stalled) => {
             transfer("the sender let us go: our consumer took nothing for too long")

@@ -141,6 +141,23 @@ pub(crate) fn line(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
+/// What a peer calls itself or says, without what would move the cursor or begin a line of ours.
+pub(crate) fn plain(text: &str) -> String {
+    let hides = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .map(|c| {
+            if hides(c) {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
 /// A number of bytes for people: three digits and a binary unit.
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
 pub(crate) fn bytes(n: u64) -> String {

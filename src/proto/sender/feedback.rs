@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use super::roster::Member;
 use super::{REPLIES_MAX, Sender, State, alarm};
 use crate::crypt::agree::PublicKey;
-use crate::proto::config::{BYE_COPIES, IP_UDP_LEN, JOINS_PER_S_MAX, RECEIVERS_MAX, REPORT_MAX};
+use crate::proto::config::{
+    BYE_COPIES, CONFIRM_MAX, IP_UDP_LEN, JOINS_PER_S_MAX, RECEIVERS_MAX, REPORT_MAX,
+};
 use crate::proto::event::{Fate, SenderEvent};
 use crate::proto::pace;
 use crate::proto::protect::{Pair, counter_nonce, open, reply_nonce, seal};
@@ -35,7 +37,9 @@ impl Sender {
 
     /// `None` when the datagram was refused.
     fn handle_join(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) -> Option<()> {
-        let header = ReplyHeader::parse(datagram).ok()?;
+        let header = ReplyHeader::parse(datagram)
+            .ok()
+            .filter(|_| from.port() != 0)?;
         if let Some(number) = self.roster.by_key(&header.receiver_key) {
             return self.accept_again(now, number, datagram);
         }
@@ -86,7 +90,9 @@ impl Sender {
         }
         let nonce = reply_nonce(Kind::Join, 0);
         open(&member.pair.join, &nonce, datagram, ReplyHeader::LEN)?;
-        member.heard_at = now;
+        if now.since(member.joined_at) < CONFIRM_MAX {
+            member.heard_at = now;
+        }
         self.accept(number);
         Some(())
     }
@@ -240,7 +246,7 @@ impl Sender {
     fn conclude(&mut self, receiver: u32, outcome: Outcome) {
         let (fate, verdict) = match outcome {
             Outcome::Receiving => return,
-            Outcome::Done(digest) => match self.window.complete() {
+            Outcome::Done(digest) => match self.end_told() {
                 Some(end) if end.digest == digest => (Fate::Done, Verdict::Thanks),
                 _ => (Fate::Dropped(Verdict::Differs), Verdict::Differs),
             },
@@ -307,9 +313,11 @@ impl Sender {
         let stall_max = self.config.stall_max;
         let sending = matches!(self.state, State::Sending | State::Draining);
         let complete = self.window.complete().is_some();
+        let (stuck, first) = (self.window.is_stuck(), self.window.first());
         let mut overdue = Vec::new();
         for (n, m) in self.roster.active_mut() {
-            let full = m.window_end <= edge || m.tx_end.saturating_add(flight) <= tx;
+            let held = stuck && m.next <= first;
+            let full = held || m.window_end <= edge || m.tx_end.saturating_add(flight) <= tx;
             if !(sending && (full || complete)) {
                 // Nobody waits for it, however long the input pauses.
                 m.still_since = now;

@@ -26,7 +26,8 @@ use crate::crypt::agree::{PublicKey, SecretKey};
 use crate::crypt::secret::Secret;
 use crate::units::{Duration, Instant, Rate};
 use crate::wire::{
-    Abort, AbortReason, Announce, DATA_OVERHEAD, HEADER_LEN, Header, Kind, Policy, Poll, SessionId,
+    Abort, AbortReason, Announce, DATA_OVERHEAD, End, HEADER_LEN, Header, Kind, Policy, Poll,
+    SessionId,
 };
 
 /// Replies to receivers that wait to be sent, at most; more are dropped, and asked for again.
@@ -244,6 +245,13 @@ impl Sender {
         }
     }
 
+    /// The end of the stream, if receivers were told of it: before, nobody can be done.
+    fn end_told(&self) -> Option<End> {
+        self.window
+            .complete()
+            .filter(|_| self.state == State::Draining)
+    }
+
     /// Starts with the receivers that are there, if there are any.
     pub fn start_now(&mut self, now: Instant) {
         if self.state == State::Gathering && self.first_join.is_some() {
@@ -371,7 +379,7 @@ impl Sender {
         if matches!(self.state, State::Sending | State::Draining) {
             if self.roster.active().next().is_none() {
                 let done = self.roster.count(|f| f == Fate::Done);
-                let failed = self.joined() - done;
+                let failed = self.joined().saturating_sub(done);
                 let end = match (done, failed, self.window.complete()) {
                     (_, 0, Some(_)) => SenderEnd::Complete,
                     (0, _, _) | (_, _, None) => SenderEnd::AllLost,

@@ -29,6 +29,7 @@ pub(super) struct Member {
     pub(super) meter: LossMeter,
     pub(super) rtt: Option<Duration>,
     pub(super) heard_at: Instant,
+    pub(super) joined_at: Instant,
     /// Since when it stands still while the sender waits for it.
     pub(super) still_since: Instant,
     pub(super) nacks: u64,
@@ -65,6 +66,7 @@ impl Member {
             meter: LossMeter::new(now),
             rtt: None,
             heard_at: now,
+            joined_at: now,
             still_since: now,
             nacks: 0,
         }

@@ -135,6 +135,11 @@ impl Window {
         self.first
     }
 
+    /// Whether the ring is full and all of it was sent: nothing moves until a block is released.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.blocks.len() >= self.blocks_max && self.edge == self.end()
+    }
+
     /// The first block whose first pass is not over.
     pub(super) fn edge(&self) -> u32 {
         self.edge
