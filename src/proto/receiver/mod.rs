@@ -12,8 +12,8 @@ use rand::{Rng, SeedableRng};
 use self::session::Session;
 use super::block::TRAILER_LEN;
 use super::config::{
-    BLOCK_BYTES_MAX, JOIN_RETRY_MAX, JOIN_RETRY_MIN, K_MAX, LEAVE_LINGER_MAX, LINGER_MAX,
-    PEER_SILENT_MAX, ReceiverConfig, fit_name, window_blocks,
+    BLOCK_BYTES_MAX, CONFIRM_MAX, JOIN_RETRY_MAX, JOIN_RETRY_MIN, K_MAX, LEAVE_LINGER_MAX,
+    LINGER_MAX, PEER_SILENT_MAX, ReceiverConfig, fit_name, window_blocks,
 };
 use super::event::{Delivery, ReceiverEnd, ReceiverEvent, ReceiverStats, Target, Transmit};
 use super::protect::{Pair, open, parse_announce, reply_nonce, seal};
@@ -48,6 +48,7 @@ struct Joining {
     from: SocketAddr,
     key: SecretKey,
     pair: Pair,
+    began_at: Instant,
     heard_at: Instant,
     retry: Duration,
     due: bool,
@@ -292,6 +293,8 @@ impl Receiver {
 
     fn check_silence(&mut self, now: Instant) {
         let heard_at = match &self.state {
+            // An address that never answers may be somebody's who only repeats what he heard.
+            State::Joining(joining) if now.since(joining.began_at) >= CONFIRM_MAX => Instant::ZERO,
             State::Joining(joining) => joining.heard_at,
             State::Receiving(session) => session.heard_at,
             State::Searching | State::Lingering(..) | State::Ended => return,
@@ -359,6 +362,7 @@ impl Receiver {
             from,
             key,
             pair,
+            began_at: now,
             heard_at: now,
             retry,
             due: true,
