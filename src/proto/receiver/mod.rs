@@ -312,7 +312,7 @@ impl Receiver {
     fn handle_announce(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Option<()> {
         let announce = parse_announce(datagram)?;
         match &mut self.state {
-            State::Searching if self.config.accepts(&announce.name) => {
+            State::Searching if self.config.accepts(&announce) => {
                 self.join(now, from, announce);
             }
             State::Joining(joining) if joining.announce.session == announce.session => {
