@@ -1,7 +1,7 @@
 //! What a session is made of, and every limit and delay of the protocol by name.
 
 use crate::units::{Duration, Rate};
-use crate::wire::{DATA_OVERHEAD, NAME_LEN_MAX};
+use crate::wire::{Announce, DATA_OVERHEAD, NAME_LEN_MAX};
 
 /// Source symbols of a block, unless the sender is told otherwise.
 pub const K_DEFAULT: u16 = 256;
@@ -15,8 +15,8 @@ pub const MTU_RANGE: std::ops::RangeInclusive<usize> = 576..=9000;
 pub const MEMORY_DEFAULT: usize = 64 << 20;
 /// Source symbols of a block at most: giving a block back takes memory with their square.
 pub const K_MAX: u16 = 4_096;
-/// Bytes of a block at most: an announced block is memory that a receiver is asked for.
-pub const BLOCK_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a block that a receiver takes however little memory it may use.
+pub const BLOCK_BYTES_SMALL: usize = 4 << 20;
 /// Blocks that either side keeps at least,
 pub const WINDOW_BLOCKS_MIN: usize = 4;
 /// and at most.
@@ -154,11 +154,14 @@ pub struct ReceiverConfig {
 }
 
 impl ReceiverConfig {
-    /// Whether we would take part in a session of this name.
-    pub(super) fn accepts(&self, session_name: &str) -> bool {
-        self.session_name
-            .as_ref()
-            .is_none_or(|wanted| wanted == session_name)
+    /// Whether we would take part in this session: it has the right name, and anybody who announces
+    /// blocks that are larger than our memory does not get us to hold them.
+    pub(super) fn accepts(&self, announce: &Announce) -> bool {
+        let block = usize::from(announce.k) * usize::from(announce.symbol_len);
+        let wanted = self.session_name.as_ref();
+        announce.k <= K_MAX
+            && block <= self.memory.max(BLOCK_BYTES_SMALL)
+            && wanted.is_none_or(|wanted| *wanted == announce.name)
     }
 }
 
@@ -192,4 +195,31 @@ pub fn fit_name(name: &str) -> String {
         .rev()
         .find(|&i| name.is_char_boundary(i));
     name[..end.unwrap_or(0)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Policy, SessionId};
+
+    #[test]
+    fn sessions_of_huge_blocks_are_passed_over() {
+        let mut announce = Announce {
+            session: SessionId([1; 16]),
+            sender_key: [2; 32],
+            k: K_DEFAULT,
+            symbol_len: symbol_len(*MTU_RANGE.end()),
+            depth: 1,
+            policy: Policy::default(),
+            name: "lab".into(),
+        };
+        let mut config = ReceiverConfig::default();
+        assert!(config.accepts(&announce));
+        config.session_name = Some("other".into());
+        assert!(!config.accepts(&announce));
+        config.session_name = Some("lab".into());
+        assert!(config.accepts(&announce));
+        announce.k = u16::MAX;
+        assert!(!config.accepts(&announce));
+    }
 }

@@ -13,6 +13,7 @@
 )]
 
 mod archive;
+mod constants;
 mod hostile;
 mod seal;
 mod seal_cli;

@@ -10,10 +10,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use self::session::Session;
-use super::block::TRAILER_LEN;
 use super::config::{
-    BLOCK_BYTES_MAX, CONFIRM_MAX, JOIN_RETRY_MAX, JOIN_RETRY_MIN, K_MAX, LEAVE_LINGER_MAX,
-    LINGER_MAX, PEER_SILENT_MAX, ReceiverConfig, fit_name, window_blocks,
+    CONFIRM_MAX, JOIN_RETRY_MAX, JOIN_RETRY_MIN, LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX,
+    ReceiverConfig, fit_name, window_blocks,
 };
 use super::event::{Delivery, ReceiverEnd, ReceiverEvent, ReceiverStats, Target, Transmit};
 use super::protect::{Pair, open, parse_announce, reply_nonce, seal};
@@ -320,11 +319,7 @@ impl Receiver {
     fn handle_announce(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Option<()> {
         let announce = parse_announce(datagram)?;
         match &mut self.state {
-            State::Searching
-                if from.port() != 0
-                    && self.config.accepts(&announce.name)
-                    && is_reasonable(&announce) =>
-            {
+            State::Searching if from.port() != 0 && self.config.accepts(&announce) => {
                 self.join(now, from, announce);
             }
             State::Joining(joining) if joining.announce.session == announce.session => {
@@ -482,12 +477,6 @@ impl Receiver {
             (_, Verdict::Thanks | Verdict::Left) => {}
         }
     }
-}
-
-/// Whether its blocks are no more than we would keep for anybody.
-fn is_reasonable(announce: &Announce) -> bool {
-    let block = usize::from(announce.k) * usize::from(announce.symbol_len);
-    announce.k <= K_MAX && (TRAILER_LEN..=BLOCK_BYTES_MAX).contains(&block)
 }
 
 fn emit_join(joining: &Joining, name: String, memory: usize, socket_bytes: u32, buf: &mut Vec<u8>) {

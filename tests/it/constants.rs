@@ -1,0 +1,93 @@
+//! The constants in `sealcast-protocol`(7) are those of the program.
+
+use std::collections::BTreeMap;
+
+use sealcast::proto::TRAILER_LEN;
+use sealcast::proto::config::*;
+use sealcast::units::{Duration, Rate};
+use sealcast::wire::{
+    ANNOUNCE_LEN_MAX, DATA_OVERHEAD, DATAGRAM_LEN_MAX, ENTRIES_MAX, HEADER_LEN, NAME_LEN_MAX,
+    TAG_LEN, VERSION,
+};
+
+const PAGE: &str = include_str!("../../src/bin/sealcast/man/protocol.txt");
+const SOURCES: [&str; 5] = [
+    include_str!("../../src/proto/config.rs"),
+    include_str!("../../src/wire/mod.rs"),
+    include_str!("../../src/wire/header.rs"),
+    include_str!("../../src/wire/announce.rs"),
+    include_str!("../../src/wire/feedback.rs"),
+];
+
+/// A value as the page shows it.
+trait Shown {
+    fn shown(&self) -> String;
+}
+
+macro_rules! plain {
+    ($($t:ty),*) => { $(impl Shown for $t {
+        fn shown(&self) -> String { self.to_string() }
+    })* };
+}
+plain!(u8, u16, u32, u64, usize);
+
+impl Shown for Duration {
+    fn shown(&self) -> String {
+        match self.as_us() {
+            us if us.is_multiple_of(1_000_000) => format!("{} s", us / 1_000_000),
+            us if us.is_multiple_of(1_000) => format!("{} ms", us / 1_000),
+            us => format!("{us} us"),
+        }
+    }
+}
+
+impl Shown for Rate {
+    fn shown(&self) -> String {
+        format!("{} bit/s", self.as_bits_per_s())
+    }
+}
+
+impl Shown for std::ops::RangeInclusive<usize> {
+    fn shown(&self) -> String {
+        format!("{}..={}", self.start(), self.end())
+    }
+}
+
+macro_rules! table {
+    ($($name:ident)*) => { BTreeMap::from([$((stringify!($name), Shown::shown(&$name))),*]) };
+}
+
+#[test]
+fn the_page_has_every_constant_as_it_is() {
+    let real = table! {
+        VERSION TAG_LEN NAME_LEN_MAX DATAGRAM_LEN_MAX HEADER_LEN DATA_OVERHEAD ANNOUNCE_LEN_MAX
+        ENTRIES_MAX TRAILER_LEN K_DEFAULT IP_UDP_LEN MTU_DEFAULT MTU_RANGE MEMORY_DEFAULT
+        K_MAX BLOCK_BYTES_SMALL WINDOW_BLOCKS_MIN WINDOW_BLOCKS_MAX RECEIVERS_MAX
+        ANNOUNCE_WAITING ANNOUNCE_RUNNING
+        JOIN_RETRY_MIN JOIN_RETRY_MAX CONFIRM_MAX JOINS_PER_S_MAX PEER_SILENT_MAX STALL_MAX_DEFAULT POLL_MAX
+        FEEDBACK_PER_S_MAX REPORT_MAX REPORT_WAITING REPORT_MIN NACK_RETRY_MIN NACK_RETRY_MAX
+        BACKOFF_FREE_RECEIVERS BACKOFF_RTTS RTT_MIN RTT_MAX END_EVERY DONE_EVERY LINGER_MAX
+        LEAVE_LINGER_MAX
+        BYE_COPIES ABORT_COPIES ABORT_EVERY BURST_BYTES BURST_TIME SOCKET_COST FLIGHT_MIN
+        RATE_START RATE_MIN RATE_MAX
+    };
+    let section = PAGE.split("### Constants\n").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let page: BTreeMap<&str, String> = section
+        .lines()
+        .filter_map(|line| line.trim().split_once(" = "))
+        .map(|(name, value)| (name, value.to_owned()))
+        .collect();
+    assert_eq!(page, real);
+    for source in SOURCES {
+        for line in source.lines() {
+            let Some(rest) = line.strip_prefix("pub const ") else {
+                continue;
+            };
+            // Functions may be constant, too.
+            if let Some((name, _)) = rest.split_once(':').filter(|(n, _)| !n.contains(' ')) {
+                assert!(page.contains_key(name), "{name} is missing in the page");
+            }
+        }
+    }
+}
