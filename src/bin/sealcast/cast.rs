@@ -174,7 +174,8 @@ fn summarise(report: &Report, args: &CastArgs, voice: &Voice) -> Result<(), Fail
         stats.wire_bytes as f64 / (stats.bytes as f64).max(1.0),
     );
     voice.note(&format!(
-        "{} in {:.2} s, {rate:.0} Mbit/s; {} on the wire, {overhead:.4} times; {} repair symbols to {}",
+        "{} in {:.2} s, {rate:.0} Mbit/s; {} on the wire, {overhead:.4} times; \
+         {} repair symbols to {}",
         bytes(stats.bytes),
         report.elapsed.as_secs_f64(),
         bytes(stats.wire_bytes),
@@ -183,7 +184,8 @@ fn summarise(report: &Report, args: &CastArgs, voice: &Voice) -> Result<(), Fail
     ));
     voice.detail(1, || {
         format!(
-            "{} datagrams sent, {} feedbacks taken, {} of them asked for repair, {} datagrams refused",
+            "{} datagrams sent, {} feedbacks taken, {} of them asked for repair, \
+             {} datagrams refused",
             stats.datagrams, stats.feedbacks, stats.nacks, stats.refused
         )
     });

@@ -64,7 +64,9 @@ fn render() -> Files {
     for name in &names {
         let page = format!("sealcast-{name}");
         let sub = command.find_subcommand(name).cloned().unwrap();
-        let sub = sub.name(&*Box::leak(page.clone().into_boxed_str())).bin_name(format!("sealcast {name}"));
+        let sub = sub
+            .name(&*Box::leak(page.clone().into_boxed_str()))
+            .bin_name(format!("sealcast {name}"));
         files.insert(format!("man/{page}.1").into(), filter(name, sub));
     }
     for (name, section, about, texts) in FORMATS {
