@@ -17,4 +17,5 @@ mod hostile;
 mod seal;
 mod seal_cli;
 mod support;
+mod tidy;
 mod tree;
