@@ -168,6 +168,9 @@ fn progress(sender: &Sender) -> String {
 
 fn summarise(report: &Report, args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let stats = &report.stats;
+    if report.end == SenderEnd::NobodyCame {
+        return Err(failure(report, args));
+    }
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     let (rate, overhead) = (
         stats.bytes as f64 * 8.0 / 1e6 / report.elapsed.as_secs_f64().max(1e-6),
