@@ -69,7 +69,11 @@ fn parse(text: &str) -> Script {
                 end += 1;
             }
             step.lines = (end, end);
-            let ours = |line: &str| ["$ ", "# ", "! ", "== "].iter().any(|p| line.starts_with(p));
+            let ours = |line: &str| {
+                ["$ ", "# ", "! ", "== "]
+                    .iter()
+                    .any(|p| line.starts_with(p))
+            };
             while let Some((number, line)) = lines.next_if(|(_, line)| !ours(line)) {
                 step.lines.1 = number + 1;
                 if let Some(status) = line.strip_prefix("? ") {
