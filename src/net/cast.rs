@@ -40,6 +40,8 @@ pub struct Source {
 pub enum News<'a> {
     /// Something happened.
     Event(&'a SenderEvent),
+    /// The stream is broken; the receivers are told as soon as they are there.
+    Failed(&'a Error),
     /// Time has passed.
     Tick(&'a Sender),
 }
@@ -173,7 +175,7 @@ impl Driver<'_> {
         loop {
             let now = self.clock.now();
             self.notice_signal(control.watch, now);
-            self.take_input(chunks, spare, now);
+            self.take_input(chunks, spare, now, tell);
             let sender = &mut self.sender;
             self.port
                 .receive(&mut buffers, |from, datagram| {
@@ -198,7 +200,7 @@ impl Driver<'_> {
 
     fn notice_signal(&mut self, watch: &Watch, now: Instant) {
         if let Some(signal) = watch.caught()
-            && self.failure.is_none()
+            && !matches!(self.failure, Some(Error::Interrupted(_)))
         {
             self.failure = Some(Error::Interrupted(signal));
             self.sender
@@ -206,7 +208,13 @@ impl Driver<'_> {
         }
     }
 
-    fn take_input(&mut self, chunks: &Receiver<Chunk>, spare: &Channel<Vec<u8>>, now: Instant) {
+    fn take_input(
+        &mut self,
+        chunks: &Receiver<Chunk>,
+        spare: &Channel<Vec<u8>>,
+        now: Instant,
+        tell: &mut dyn FnMut(News<'_>),
+    ) {
         while !self.finished {
             if let Some((chunk, from)) = &mut self.chunk {
                 *from += self.sender.push(&chunk[*from..]);
@@ -230,7 +238,8 @@ impl Driver<'_> {
                         Error::Producer(_) => AbortReason::Producer,
                         _ => AbortReason::Input,
                     };
-                    self.sender.abort(now, reason, &error.to_string());
+                    self.sender.abort_at_start(now, reason, &error.to_string());
+                    tell(News::Failed(&error));
                     self.failure.get_or_insert(error);
                 }
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,

@@ -3,10 +3,12 @@
 pub mod cast;
 pub mod catch;
 mod error;
+mod probe;
 mod socket;
 mod wait;
 
 pub use error::Error;
+pub use probe::probe;
 pub use socket::{GROUP_DEFAULT, NetConfig, PORT_DEFAULT};
 
 /// What a driver needs of its process.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Labs made by this process, so that names differ.
+/// Labs and scripts of this process, so that names differ.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 pub fn have(tool: &str) -> bool {
@@ -178,7 +178,8 @@ impl Lab {
             binary.parent().unwrap().display(),
             std::env::var("PATH").unwrap()
         );
-        let log = self.dir.path().join(format!("{node}.log"));
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let log = self.dir.path().join(format!("{node}-{number}.log"));
         let said = std::fs::File::options()
             .create(true)
             .append(true)

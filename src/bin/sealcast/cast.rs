@@ -14,9 +14,11 @@ use sealcast::proto::{Fate, MemberReport, Sender, SenderConfig, SenderEnd, Sende
 use sealcast::units::{Duration, Rate};
 use sealcast::wire::{LeaveReason, RejectReason, Verdict};
 
+use serde_json::{Value, json};
+
 use crate::cli::{CastArgs, NetArgs};
 use crate::exit::{ExitStatus, Failure};
-use crate::report::{Voice, bytes};
+use crate::report::{self, Voice, bytes};
 
 pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let config = config(args);
@@ -37,6 +39,7 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     voice.note(&waiting_for(args));
     let mut tell = |news: News<'_>| match news {
         News::Event(event) => tell_event(event, voice),
+        News::Failed(error) => voice.warning(&format!("{error}; telling the receivers")),
         News::Tick(sender) => voice.progress(|| progress(sender)),
     };
     let control = Control {
@@ -192,6 +195,7 @@ fn summarise(report: &Report, args: &CastArgs, voice: &Voice) -> Result<(), Fail
             stats.datagrams, stats.feedbacks, stats.nacks, stats.refused
         )
     });
+    report::append(args.report.as_deref(), &json(report))?;
     if report.end == SenderEnd::Complete {
         return Ok(());
     }
@@ -206,6 +210,39 @@ fn summarise(report: &Report, args: &CastArgs, voice: &Voice) -> Result<(), Fail
         ));
     }
     Err(failure(report, args))
+}
+
+/// The report for programs; `man/sealcast-cast.1` says what it holds.
+fn json(report: &Report) -> Value {
+    let stats = &report.stats;
+    let receivers: Vec<Value> = report
+        .members
+        .iter()
+        .map(|m| {
+            json!({
+                "name": m.name,
+                "address": m.addr.ip().to_string(),
+                "done": m.fate == Fate::Done,
+                "fate": describe(m.fate),
+                "nacks": m.nacks,
+            })
+        })
+        .collect();
+    json!({
+        "v": 1,
+        "event": "end",
+        "complete": report.end == SenderEnd::Complete,
+        "elapsed_us": report.elapsed.as_us(),
+        "bytes": stats.bytes,
+        "wire_bytes": stats.wire_bytes,
+        "datagrams": stats.datagrams,
+        "source": stats.source,
+        "repair": stats.repair,
+        "feedbacks": stats.feedbacks,
+        "nacks": stats.nacks,
+        "refused": stats.refused,
+        "receivers": receivers,
+    })
 }
 
 fn failure(report: &Report, args: &CastArgs) -> Failure {

@@ -7,10 +7,12 @@ use sealcast::net::catch::{Faults, News, Report};
 use sealcast::proto::{Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent};
 use sealcast::wire::{AbortReason, LeaveReason, RejectReason, Verdict};
 
+use serde_json::{Value, json};
+
 use crate::cast::{limit, net_config};
 use crate::cli::CatchArgs;
 use crate::exit::{ExitStatus, Failure};
-use crate::report::{Voice, bytes};
+use crate::report::{self, Voice, bytes};
 
 pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
     let net = net_config(&args.net);
@@ -38,6 +40,7 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
         watch: &watch,
     };
     let report = sealcast::net::catch::catch(config, &net, &output, faults, control, &mut tell)?;
+    report::append(args.report.as_deref(), &json(&report))?;
     finish(&report, output, voice)
 }
 
@@ -88,6 +91,24 @@ fn progress(receiver: &Receiver) -> String {
         stats.lost,
         stats.repaired
     )
+}
+
+/// The report for programs; `man/sealcast-catch.1` says what it holds.
+fn json(report: &Report) -> Value {
+    let stats = &report.stats;
+    json!({
+        "v": 1,
+        "event": "end",
+        "complete": report.end == ReceiverEnd::Complete,
+        "elapsed_us": report.elapsed.as_us(),
+        "bytes": stats.bytes,
+        "datagrams": stats.datagrams,
+        "lost": stats.lost,
+        "repaired": stats.repaired,
+        "feedbacks": stats.feedbacks,
+        "nacks": stats.nacks,
+        "refused": stats.refused,
+    })
 }
 
 fn finish(report: &Report, output: Output, voice: &Voice) -> Result<(), Failure> {

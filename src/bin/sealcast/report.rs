@@ -1,11 +1,16 @@
 //! The voice on standard error: whole lines, each with the filter's name, since six of us may share
 //! one terminal.
 
+use std::fs::File;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::cli::{GlobalArgs, When};
+use crate::exit::Failure;
 
 /// Progress is drawn at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -117,6 +122,17 @@ impl Voice {
         }
         line(&format!("sealcast {}: {kind}{text}\n", self.name));
     }
+}
+
+/// Appends one JSON object in a line to the report file, if one is wanted.
+pub(crate) fn append(path: Option<&Path>, report: &Value) -> Result<(), Failure> {
+    let Some(path) = path else { return Ok(()) };
+    File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(format!("{report}\n").as_bytes()))
+        .map_err(|e| Failure::io(&format!("cannot write the report {}", path.display()), &e))
 }
 
 /// Writes to standard error with one call, so that lines of several filters do not mix.

@@ -15,7 +15,8 @@ use crate::archive::name::{Shown, join};
 
 /// Lists how `b` differs from `a`: names, types, modes, owners (for root only), sizes, contents,
 /// link targets, which names are one object, times of modification, extended attributes, device
-/// numbers, and where files have holes.
+/// numbers, and where files have holes. Sockets are nothing that could be archived, and are passed
+/// over.
 ///
 /// # Errors
 /// [`Error::System`] when something cannot be read.
@@ -56,7 +57,7 @@ fn survey(root: &Path) -> Result<BTreeMap<Vec<u8>, Facts>, Error> {
     let raw = root.as_os_str().as_bytes();
     let mut survey = Survey {
         facts: BTreeMap::new(),
-        first_names: HashMap::new(),
+        names: HashMap::new(),
         xattrs: Xattrs::new(),
         buffer: vec![0; 256 << 10],
         owners: rustix::process::geteuid().is_root(),
@@ -73,16 +74,18 @@ fn survey(root: &Path) -> Result<BTreeMap<Vec<u8>, Facts>, Error> {
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             let fd = open_dir(dir, &name).map_err(|e| error()(e))?;
             survey.enter(&mut walk, fd, path)?;
-        } else {
+        } else if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
             survey.leaf(dir, &name, &stat, path)?;
         }
     }
+    survey.link();
     Ok(survey.facts)
 }
 
 struct Survey {
     facts: BTreeMap<Vec<u8>, Facts>,
-    first_names: HashMap<(u64, u64), Vec<u8>>,
+    /// Names in this tree of objects that have several.
+    names: HashMap<(u64, u64), Vec<Vec<u8>>>,
     xattrs: Xattrs,
     buffer: Vec<u8>,
     owners: bool,
@@ -122,16 +125,13 @@ impl Survey {
             FileType::CharacterDevice => "character device",
             FileType::BlockDevice => "block device",
             FileType::Fifo => "fifo",
-            FileType::Socket => "socket",
             _ => "unknown",
         };
         let mut facts = self.common(stat, word, xattrs);
         let mut say = |fact: &str, value: String| facts.push((fact.into(), value));
         if stat.st_nlink > 1 {
             let id = (stat.st_dev, stat.st_ino);
-            let first = self.first_names.entry(id).or_insert_with(|| path.clone());
-            say("one object with", Shown(first).to_string());
-            say("number of names", stat.st_nlink.to_string());
+            self.names.entry(id).or_default().push(path.clone());
         }
         match kind {
             FileType::RegularFile => {
@@ -153,6 +153,22 @@ impl Survey {
         }
         self.facts.insert(path, facts);
         Ok(())
+    }
+
+    /// Adds which names are one object. Names outside of the tree are not ours to compare.
+    fn link(&mut self) {
+        for names in self.names.values().filter(|names| names.len() > 1) {
+            let Some(first) = names.iter().min() else {
+                continue;
+            };
+            for name in names {
+                let Some(facts) = self.facts.get_mut(name) else {
+                    continue;
+                };
+                facts.push(("one object with".into(), Shown(first).to_string()));
+                facts.push(("number of names".into(), names.len().to_string()));
+            }
+        }
     }
 
     fn common(&self, stat: &Stat, kind: &str, xattrs: Vec<Xattr>) -> Facts {

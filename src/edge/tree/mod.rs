@@ -20,6 +20,7 @@ pub use extract::{Limits, Restored, Unpack, unpack};
 pub use ids::Names;
 pub use pack::{Note, Pack, pack};
 pub use place::Existing;
+pub use remove::remove_tree;
 pub use sample::sample;
 
 use rustix::fd::{AsFd, OwnedFd};

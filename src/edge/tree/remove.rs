@@ -1,11 +1,24 @@
 //! Removing a tree, however deep and whatever its permissions.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Mode, chmodat, fstat, statat, unlinkat};
 use rustix::io::{Errno, Result};
 
-use super::open_dir;
 use super::walk::{Step, Walk};
+use super::{Error, open_dir};
+
+/// Removes the tree at `path`, however deep and whatever its permissions. What is not there is no
+/// error.
+///
+/// # Errors
+/// [`Error::System`] when something cannot be removed.
+pub fn remove_tree(path: &Path) -> std::result::Result<(), Error> {
+    let raw = path.as_os_str().as_bytes();
+    remove(rustix::fs::CWD, raw).map_err(Error::system("remove", raw))
+}
 
 /// Removes `name` in `dir` with everything below. What is not there any more is no error.
 pub(super) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {

@@ -109,6 +109,8 @@ pub struct Sender {
     pace: Pace,
     timers: Timers<{ alarm::COUNT }>,
     limits: Option<Limits>,
+    /// What to tell the receivers instead of data.
+    failed: Option<Abort>,
     /// The last batch was of repair symbols: new data is next.
     repaired_last: bool,
     first_join: Option<Instant>,
@@ -164,6 +166,7 @@ impl Sender {
             tx: 0,
             timers,
             limits: None,
+            failed: None,
             repaired_last: false,
             first_join: None,
             joins_left: JOINS_PER_S_MAX,
@@ -224,6 +227,19 @@ impl Sender {
         };
         self.timers.set(alarm::ABORT, now);
         self.timers.clear(alarm::ANNOUNCE);
+    }
+
+    /// The stream failed before anybody heard of it: tells the receivers when they are there, as if
+    /// the session began, so that none of them waits for what will not come.
+    pub fn abort_at_start(&mut self, now: Instant, reason: AbortReason, text: &str) {
+        if self.state == State::Gathering {
+            self.failed = Some(Abort {
+                reason,
+                text: text.to_owned(),
+            });
+        } else {
+            self.abort(now, reason, text);
+        }
     }
 
     /// Starts with the receivers that are there, if there are any.
@@ -378,6 +394,9 @@ impl Sender {
         self.poll_due = true;
         self.announce_due = true;
         self.timers.set(alarm::ANNOUNCE, now + ANNOUNCE_RUNNING);
+        if let Some(abort) = self.failed.take() {
+            self.abort(now, abort.reason, &abort.text);
+        }
     }
 
     fn end(&mut self, end: SenderEnd) {

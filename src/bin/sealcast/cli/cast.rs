@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -55,6 +56,9 @@ pub(crate) struct CastArgs {
     #[arg(long, value_name = "HOPS", default_value_t = 1,
           value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) ttl: u8,
+    /// Append a report to FILE when the session ends: one JSON object in a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// Run COMMAND and send what it writes, instead of standard input.
     ///
     /// When it fails, all receivers are told that the stream is not complete.

@@ -30,6 +30,9 @@ pub(crate) struct CatchArgs {
     /// Write to FILE, which appears only when the stream is complete.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Append a report to FILE when the session ends: one JSON object in a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// Drop this share of the datagrams that arrive, to see that nothing is lost by it.
     #[arg(long, value_name = "PERCENT", value_parser = value::percent, default_value = "0")]
     pub(crate) test_loss: f64,
