@@ -67,8 +67,10 @@ pub const BYE_COPIES: u32 = 2;
 pub const ABORT_COPIES: u32 = 5;
 /// with this time between.
 pub const ABORT_EVERY: Duration = Duration::from_ms(20);
-/// Bytes that may leave in one burst.
+/// Bytes that are handed to the system at once.
 pub const BURST_BYTES: usize = 64 << 10;
+/// What a sender was kept from sending for this time, it may make good at once.
+pub const BURST_TIME: Duration = Duration::from_ms(4);
 /// Bytes of kernel memory that a datagram of 1500 bytes takes in a socket buffer.
 pub const SOCKET_COST: u64 = 2_304;
 /// Datagrams that may be under way whatever the socket buffers are.

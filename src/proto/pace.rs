@@ -1,7 +1,7 @@
 //! How fast to send: a token bucket, and a rate that rises until receivers lose more than they used
 //! to.
 
-use super::config::{BURST_BYTES, RATE_MAX, RATE_MIN, RATE_START};
+use super::config::{BURST_BYTES, BURST_TIME, RATE_MAX, RATE_MIN, RATE_START};
 use crate::units::{Duration, Instant, Rate};
 
 /// Datagrams that a loss figure needs to mean something.
@@ -51,12 +51,17 @@ impl Pace {
         self.rate
     }
 
+    /// The bytes that the bucket holds: a machine with other work to do wakes us up late.
+    fn depth(&self) -> u64 {
+        self.rate.bytes_in(BURST_TIME).max(BURST_BYTES as u64)
+    }
+
     /// Bytes that may leave now.
     pub(super) fn allowance(&mut self, now: Instant) -> u64 {
         let span = now.since(self.filled_at);
         let earned = self.rate.bytes_in(span);
         if earned > 0 {
-            self.tokens = (self.tokens + earned).min(BURST_BYTES as u64);
+            self.tokens = (self.tokens + earned).min(self.depth());
             // What is less than a byte is earned next time.
             self.filled_at = self.filled_at + self.rate.time_for(earned).min(span);
         }

@@ -169,6 +169,11 @@ impl Gather {
             return Taken::NoRoom;
         }
         if source {
+            // Only one who has the keys and lies could say so; it must not lead any further.
+            let known = self.slot(header.block).and_then(|s| s.k);
+            if known.is_some_and(|known| known != block_k) {
+                return Taken::Wrong;
+            }
             self.pass(header.block.saturating_sub(self.depth - 1));
             self.full_below = self.full_below.max(header.block);
         }
@@ -233,19 +238,26 @@ impl Gather {
         self.pass(edge);
     }
 
-    /// The stream ends so.
-    pub(super) fn finish(&mut self, end: End) {
+    /// The stream ends so. `false` when that contradicts what was said before.
+    pub(super) fn finish(&mut self, end: End) -> bool {
         if self.end.is_some() {
-            return;
+            return true;
+        }
+        if end.last_k > self.k || end.blocks < self.first {
+            return false;
+        }
+        if let Some(last) = end.blocks.checked_sub(1)
+            && let Some(slot) = self.slot(last)
+        {
+            if slot.k.is_some_and(|known| known != end.last_k) {
+                return false;
+            }
+            slot.k = Some(end.last_k);
         }
         self.end = Some(end);
         self.full_below = self.full_below.max(end.blocks.saturating_sub(1));
         self.pass(end.blocks);
-        if let Some(last) = end.blocks.checked_sub(1)
-            && let Some(slot) = self.slot(last)
-        {
-            slot.k = Some(end.last_k);
-        }
+        true
     }
 
     /// Sets alarms for the blocks that are over and lack something but have no alarm yet. Returns
@@ -463,7 +475,7 @@ mod tests {
         assert_eq!(needs, [need(0, 2), need(2, 4)]);
         assert_eq!(g.needs(later, 9, |_| Duration::from_ms(1)), []);
 
-        g.finish(end);
+        assert!(g.finish(end));
         g.schedule(later, || Duration::ZERO);
         assert_eq!(g.needs(later, 9, |_| Duration::from_ms(1)), [need(3, 1)]);
         for (block, rows) in [(0, 7..9), (2, 0..4), (3, 50..51)] {
@@ -507,8 +519,27 @@ mod tests {
             "five symbols in a block of four"
         );
         let mut g = Gather::new(SESSION, 4, LEN, 1, 8);
-        g.finish(End { blocks: 2, ..end });
+        assert!(g.finish(End { blocks: 2, ..end }));
         assert_eq!(take(&mut g, source(&blocks, 3, 0)), Taken::Wrong);
+    }
+
+    #[test]
+    fn a_block_keeps_its_size() {
+        let (blocks, end) = stream();
+        let mut g = Gather::new(SESSION, 4, LEN, 1, 8);
+        assert_eq!(take(&mut g, source(&blocks, 0, 3)), Taken::Kept);
+        // A block of two, of which one is there: with a repair symbol it would seem complete.
+        let (mut header, symbol) = source(&blocks, 0, 0);
+        header.left = 1;
+        assert_eq!(g.take(&header, &symbol), Taken::Wrong);
+        let last = |last_k| End {
+            blocks: 1,
+            last_k,
+            ..end
+        };
+        assert!(!g.finish(last(2)) && !g.finish(last(5)) && g.finish(last(4)));
+        assert_eq!(take(&mut g, repair(&blocks, 0, 0, 0)), Taken::Kept);
+        assert_eq!(pull(&mut g), None);
     }
 
     #[test]
@@ -520,11 +551,11 @@ mod tests {
         }
         assert_eq!(pull(&mut g), Some(208));
         assert!(!g.contradicts_end());
-        g.finish(End {
+        assert!(g.finish(End {
             blocks: 1,
             last_k: 4,
             ..end
-        });
+        }));
         assert!(g.contradicts_end() && g.complete().is_none());
     }
 }

@@ -137,10 +137,8 @@ impl Session {
         let news = match header.kind {
             Kind::Data => self.handle_data(now, &header, body),
             Kind::Poll => self.handle_poll(now, header.tx, &Poll::parse(body).ok()?),
-            Kind::End => {
-                self.gather.finish(End::parse(body).ok()?);
-                News::Progress
-            }
+            Kind::End if self.gather.finish(End::parse(body).ok()?) => News::Progress,
+            Kind::End => News::Wrong,
             _ => News::Abort(Abort::parse(body).ok()?),
         };
         Some(news)

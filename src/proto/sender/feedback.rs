@@ -303,21 +303,117 @@ impl Sender {
     /// Lets receivers go of which nothing was heard, or which hold everybody up.
     pub(super) fn roll_call(&mut self, now: Instant) {
         self.timers.set(alarm::ROLL_CALL, now + REPORT_MAX);
-        let (edge, stall_max) = (self.window.edge(), self.config.stall_max);
+        let (edge, tx, flight) = (self.window.edge(), self.tx, self.limits().flight);
+        let stall_max = self.config.stall_max;
         let sending = matches!(self.state, State::Sending | State::Draining);
-        let overdue: Vec<(u32, Verdict)> = (0..)
-            .zip(self.roster.all())
-            .filter(|(_, m)| m.is_active())
-            .filter_map(|(n, m)| {
-                let closed = sending && (m.window_end <= edge || self.window.complete().is_some());
-                m.overdue(now, stall_max, closed)
-                    .map(|verdict| (n, verdict))
-            })
-            .collect();
+        let complete = self.window.complete().is_some();
+        let mut overdue = Vec::new();
+        for (n, m) in self.roster.active_mut() {
+            let full = m.window_end <= edge || m.tx_end.saturating_add(flight) <= tx;
+            if !(sending && (full || complete)) {
+                // Nobody waits for it, however long the input pauses.
+                m.still_since = now;
+            }
+            overdue.extend(m.overdue(now, stall_max).map(|verdict| (n, verdict)));
+        }
         for (receiver, verdict) in overdue {
             self.finish_member(receiver, Fate::Dropped(verdict), verdict);
         }
         let next = self.roster.active().map(|m| m.next).min();
         self.window.release(next.unwrap_or(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{Receiver, ReceiverConfig, ReceiverEvent, SenderConfig, SenderEnd, Target};
+
+    const STEP: Duration = Duration::from_ms(10);
+
+    /// A sender and a receiver on a perfect cable.
+    struct Two {
+        now: Instant,
+        sender: Sender,
+        receiver: Receiver,
+        /// What the receiver says does not get through for now.
+        held: bool,
+        kept: Vec<Vec<u8>>,
+        end: Option<SenderEnd>,
+    }
+
+    impl Two {
+        fn new() -> Self {
+            let now = Instant::from_us(1);
+            let config = SenderConfig {
+                receivers: 1,
+                ..SenderConfig::default()
+            };
+            Self {
+                now,
+                sender: Sender::new(config, [1; 32], now),
+                receiver: Receiver::new(ReceiverConfig::default(), [2; 32], now),
+                held: false,
+                kept: Vec::new(),
+                end: None,
+            }
+        }
+
+        fn step(&mut self) {
+            self.now = self.now + STEP;
+            let (now, peer) = (self.now, SocketAddr::from(([10, 0, 0, 1], 1)));
+            self.sender.handle_timeout(now);
+            self.receiver.handle_timeout(now);
+            let mut buf = Vec::new();
+            while let Some(transmit) = self.sender.poll_transmit(now, &mut buf) {
+                for datagram in buf.chunks_mut(transmit.segment) {
+                    self.receiver.handle_datagram(now, peer, datagram);
+                }
+            }
+            while let Some(delivery) = self.receiver.pull(now) {
+                self.receiver.recycle(delivery.buf);
+            }
+            while let Some(event) = self.receiver.poll_event() {
+                if matches!(event, ReceiverEvent::Complete { .. }) {
+                    self.receiver.consumed(now);
+                }
+            }
+            while let Some(transmit) = self.receiver.poll_transmit(now, &mut buf) {
+                assert_eq!(transmit.to, Target::Peer(peer));
+                self.kept.push(buf.clone());
+            }
+            if !self.held {
+                for mut datagram in self.kept.drain(..) {
+                    self.sender.handle_datagram(now, peer, &mut datagram);
+                }
+            }
+            while let Some(event) = self.sender.poll_event() {
+                if let SenderEvent::Ended(end) = event {
+                    self.end = Some(end);
+                }
+            }
+        }
+
+        fn run(&mut self, time: Duration) {
+            let until = self.now + time;
+            while self.now < until {
+                self.step();
+            }
+        }
+    }
+
+    #[test]
+    fn a_pause_of_the_input_is_not_a_receivers_fault() {
+        let mut two = Two::new();
+        two.sender.push(&[7; 1_000_000]);
+        two.run(Duration::from_secs(300));
+        two.sender.push(&[8; 1_000_000]);
+        two.sender.finish();
+        two.held = true;
+        two.run(Duration::from_secs(2));
+        assert_eq!(two.end, None, "it has had two seconds");
+        two.held = false;
+        two.run(Duration::from_secs(2));
+        assert_eq!(two.end, Some(SenderEnd::Complete));
     }
 }

@@ -88,6 +88,8 @@ struct Limits {
     block_end: u32,
     /// No transmission from this number on may leave yet.
     tx_end: u64,
+    /// Transmissions that may be under way to a receiver.
+    flight: u64,
     /// A receiver reports after this many datagrams.
     report_every: u32,
     report: Duration,
@@ -613,6 +615,7 @@ impl Sender {
                 .min()
                 .unwrap_or(0),
             tx_end: self.roster.active().map(|m| m.tx_end).min().unwrap_or(0) + flight,
+            flight,
             report_every: u32::try_from(report_every).unwrap_or(u32::MAX),
             report: report.clamp(REPORT_MIN, REPORT_MAX),
         }

@@ -29,7 +29,8 @@ pub(super) struct Member {
     pub(super) meter: LossMeter,
     pub(super) rtt: Option<Duration>,
     pub(super) heard_at: Instant,
-    pub(super) moved_at: Instant,
+    /// Since when it stands still while the sender waits for it.
+    pub(super) still_since: Instant,
     pub(super) nacks: u64,
 }
 
@@ -64,7 +65,7 @@ impl Member {
             meter: LossMeter::new(now),
             rtt: None,
             heard_at: now,
-            moved_at: now,
+            still_since: now,
             nacks: 0,
         }
     }
@@ -90,7 +91,7 @@ impl Member {
         self.heard_at = now;
         if feedback.next > self.next {
             self.next = feedback.next;
-            self.moved_at = now;
+            self.still_since = now;
         }
         self.window_end = self.window_end.max(feedback.window_end);
         let tx_end = feedback.tx_end.min(tx).max(self.tx_end);
@@ -117,15 +118,10 @@ impl Member {
     }
 
     /// Why this receiver must be let go now, if it must.
-    pub(super) fn overdue(
-        &self,
-        now: Instant,
-        stall_max: Duration,
-        closed: bool,
-    ) -> Option<Verdict> {
+    pub(super) fn overdue(&self, now: Instant, stall_max: Duration) -> Option<Verdict> {
         if now.since(self.heard_at) >= PEER_SILENT_MAX {
             Some(Verdict::Silent)
-        } else if closed && now.since(self.moved_at) >= stall_max {
+        } else if now.since(self.still_since) >= stall_max {
             Some(Verdict::Stalled)
         } else {
             None
@@ -171,6 +167,11 @@ impl Roster {
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Member> {
         self.members.iter()
+    }
+
+    pub(super) fn active_mut(&mut self) -> impl Iterator<Item = (u32, &mut Member)> {
+        let members = (0..).zip(self.members.iter_mut());
+        members.filter(|(_, m)| m.is_active())
     }
 
     pub(super) fn active(&self) -> impl Iterator<Item = &Member> {
