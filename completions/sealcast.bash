@@ -65,7 +65,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__cast)
-            opts="-I -n -r -q -v -h --interface --group --port --receivers --settle --max-wait --start-timeout --stall-timeout --rate --memory --name --mtu --ttl --quiet --verbose --progress --help"
+            opts="-I -n -r -q -v -h --interface --group --port --receivers --settle --max-wait --start-timeout --stall-timeout --rate --memory --name --mtu --ttl --report --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -135,6 +135,10 @@ _sealcast() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --report)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --progress)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -147,7 +151,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__catch)
-            opts="-I -o -q -v -h --interface --group --port --name --as --start-timeout --memory --output --test-loss --quiet --verbose --progress --help"
+            opts="-I -o -q -v -h --interface --group --port --name --as --start-timeout --memory --output --report --test-loss --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -190,6 +194,10 @@ _sealcast() {
                     return 0
                     ;;
                 -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --report)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

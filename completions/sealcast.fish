@@ -38,7 +38,7 @@ complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "catch" -d 'Receiv
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "open" -d 'Check the sender, decrypt'
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "unpack" -d 'Restore a tree from an archive'
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "keygen" -d 'Make keys'
-complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "selftest" -d 'Run the whole pipeline on this machine'
+complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "selftest" -d 'Run the whole pipeline on this machine and see that it works'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s C -l directory -d 'Go into DIR first: relative paths begin there' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s o -l output -d 'Write to FILE, which appears when it is complete, instead of standard output' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l exclude -d 'Leave out what GLOB fits, with everything below it; may be given several times' -r
@@ -79,6 +79,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l memory -d 'Ke
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l name -d 'Call the session NAME, so that receivers can choose it' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l mtu -d 'Fill datagrams of BYTES, the MTU of the path; all receivers must be reached with it' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l ttl -d 'Let datagrams pass HOPS - 1 routers' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l report -d 'Append a report to FILE when the session ends: one JSON object in a line' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
 always\t'Even into a file'
 never\t'Not at all'"
@@ -93,6 +94,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l as -d 'Tell 
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l start-timeout -d 'Give up when no session took us in after this time; 0 waits for ever' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l memory -d 'Keep up to BYTES that wait for missing ones or for the consumer; K, M and G are understood' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s o -l output -d 'Write to FILE, which appears only when the stream is complete' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l report -d 'Append a report to FILE when the session ends: one JSON object in a line' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l test-loss -d 'Drop this share of the datagrams that arrive, to see that nothing is lost by it' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
 always\t'Even into a file'

@@ -453,38 +453,67 @@ fn is_constants(line: &str) -> bool {
             .eq_ignore_ascii_case("constants")
 }
 
+/// The public constants of a source file that stand at its left edge.
+fn constants(text: &str) -> impl Iterator<Item = (String, String)> {
+    text.lines().filter_map(|line| {
+        let line = line.strip_prefix("pub const ")?.strip_suffix(';')?;
+        let (head, value) = line.split_once(" = ")?;
+        let (name, _) = head.split_once(':')?;
+        Some((name.to_owned(), value.to_owned()))
+    })
+}
+
+/// The value of a constant that may be a sum of others.
+fn resolve(text: &str, known: &BTreeMap<String, String>) -> Option<(u64, Option<u64>)> {
+    if text.contains(" + ") {
+        let parts = text
+            .split(" + ")
+            .map(|part| Some(resolve(part, known)?.0))
+            .sum::<Option<u64>>()?;
+        return Some((parts, None));
+    }
+    known
+        .get(text)
+        .map_or_else(|| value(text), |other| resolve(other, known))
+}
+
 #[test]
 fn the_protocol_page_has_the_figures_of_the_source() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
-    let config = read("src/proto/config.rs");
-    let constants: BTreeMap<_, _> = config
-        .lines()
-        .filter_map(|line| line.strip_prefix("pub const ")?.strip_suffix(';'))
-        .filter_map(|line| {
-            let (head, value) = line.split_once(" = ")?;
-            Some((head.split(':').next()?, value))
-        })
-        .collect();
-    let page = read("src/bin/sealcast/man/protocol.txt");
-    if !page.lines().any(is_constants) {
-        // The page's tables come with its text.
-        eprintln!("SKIPPED: protocol(7) has no constants yet");
-        return;
+    let config: Vec<_> = constants(&read("src/proto/config.rs")).collect();
+    let mut known: BTreeMap<_, _> = config.iter().cloned().collect();
+    for (_, text) in sources(&["src/wire", "src/proto"]) {
+        known.extend(constants(&text));
     }
+    let page = read("src/bin/sealcast/man/protocol.txt");
     let listed = listed(&page);
     assert!(listed.len() >= 20, "only {} constants listed", listed.len());
     for (name, told) in &listed {
-        let source = constants.get(name);
-        let source = source.unwrap_or_else(|| panic!("{name} is not in config.rs"));
-        let is = value(source).unwrap_or_else(|| panic!("config.rs: {name} = {source}"));
-        let told_value = value(told).unwrap_or_else(|| panic!("protocol(7): {name} = {told}"));
+        let source = known.get(*name);
+        let source = source.unwrap_or_else(|| panic!("{name} is no constant of the source"));
+        let is = resolve(source, &known).unwrap_or_else(|| panic!("{name} = {source}?"));
+        let told_value = value(told).unwrap_or_else(|| panic!("protocol(7): {name} = {told}?"));
         assert_eq!(is, told_value, "{name}: {source} and {told}");
     }
-    for name in constants.keys() {
-        assert!(
-            listed.iter().any(|l| l.0 == *name),
-            "protocol(7) lacks {name}"
-        );
+    for (name, _) in &config {
+        let there = listed.iter().any(|l| l.0 == name);
+        assert!(there, "protocol(7) lacks {name}");
+    }
+}
+
+#[test]
+fn the_protocol_page_has_the_kinds_of_the_source() {
+    let path = root().join("src/bin/sealcast/man/protocol.txt");
+    let page = std::fs::read_to_string(path).unwrap();
+    for kind in sealcast::wire::Kind::ALL {
+        let (code, name) = (kind as u8, format!("{kind:?}").to_uppercase());
+        let first = format!("{:#04x}", sealcast::wire::VERSION << 4 | code);
+        let code = code.to_string();
+        let row = [code.as_str(), &name, &first];
+        let there = page
+            .lines()
+            .any(|line| line.split_whitespace().take(3).eq(row));
+        assert!(there, "protocol(7) lacks the row {row:?}");
     }
 }
 
