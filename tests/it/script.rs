@@ -12,8 +12,8 @@
 //! ? STATUS              after the output, when the status is not 0
 //! ```
 //!
-//! All other lines are output, of both streams in one. In them `[..]` stands for anything in a line,
-//! and `...` alone for any number of lines. `$PORT` is a port that no other transcript uses.
+//! All other lines are output, of both streams in one. In them `[..]` stands for anything in a
+//! line, and `...` alone for any number of lines. `$PORT` is a port that no other transcript uses.
 //! `SEALCAST_BLESS=1 cargo test --test it script` writes what came back into the files.
 
 use std::fmt::Write as _;

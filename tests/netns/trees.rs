@@ -99,7 +99,8 @@ fn an_archiver_that_fails_upstream_is_noticed_everywhere() {
     lab.start(
         "s",
         "sealcast cast -n 4 -- bash -o pipefail -c \
-         'tar -cf - tree no-such-file 2> /dev/null | zstd | sealcast seal -R nodes.txt -s admin.key'",
+         'tar -cf - tree no-such-file 2> /dev/null | zstd | \
+         sealcast seal -R nodes.txt -s admin.key'",
     )
     .ends_with(6, 30);
     for receiver in receivers {

@@ -25,13 +25,16 @@ fn texts() -> Vec<(String, String)> {
 /// The lines of a text that a person may type: in blocks of README.md, indented in the manual.
 fn typed(name: &str, text: &str) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut inside = false;
+    let (mut inside, mut shell) = (false, false);
     for line in text.lines() {
         if line.starts_with("```") {
-            inside = line.starts_with("```console") || line.starts_with("```sh");
+            shell = line == "```sh";
+            inside = shell || line.starts_with("```console");
         } else if name == "README.md" && inside {
             let command = line.strip_prefix("$ ").or_else(|| line.strip_prefix("> "));
-            lines.push(command.unwrap_or(line).to_owned());
+            // What comes back is not typed.
+            let typed = command.or_else(|| shell.then_some(line));
+            lines.extend(typed.map(str::to_owned));
         } else if name != "README.md" {
             lines.extend(line.strip_prefix("    ").map(str::to_owned));
         }
