@@ -1,5 +1,5 @@
 //! The habits of the house, checked: who imports whom, what pure modules keep away from, sizes,
-//! words, and figures that are written down twice.
+//! words, and kinds that are written down twice.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -398,109 +398,6 @@ fn the_tree_speaks_of_itself_alone() {
     none("the tree mentions what is not its own", &faults);
 }
 
-/// The value of a constant as the source or the page writes it, in µs, bytes or bits a second.
-fn value(text: &str) -> Option<(u64, Option<u64>)> {
-    let text = text.trim();
-    let number = |digits: &str| digits.trim().replace(['_', ','], "").parse::<u64>().ok();
-    for between in ["..=", " to "] {
-        if let Some((low, high)) = text.split_once(between) {
-            return Some((value(low)?.0, Some(value(high)?.0)));
-        }
-    }
-    if let Some(call) = text.strip_suffix(')') {
-        let (name, digits) = call.split_once('(')?;
-        let factor = match name {
-            "Duration::from_us" | "Rate::from_bits_per_s" => 1,
-            "Duration::from_ms" => 1_000,
-            "Duration::from_secs" => 1_000_000,
-            _ => return None,
-        };
-        return Some((number(digits)? * factor, None));
-    }
-    if let Some((digits, shift)) = text.split_once("<<") {
-        return Some((number(digits)? << number(shift)?, None));
-    }
-    let (digits, unit) = text.split_once(' ').unwrap_or((text, ""));
-    let factor = match unit {
-        "" | "us" | "µs" | "bytes" | "bit/s" | "blocks" | "symbols" | "receivers" | "datagrams" => {
-            1
-        }
-        "ms" | "kbit/s" => 1_000,
-        "s" | "Mbit/s" => 1_000_000,
-        "Gbit/s" => 1_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        _ => return None,
-    };
-    Some((number(digits)? * factor, None))
-}
-
-/// `NAME = value` lines under the heading of that name.
-fn listed(page: &str) -> Vec<(&str, &str)> {
-    let lines = page.lines().skip_while(|line| !is_constants(line)).skip(1);
-    lines
-        .take_while(|line| !line.starts_with('#'))
-        .filter_map(|line| line.strip_prefix("    ")?.split_once(" = "))
-        .map(|(name, value)| (name.trim(), value.trim()))
-        .collect()
-}
-
-fn is_constants(line: &str) -> bool {
-    line.starts_with('#')
-        && line
-            .trim_start_matches('#')
-            .trim()
-            .eq_ignore_ascii_case("constants")
-}
-
-/// The public constants of a source file that stand at its left edge.
-fn constants(text: &str) -> impl Iterator<Item = (String, String)> {
-    text.lines().filter_map(|line| {
-        let line = line.strip_prefix("pub const ")?.strip_suffix(';')?;
-        let (head, value) = line.split_once(" = ")?;
-        let (name, _) = head.split_once(':')?;
-        Some((name.to_owned(), value.to_owned()))
-    })
-}
-
-/// The value of a constant that may be a sum of others.
-fn resolve(text: &str, known: &BTreeMap<String, String>) -> Option<(u64, Option<u64>)> {
-    if text.contains(" + ") {
-        let parts = text
-            .split(" + ")
-            .map(|part| Some(resolve(part, known)?.0))
-            .sum::<Option<u64>>()?;
-        return Some((parts, None));
-    }
-    known
-        .get(text)
-        .map_or_else(|| value(text), |other| resolve(other, known))
-}
-
-#[test]
-fn the_protocol_page_has_the_figures_of_the_source() {
-    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
-    let config: Vec<_> = constants(&read("src/proto/config.rs")).collect();
-    let mut known: BTreeMap<_, _> = config.iter().cloned().collect();
-    for (_, text) in sources(&["src/wire", "src/proto"]) {
-        known.extend(constants(&text));
-    }
-    let page = read("src/bin/sealcast/man/protocol.txt");
-    let listed = listed(&page);
-    assert!(listed.len() >= 20, "only {} constants listed", listed.len());
-    for (name, told) in &listed {
-        let source = known.get(*name);
-        let source = source.unwrap_or_else(|| panic!("{name} is no constant of the source"));
-        let is = resolve(source, &known).unwrap_or_else(|| panic!("{name} = {source}?"));
-        let told_value = value(told).unwrap_or_else(|| panic!("protocol(7): {name} = {told}?"));
-        assert_eq!(is, told_value, "{name}: {source} and {told}");
-    }
-    for (name, _) in &config {
-        let there = listed.iter().any(|l| l.0 == name);
-        assert!(there, "protocol(7) lacks {name}");
-    }
-}
-
 #[test]
 fn the_protocol_page_has_the_kinds_of_the_source() {
     let path = root().join("src/bin/sealcast/man/protocol.txt");
@@ -515,19 +412,4 @@ fn the_protocol_page_has_the_kinds_of_the_source() {
             .any(|line| line.split_whitespace().take(3).eq(row));
         assert!(there, "protocol(7) lacks the row {row:?}");
     }
-}
-
-#[test]
-fn values_are_understood() {
-    assert_eq!(value("Duration::from_ms(200)"), value("200 ms"));
-    assert_eq!(value("Duration::from_secs(5)"), value("5 s"));
-    assert_eq!(value("64 << 20"), value("64 MiB"));
-    assert_eq!(value("16_384"), value("16384"));
-    assert_eq!(value("576..=9000"), value("576 to 9000"));
-    assert_eq!(
-        value("Rate::from_bits_per_s(100_000_000)"),
-        value("100 Mbit/s")
-    );
-    assert_ne!(value("1 s"), value("1 ms"));
-    assert_eq!(value("soon"), None);
 }
