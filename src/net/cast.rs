@@ -98,6 +98,7 @@ pub fn cast(
             port,
             clock,
             pending: None,
+            buf: Vec::new(),
             chunk: None,
             finished: false,
             failure: None,
@@ -153,8 +154,10 @@ struct Driver<'a> {
     net: &'a NetConfig,
     port: Port,
     clock: Clock,
-    /// Datagrams that the socket had no room for.
-    pending: Option<(SocketAddr, Vec<u8>, usize, usize)>,
+    /// Datagrams that the socket had no room for: where they go, their length, bytes that left.
+    pending: Option<(SocketAddr, usize, usize)>,
+    /// The newest datagrams.
+    buf: Vec<u8>,
     /// Data that the sender had no room for, from this place on.
     chunk: Option<(Vec<u8>, usize)>,
     finished: bool,
@@ -251,24 +254,24 @@ impl Driver<'_> {
     fn send(&mut self) -> Result<bool, Error> {
         for _ in 0..SENDS_MAX {
             if self.pending.is_none() {
-                let mut buf = Vec::new();
-                let Some(transmit) = self.sender.poll_transmit(self.clock.now(), &mut buf) else {
+                let now = self.clock.now();
+                let Some(transmit) = self.sender.poll_transmit(now, &mut self.buf) else {
                     return Ok(false);
                 };
                 let to = match transmit.to {
                     Target::Group => self.net.target(),
                     Target::Peer(peer) => peer,
                 };
-                self.pending = Some((to, buf, transmit.segment, 0));
+                self.pending = Some((to, transmit.segment, 0));
             }
-            let Some((to, buf, segment, sent)) = &mut self.pending else {
+            let Some((to, segment, sent)) = &mut self.pending else {
                 return Ok(false);
             };
             *sent += self
                 .port
-                .send(*to, &buf[*sent..], *segment)
+                .send(*to, &self.buf[*sent..], *segment)
                 .map_err(|e| send_error(self.net, *segment, e))?;
-            if *sent < buf.len() {
+            if *sent < self.buf.len() {
                 return Ok(false);
             }
             self.pending = None;

@@ -13,6 +13,8 @@ pub const MTU_DEFAULT: usize = 1500;
 pub const MTU_RANGE: std::ops::RangeInclusive<usize> = 576..=9000;
 /// Bytes of blocks that either side keeps, unless it is told otherwise.
 pub const MEMORY_DEFAULT: usize = 64 << 20;
+/// Bytes of a block at most: an announced block is memory that a receiver is asked for.
+pub const BLOCK_BYTES_MAX: usize = 16 << 20;
 /// Blocks that either side keeps at least.
 pub const WINDOW_BLOCKS_MIN: usize = 4;
 /// Receivers of one session at most.
@@ -59,8 +61,10 @@ pub const RTT_MAX: Duration = Duration::from_secs(1);
 pub const END_EVERY: Duration = Duration::from_ms(50);
 /// DONE and LEAVE are repeated after this time until a BYE comes,
 pub const DONE_EVERY: Duration = Duration::from_ms(50);
-/// at most this long: a complete receiver is complete without it.
-pub const LINGER_MAX: Duration = Duration::from_secs(1);
+/// DONE at most this long, as long as the sender would wait for it,
+pub const LINGER_MAX: Duration = PEER_SILENT_MAX;
+/// and LEAVE at most this long, since nobody who leaves wants to wait.
+pub const LEAVE_LINGER_MAX: Duration = Duration::from_ms(250);
 /// Copies of a BYE, since the sender may be gone before another DONE comes.
 pub const BYE_COPIES: u32 = 2;
 /// ABORT is sent this many times,

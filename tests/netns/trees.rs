@@ -28,7 +28,7 @@ fn receive_all(lab: &Lab, round: &str) -> Vec<Job> {
         .map(|i| {
             let script = format!(
                 "sealcast catch | sealcast open -i node{i}.key --from admin.pub | \
-                 sealcast unpack -C {round}{i}; echo status ${{PIPESTATUS[@]}}"
+                 sealcast unpack --no-sync -C {round}{i}; echo status ${{PIPESTATUS[@]}}"
             );
             lab.start(&format!("r{i}"), &script)
         })
@@ -130,7 +130,7 @@ fn only_the_right_keys_open_what_everybody_hears() {
     lab.start("s", script).ends_with(0, 10);
     let open = |i: usize, key: &str, from: &str| {
         let script = format!(
-            "sealcast catch | sealcast open -i {key} --from {from} | sealcast unpack -C keys{i}; \
+            "sealcast catch | sealcast open -i {key} --from {from} | sealcast unpack --no-sync -C keys{i}; \
              echo status ${{PIPESTATUS[@]}}"
         );
         lab.start(&format!("r{i}"), &script)
@@ -156,7 +156,10 @@ fn a_relay_passes_a_session_on() {
     std::fs::create_dir(&source).unwrap();
     tree::sample(&source).unwrap();
     lab.lose(1.0);
-    let last = lab.start("r2", "sealcast catch --port 9000 | sealcast unpack -C end");
+    let last = lab.start(
+        "r2",
+        "sealcast catch --port 9000 | sealcast unpack --no-sync -C end",
+    );
     let relay = lab.start("r1", "sealcast catch | sealcast cast -n 1 --port 9000");
     lab.start("s", "sealcast pack tree | sealcast cast -n 1")
         .ends_with(0, 30);

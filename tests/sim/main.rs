@@ -28,6 +28,12 @@ use world::World;
 const BASE: u64 = 0x5ea1_ca57_0000;
 const SEEDS: u64 = 200;
 
+/// How many seeds to try: more by hand, `SEALCAST_SEEDS=50000 cargo test --release --test sim`.
+fn seeds() -> u64 {
+    std::env::var("SEALCAST_SEEDS")
+        .map_or(SEEDS, |n| n.parse().expect("SEALCAST_SEEDS is a number"))
+}
+
 fn run(seed: u64, trace: bool) -> World {
     let plan = Plan::draw(seed);
     if trace {
@@ -43,7 +49,7 @@ fn run(seed: u64, trace: bool) -> World {
 
 #[test]
 fn many_seeds() {
-    let seeds: Vec<u64> = (BASE..BASE + SEEDS).collect();
+    let seeds: Vec<u64> = (BASE..BASE + seeds()).collect();
     let halves = seeds.split_at(seeds.len() / 2);
     std::thread::scope(|scope| {
         for half in [halves.0, halves.1] {

@@ -10,9 +10,10 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use self::session::Session;
+use super::block::TRAILER_LEN;
 use super::config::{
-    JOIN_RETRY_MAX, JOIN_RETRY_MIN, LINGER_MAX, PEER_SILENT_MAX, ReceiverConfig, fit_name,
-    window_blocks,
+    BLOCK_BYTES_MAX, JOIN_RETRY_MAX, JOIN_RETRY_MIN, LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX,
+    ReceiverConfig, fit_name, window_blocks,
 };
 use super::event::{Delivery, ReceiverEnd, ReceiverEvent, ReceiverStats, Target, Transmit};
 use super::protect::{Pair, open, parse_announce, reply_nonce, seal};
@@ -265,7 +266,11 @@ impl Receiver {
             State::Receiving(mut session) => {
                 session.conclude(now, outcome);
                 self.state = State::Lingering(session, end);
-                self.timers.set(alarm::LINGER, now + LINGER_MAX);
+                let longest = match outcome {
+                    Outcome::Done(_) => LINGER_MAX,
+                    Outcome::Receiving | Outcome::Leave(_) => LEAVE_LINGER_MAX,
+                };
+                self.timers.set(alarm::LINGER, now + longest);
                 self.rearm(now);
             }
             other => self.state = other,
@@ -312,7 +317,7 @@ impl Receiver {
     fn handle_announce(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Option<()> {
         let announce = parse_announce(datagram)?;
         match &mut self.state {
-            State::Searching if self.config.accepts(&announce.name) => {
+            State::Searching if self.config.accepts(&announce.name) && is_reasonable(&announce) => {
                 self.join(now, from, announce);
             }
             State::Joining(joining) if joining.announce.session == announce.session => {
@@ -469,6 +474,12 @@ impl Receiver {
             (_, Verdict::Thanks | Verdict::Left) => {}
         }
     }
+}
+
+/// Whether its blocks are no more than we would keep for anybody.
+fn is_reasonable(announce: &Announce) -> bool {
+    let block = usize::from(announce.k) * usize::from(announce.symbol_len);
+    (TRAILER_LEN..=BLOCK_BYTES_MAX).contains(&block)
 }
 
 fn emit_join(joining: &Joining, name: String, memory: usize, socket_bytes: u32, buf: &mut Vec<u8>) {
