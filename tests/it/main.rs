@@ -14,6 +14,7 @@
 
 mod archive;
 mod hostile;
+mod network;
 mod script;
 mod seal;
 mod seal_cli;

@@ -130,7 +130,8 @@ fn only_the_right_keys_open_what_everybody_hears() {
     lab.start("s", script).ends_with(0, 10);
     let open = |i: usize, key: &str, from: &str| {
         let script = format!(
-            "sealcast catch | sealcast open -i {key} --from {from} | sealcast unpack --no-sync -C keys{i}; \
+            "sealcast catch | sealcast open -i {key} --from {from} | \
+             sealcast unpack --no-sync -C keys{i}; \
              echo status ${{PIPESTATUS[@]}}"
         );
         lab.start(&format!("r{i}"), &script)
