@@ -70,7 +70,7 @@ pub enum Error {
         flaw: Flaw,
     },
     /// The archive was made by a later version.
-    #[error("the archive has format version {0}, and {max} is the last known", max = super::VERSION)]
+    #[error("the archive has format version {0}; up to {last} is known", last = super::VERSION)]
     Version(u32),
     /// Our archives end with totals; this one's do not fit what was read.
     #[error("the archive is not whole: {0}")]

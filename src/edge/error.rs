@@ -12,6 +12,9 @@ pub enum Error {
     /// Binary data would be written to a terminal.
     #[error("standard output is a terminal, and the output is binary")]
     TerminalOutput,
+    /// Standard input cannot be the data and a key file at once.
+    #[error("{} is standard input, which has the data", .0.display())]
+    StdinTwice(PathBuf),
     /// Reading and writing the same file would destroy it.
     #[error("input and output are the same file: {}", .0.display())]
     SameFile(PathBuf),

@@ -2,7 +2,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -46,6 +47,27 @@ pub fn read(path: &Path) -> Result<KeyFile, Error> {
         text: Zeroizing::new(text.to_owned()),
         exposed: meta.is_file() && meta.permissions().mode() & 0o044 != 0,
     })
+}
+
+/// Reads the key file `path` for a filter whose data comes from standard input, which therefore
+/// cannot have the key as well.
+///
+/// # Errors
+/// [`Error::StdinTwice`], and those of [`read`].
+pub fn read_beside_data(path: &Path) -> Result<KeyFile, Error> {
+    let same = || -> io::Result<bool> {
+        let (file, data) = (
+            fs::metadata(path)?,
+            io::stdin().as_fd().try_clone_to_owned()?,
+        );
+        let data = File::from(data).metadata()?;
+        // A regular file can be read twice, each time from its beginning.
+        Ok(!file.is_file() && (file.dev(), file.ino()) == (data.dev(), data.ino()))
+    };
+    if path == Path::new("-") || same().unwrap_or(false) {
+        return Err(Error::StdinTwice(path.into()));
+    }
+    read(path)
 }
 
 /// Makes the key file `path` with mode 0600.

@@ -200,7 +200,8 @@ impl Output {
         Ok(Self { file, place: None })
     }
 
-    /// A file that takes the name `path` when [`Output::commit`] is called, mode 0666 less the umask.
+    /// A file that takes the name `path` when [`Output::commit`] is called, with mode 0666
+    /// less the umask.
     ///
     /// # Errors
     /// [`Error::SameFile`] when `input` is that file, [`Error::Open`] when it cannot be made.

@@ -1,4 +1,4 @@
-//! The sender's driver: input, sockets and clock around [`proto::Sender`].
+//! The sender's driver: input, sockets and clock around [`Sender`].
 
 use std::io::{self, Read};
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! A receiver's driver: sockets, clock and output around [`proto::Receiver`].
+//! A receiver's driver: sockets, clock and output around [`Receiver`].
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -91,8 +91,8 @@ impl NetConfig {
         Port::new(socket.into()).map_err(|e| self.error("cannot set up the sender's socket", e))
     }
 
-    /// A receiver's two sockets: one in the group, which receivers on one machine share, and its own,
-    /// which sends feedback and is answered.
+    /// A receiver's two sockets: one in the group, which receivers on one machine share, and its
+    /// own, which sends feedback and is answered.
     pub(super) fn receiver(&self) -> Result<(Port, Port), Error> {
         let (socket, index) = self.open()?;
         let setup = |e| self.error("cannot set up the receiver's socket", e);
@@ -144,8 +144,8 @@ impl Port {
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 
-    /// Sends datagrams of `segment` bytes each. `Ok(n)`: the first `n` bytes have left; the rest must
-    /// wait until the socket has room.
+    /// Sends datagrams of `segment` bytes each. `Ok(n)`: the first `n` bytes have left; the rest
+    /// must wait until the socket has room.
     pub(super) fn send(&self, to: SocketAddr, bytes: &[u8], segment: usize) -> io::Result<usize> {
         let mut sent = 0;
         while sent < bytes.len() {

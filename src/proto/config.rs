@@ -34,7 +34,8 @@ pub const JOIN_RETRY_MIN: Duration = Duration::from_ms(100);
 pub const JOIN_RETRY_MAX: Duration = Duration::from_secs(1);
 /// A receiver that has not shown that it has the keys is waited for no longer than this.
 pub const CONFIRM_MAX: Duration = Duration::from_secs(15);
-/// JOINs of unknown receivers that a sender looks at within a second: each costs it a key agreement.
+/// JOINs of unknown receivers that a sender looks at within a second: each costs it a key
+/// agreement.
 pub const JOINS_PER_S_MAX: u32 = 2_000;
 /// A peer of which nothing authentic was heard for this time is lost.
 pub const PEER_SILENT_MAX: Duration = Duration::from_secs(5);

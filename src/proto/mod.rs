@@ -11,9 +11,9 @@
 //! 4. `poll_event` until it gives nothing: what happened, for people and for the owner's own state;
 //! 5. `poll_timeout`: when to call `handle_timeout` if nothing else happens.
 //!
-//! A session passes through these states. The sender: gathering (announcing, taking JOINs), sending,
-//! draining (END until every receiver answered), ended. A receiver: searching, joining, receiving,
-//! lingering (DONE or LEAVE until BYE), ended. Each has a deadline; see `config` and
+//! A session passes through these states. The sender: gathering (announcing, taking JOINs),
+//! sending, draining (END until every receiver answered), ended. A receiver: searching, joining,
+//! receiving, lingering (DONE or LEAVE until BYE), ended. Each has a deadline; see `config` and
 //! `man/sealcast-protocol.7`.
 //!
 //! Nothing that a peer sends panics. What is malformed, forged or replayed changes nothing but a

@@ -107,7 +107,8 @@ impl Pace {
         }
         self.starting = false;
         self.last_cut = now;
-        // A cable that was out for a moment says nothing about the rate: halve at most, again if need be.
+        // A cable that was out for a moment says nothing about the rate: halve at most, again
+        // if need be.
         let least = Rate::from_bytes_per_s(self.rate.as_bytes_per_s() / 2).max(RATE_MIN);
         let to = Rate::from_bytes_per_s(delivered.as_bytes_per_s() / 100 * 97);
         self.rate = to.max(least).min(self.rate);

@@ -70,8 +70,8 @@ pub(super) fn reply_nonce(kind: Kind, detail: u8) -> [u8; NONCE_LEN] {
     counter_nonce(kind as u8, u64::from(detail))
 }
 
-/// Seals the body that begins at `body` of the datagram that begins at `start`, and appends its tag.
-/// What stands between is authenticated with it.
+/// Seals the body that begins at `body` of the datagram that begins at `start`, and appends its
+/// tag. What stands between is authenticated with it.
 pub(super) fn seal(
     cipher: &Cipher,
     nonce: &[u8; NONCE_LEN],

@@ -5,8 +5,8 @@
 //! tag, the first four bytes of the session id, which only sorts datagrams: the keys bind the rest.
 //!
 //! Each type here has `parse` and `emit`, inverse to each other. Parsing never panics, allocates no
-//! more than the datagram is long, and refuses what `emit` would not have written. Sealing bodies is
-//! not done here but in `proto`. The byte tables are in `man/sealcast-protocol.7`.
+//! more than the datagram is long, and refuses what `emit` would not have written. Sealing bodies
+//! is not done here but in `proto`. The byte tables are in `man/sealcast-protocol.7`.
 
 mod announce;
 mod bye;

@@ -15,7 +15,10 @@
 mod archive;
 mod constants;
 mod hostile;
+mod network;
+mod script;
 mod seal;
 mod seal_cli;
 mod support;
+mod tidy;
 mod tree;

@@ -99,7 +99,8 @@ fn an_archiver_that_fails_upstream_is_noticed_everywhere() {
     lab.start(
         "s",
         "sealcast cast -n 4 -- bash -o pipefail -c \
-         'tar -cf - tree no-such-file 2> /dev/null | zstd | sealcast seal -R nodes.txt -s admin.key'",
+         'tar -cf - tree no-such-file 2> /dev/null | zstd | \
+         sealcast seal -R nodes.txt -s admin.key'",
     )
     .ends_with(6, 30);
     for receiver in receivers {
@@ -129,7 +130,8 @@ fn only_the_right_keys_open_what_everybody_hears() {
     lab.start("s", script).ends_with(0, 10);
     let open = |i: usize, key: &str, from: &str| {
         let script = format!(
-            "sealcast catch | sealcast open -i {key} --from {from} | sealcast unpack --no-sync -C keys{i}; \
+            "sealcast catch | sealcast open -i {key} --from {from} | \
+             sealcast unpack --no-sync -C keys{i}; \
              echo status ${{PIPESTATUS[@]}}"
         );
         lab.start(&format!("r{i}"), &script)

@@ -171,13 +171,17 @@ fn progress(sender: &Sender) -> String {
 
 fn summarise(report: &Report, args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let stats = &report.stats;
+    if report.end == SenderEnd::NobodyCame {
+        return Err(failure(report, args));
+    }
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     let (rate, overhead) = (
         stats.bytes as f64 * 8.0 / 1e6 / report.elapsed.as_secs_f64().max(1e-6),
         stats.wire_bytes as f64 / (stats.bytes as f64).max(1.0),
     );
     voice.note(&format!(
-        "{} in {:.2} s, {rate:.0} Mbit/s; {} on the wire, {overhead:.4} times; {} repair symbols to {}",
+        "{} in {:.2} s, {rate:.0} Mbit/s; {} on the wire, {overhead:.4} times; \
+         {} repair symbols to {}",
         bytes(stats.bytes),
         report.elapsed.as_secs_f64(),
         bytes(stats.wire_bytes),
@@ -186,7 +190,8 @@ fn summarise(report: &Report, args: &CastArgs, voice: &Voice) -> Result<(), Fail
     ));
     voice.detail(1, || {
         format!(
-            "{} datagrams sent, {} feedbacks taken, {} of them asked for repair, {} datagrams refused",
+            "{} datagrams sent, {} feedbacks taken, {} of them asked for repair, \
+             {} datagrams refused",
             stats.datagrams, stats.feedbacks, stats.nacks, stats.refused
         )
     });

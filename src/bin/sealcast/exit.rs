@@ -45,7 +45,8 @@ impl ExitStatus {
         (4, "no identity fits"),
         (
             5,
-            "the sender is not verified: unsigned, another signer, or label, age or serial against policy",
+            "the sender is not verified: unsigned, another signer, or label, age or serial against \
+             policy",
         ),
         (
             6,

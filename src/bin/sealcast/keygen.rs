@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use sealcast::crypt::sign::SigningKey;
+use sealcast::edge::keyfile::KeyFile;
 use sealcast::edge::{clock, entropy, keyfile};
 use sealcast::seal::{Identity, Sender, parse_signing_key, signing_key_line};
 use zeroize::Zeroizing;
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &KeygenArgs, voice: &Voice) -> Result<(), Failure> {
 }
 
 fn print_public(path: &Path, voice: &Voice) -> Result<(), Failure> {
-    let text = read_secret(path, voice)?;
+    let text = secret(keyfile::read(path)?, path, voice);
     let fault = |e| Failure::key_file(path, &e);
     // An OpenSSH key can be either; as an identity its public half is the line that ssh knows.
     let signing = parse_signing_key(&text);
@@ -69,16 +70,20 @@ fn print_public(path: &Path, voice: &Voice) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads a file with secret keys, and warns when it is no secret.
+/// Reads a file with secret keys for a filter that takes data from standard input.
 pub(crate) fn read_secret(path: &Path, voice: &Voice) -> Result<Zeroizing<String>, Failure> {
-    let file = keyfile::read(path)?;
+    Ok(secret(keyfile::read_beside_data(path)?, path, voice))
+}
+
+/// The text of a file with secret keys; warns when it is no secret.
+fn secret(file: KeyFile, path: &Path, voice: &Voice) -> Zeroizing<String> {
     if file.exposed {
         voice.warning(&format!(
             "{} can be read by others than its owner; `chmod 600` it",
             path.display()
         ));
     }
-    Ok(file.text)
+    file.text
 }
 
 fn print(text: &str) -> Result<(), Failure> {

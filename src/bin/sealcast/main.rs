@@ -7,6 +7,8 @@ use clap::Parser;
 mod cast;
 mod catch;
 mod cli;
+#[cfg(test)]
+mod examples;
 mod exit;
 #[cfg(test)]
 mod generated;

@@ -101,6 +101,6 @@ fn senders(text: &str) -> Result<Vec<Sender>, Failure> {
         return Ok(vec![sender]);
     }
     let path = Path::new(text);
-    let file = keyfile::read(path)?;
+    let file = keyfile::read_beside_data(path)?;
     parse_senders(&file.text).map_err(|e| Failure::key_file(path, &e))
 }

@@ -57,7 +57,7 @@ fn recipients(args: &SealArgs, voice: &Voice) -> Result<Vec<Recipient>, Failure>
         all.push(recipient);
     }
     for path in &args.recipients_file {
-        let file = keyfile::read(path)?;
+        let file = keyfile::read_beside_data(path)?;
         let (found, skipped) =
             parse_recipients(&file.text).map_err(|e| Failure::key_file(path, &e))?;
         if found.is_empty() {

@@ -188,7 +188,7 @@ fn check_multicast(port: u16) -> Result<(), Failure> {
     let missing = |text: String| {
         Failure::new(ExitStatus::Local, text)
             .hint("the loopback interface must be up: as root, `ip link set lo up`")
-            .hint("a firewall must let UDP to 239.255.0.0/16 through on lo: look at `nft list ruleset`")
+            .hint("a firewall must let UDP to 239.255.0.0/16 through on lo: see `nft list ruleset`")
     };
     match probe(&net) {
         Ok(true) => Ok(()),
@@ -310,7 +310,6 @@ fn run_pipeline(
         )?);
     }
     let count = RECEIVERS.to_string();
-    let pack = vec!["pack", &source];
     let seal = vec![
         "seal",
         "-R",
@@ -331,7 +330,7 @@ fn run_pipeline(
     ];
     cast.extend(net);
     cast.extend(["--progress", "always"]);
-    let sender = Pipeline::start(place, "sender.log", &[pack, seal, cast])?;
+    let sender = Pipeline::start(place, "sender.log", &[vec!["pack", &source], seal, cast])?;
     let ended = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| sender.end(place));
         while !waiting.is_finished() {

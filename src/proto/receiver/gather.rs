@@ -260,8 +260,8 @@ impl Gather {
         true
     }
 
-    /// Sets alarms for the blocks that are over and lack something but have no alarm yet. Returns the
-    /// earliest alarm of all.
+    /// Sets alarms for the blocks that are over and lack something but have no alarm yet. Returns
+    /// the earliest alarm of all.
     pub(super) fn schedule(
         &mut self,
         now: Instant,

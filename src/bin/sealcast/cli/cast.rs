@@ -19,8 +19,8 @@ pub(crate) struct CastArgs {
     pub(crate) net: NetArgs,
     /// Start as soon as N receivers have joined.
     ///
-    /// Without it the session starts when receivers have joined and no further one came for the time
-    /// of --settle.
+    /// Without it the session starts when receivers have joined and no further one came for the
+    /// time of --settle.
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) receivers: Option<u32>,
     /// Without --receivers, start this long after the last receiver joined.

@@ -8,8 +8,8 @@ use super::{NetArgs, value};
 
 /// Receive what a sender casts, and write it to standard output.
 ///
-/// Takes part in the first session that is announced, or in the one that --name chooses. Writes each
-/// block only after it was authenticated and checked, in order. Ends with status 0 only if the
+/// Takes part in the first session that is announced, or in the one that --name chooses. Writes
+/// each block only after it was authenticated and checked, in order. Ends with status 0 only if the
 /// sender's authenticated end was reached and everything was written.
 #[derive(Args, Debug)]
 pub(crate) struct CatchArgs {

@@ -17,6 +17,8 @@ impl From<edge::Error> for Failure {
                 .hint("this is a filter: pipe the data in, or redirect a file with `<`"),
             edge::Error::TerminalOutput => Self::new(ExitStatus::Usage, message)
                 .hint("pipe it into the next filter, or redirect it into a file with `>`"),
+            edge::Error::StdinTwice(_) => Self::new(ExitStatus::Usage, message)
+                .hint("put the keys into a file, or use `<(command)` of your shell"),
             edge::Error::SameFile(_) => {
                 Self::new(ExitStatus::Usage, message).hint("give the output another name")
             }
