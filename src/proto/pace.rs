@@ -15,7 +15,7 @@ const SLOT: Duration = Duration::from_ms(500);
 /// Loss above this is not taken for usual: it is a queue that overflows, not noise on a cable.
 const USUAL_LOSS_MAX: f64 = 0.10;
 /// Loss beyond the usual that makes the sender slower; beyond it comes the error of the figure.
-const EXCESS: f64 = 0.01;
+const EXCESS: f64 = 0.02;
 
 /// Bytes that may leave now, and when the next may.
 #[derive(Clone, Debug)]

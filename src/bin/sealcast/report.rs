@@ -143,10 +143,10 @@ pub(crate) fn line(text: &str) {
 
 /// What a peer calls itself or says, without what would move the cursor or begin a line of ours.
 pub(crate) fn plain(text: &str) -> String {
-    let hides = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    // Controls, and the marks that turn the direction of writing around.
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}');
+    let isolates = |c| matches!(c, '\u{2066}'..='\u{2069}');
+    let hides = |c: char| c.is_control() || turns(c) || isolates(c);
     text.chars()
         .map(|c| {
             if hides(c) {

@@ -604,10 +604,10 @@ impl Sender {
         let receivers = u64::from(self.roster.count(|f| f == Fate::Active));
         // Reports are spread so that the whole group stays below its share of the feedback.
         let per_s = u64::from(FEEDBACK_PER_S_MAX);
+        // Who has not shown that it has the keys holds nobody up.
+        let confirmed = || self.roster.active().filter(|m| m.is_confirmed());
         let datagrams_per_s = self.pace.rate().as_bytes_per_s() / datagram as u64;
-        let socket = self
-            .roster
-            .active()
+        let socket = confirmed()
             .map(|m| u64::from(m.socket_bytes))
             .min()
             .unwrap_or(0);
@@ -616,13 +616,8 @@ impl Sender {
         let flight = flight.max(report_every * 4);
         let report = Duration::from_us(receivers * 1_000_000 / per_s);
         Limits {
-            block_end: self
-                .roster
-                .active()
-                .map(|m| m.window_end)
-                .min()
-                .unwrap_or(0),
-            tx_end: self.roster.active().map(|m| m.tx_end).min().unwrap_or(0) + flight,
+            block_end: confirmed().map(|m| m.window_end).min().unwrap_or(0),
+            tx_end: confirmed().map(|m| m.tx_end).min().unwrap_or(0) + flight,
             flight,
             report_every: u32::try_from(report_every).unwrap_or(u32::MAX),
             report: report.clamp(REPORT_MIN, REPORT_MAX),
