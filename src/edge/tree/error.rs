@@ -76,6 +76,9 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// Something is mounted in a tree that is to be removed.
+    #[error("cannot replace the tree: something is mounted on {}", .0.display())]
+    Mount(PathBuf),
     /// A path that cannot be packed under its own name.
     #[error("cannot pack {}: {what}", path.display())]
     Argument {

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, fstat, openat,
-    renameat, renameat_with, statat,
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, openat, renameat,
+    renameat_with, statat,
 };
 use rustix::io::Errno;
 
 use super::remove::remove;
-use super::{Error, open_dir, proc_path, walk};
+use super::{Error, mounts, open_dir, proc_path, walk};
 use crate::archive::Time;
 use crate::edge::{entropy, interrupt};
 
@@ -261,6 +261,10 @@ impl Stage {
         };
         match &self.plan {
             Plan::Rename { name, there, swap } => {
+                if *swap {
+                    let above = self.target.parent().unwrap_or(Path::new("/"));
+                    mounts::refuse(place.parent.as_fd(), name, above)?;
+                }
                 finish(&self.dir)?;
                 flush(&self.dir)?;
                 let parent = &place.parent;
@@ -282,11 +286,13 @@ impl Stage {
             Plan::Inside {
                 target, existing, ..
             } => {
-                let root = fstat(target).map_err(Error::system("examine", raw))?;
                 if *existing == Existing::Replace {
+                    for name in self.old(target)? {
+                        mounts::refuse(target.as_fd(), &name, &self.target)?;
+                    }
                     self.clear(target)?;
                 } else {
-                    check_merge(&self.dir, target, &self.target, root.st_dev)?;
+                    check_merge(&self.dir, target, &self.target)?;
                 }
                 flush(&self.dir)?;
                 move_in(&self.dir, target, &self.target)?;
@@ -304,13 +310,23 @@ impl Stage {
         }
     }
 
+    /// The names that were in the target before.
+    fn old(&self, target: &OwnedFd) -> Result<Vec<Vec<u8>>, Error> {
+        let raw = self.target.as_os_str().as_bytes();
+        let names = walk::list(target).map_err(Error::system("read", raw))?;
+        let old =
+            |name: &Vec<u8>| *name != self.place.name && name != MARKER && name != b"lost+found";
+        Ok(names
+            .into_iter()
+            .map(|(name, _)| name)
+            .filter(old)
+            .collect())
+    }
+
     /// Removes what was in the target before.
     fn clear(&self, target: &OwnedFd) -> Result<(), Error> {
-        let raw = self.target.as_os_str().as_bytes();
-        for (name, _) in walk::list(target).map_err(Error::system("read", raw))? {
-            if name != self.place.name && name != MARKER && name != b"lost+found" {
-                remove(target.as_fd(), &name).map_err(Error::system("remove", &name))?;
-            }
+        for name in self.old(target)? {
+            remove(target.as_fd(), &name).map_err(Error::system("remove", &name))?;
         }
         Ok(())
     }
@@ -438,12 +454,12 @@ fn swap_in(place: &Place, name: &[u8]) -> rustix::io::Result<()> {
 }
 
 /// Looks for things that cannot be merged before anything is touched.
-fn check_merge(from: &OwnedFd, to: &OwnedFd, at: &Path, device: u64) -> Result<(), Error> {
-    each_pair(from, to, at, &mut |path, new, old, old_stat| {
+fn check_merge(from: &OwnedFd, to: &OwnedFd, at: &Path) -> Result<(), Error> {
+    each_pair(from, to, at, &mut |path, new, old, mounted| {
         let what = match (new, old) {
             (true, false) => "it is no directory, but the archive's is",
             (false, true) => "it is a directory, but the archive's is none",
-            (true, true) if old_stat.st_dev != device => "it is another file system",
+            _ if mounted => "something is mounted there",
             _ => return Ok(()),
         };
         Err(Error::Conflict {
@@ -458,7 +474,7 @@ fn each_pair(
     from: &OwnedFd,
     to: &OwnedFd,
     at: &Path,
-    visit: &mut impl FnMut(&Path, bool, bool, &Stat) -> Result<(), Error>,
+    visit: &mut impl FnMut(&Path, bool, bool, bool) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let raw = at.as_os_str().as_bytes();
     for (name, _) in walk::list(from).map_err(Error::system("read", raw))? {
@@ -471,7 +487,9 @@ fn each_pair(
             Err(Errno::NOENT) => continue,
             Err(e) => return Err(Error::system("examine", &name)(e)),
         };
-        visit(&path, is_dir(&new), is_dir(&old), &old)?;
+        let mounted = mounts::is_mount(to.as_fd(), &name);
+        let mounted = mounted.map_err(Error::system("examine", &name))?;
+        visit(&path, is_dir(&new), is_dir(&old), mounted)?;
         if is_dir(&new) && is_dir(&old) {
             let open = |dir| open_dir(dir, &name).map_err(Error::system("open", &name));
             each_pair(&open(from)?, &open(to)?, &path, visit)?;

@@ -184,6 +184,8 @@ impl From<tree::Error> for Failure {
             tree::Error::NotDirectory(_) | tree::Error::Argument { .. } => {
                 Self::new(ExitStatus::Usage, message)
             }
+            tree::Error::Mount(_) => Self::new(ExitStatus::Local, message)
+                .hint("unmount it first; the target is as it was"),
             tree::Error::Busy(_) | tree::Error::Conflict { .. } | tree::Error::Strict(_) => {
                 Self::new(ExitStatus::Local, message)
             }
