@@ -437,6 +437,40 @@ fn a_mount_point_is_filled_in_place() {
 }
 
 #[test]
+fn what_is_mounted_in_an_old_tree_survives() {
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("archive"), small(dir.path())).unwrap();
+    let bin = env!("CARGO_BIN_EXE_sealcast");
+    // Beside the target, in a mount point, and by a merge; on directories and on a file.
+    let script = format!(
+        "mount --make-rprivate /; mkdir -p precious img/d/mnt m; echo data > precious/important; \
+         echo old > img/d/old; mount --bind precious img/d/mnt; \
+         s=0; {bin} unpack --replace --no-sync -C img < archive 2> words || s=$?; \
+         test $s = 1; grep -q 'mounted on .*/img/d/mnt' words; \
+         test $(cat precious/important) = data; test $(cat img/d/old) = old; \
+         test \"$(ls -A)\" = \"$(printf 'archive\\nimg\\nm\\nprecious\\nsmall\\nwords')\"; \
+         umount img/d/mnt; mount --bind precious/important img/d/old; \
+         ! {bin} unpack --replace --no-sync -C img < archive 2> words; \
+         grep -q 'mounted on .*/img/d/old' words; umount img/d/old; \
+         mount -t tmpfs none m; mkdir m/a m/d; echo 1 > m/a/one; mount --bind precious m/d; \
+         ! {bin} unpack --replace --no-sync -C m < archive 2> words; \
+         grep -q 'mounted on .*/m/d' words; test $(cat m/a/one) = 1; \
+         ! {bin} unpack --merge --no-sync -C m < archive 2> words; \
+         grep -q 'mounted' words; test \"$(ls -A m)\" = \"$(printf 'a\\nd')\"; \
+         test \"$(ls -A precious)\" = important; umount m/d; \
+         {bin} unpack --replace --no-sync -C img < archive; test ! -e img/d/old"
+    );
+    let script = format!(
+        "unshare -m bash -euo pipefail -c '{}'",
+        script.replace('\'', "'\\''")
+    );
+    shell(&script, dir.path());
+}
+
+#[test]
 fn limits_hold() {
     let dir = tempfile::tempdir().unwrap();
     let tar = small(dir.path());

@@ -76,6 +76,29 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// Something is mounted in a tree that is to be removed.
+    #[error("cannot replace the tree: something is mounted on {}", .0.display())]
+    Mount(PathBuf),
+    /// The contents of a target could not all be replaced: it is neither the old tree nor the new.
+    #[error("{source}; {} is incomplete, the rest of its new tree is in {}",
+        target.display(), stage.display())]
+    Halfway {
+        /// What went wrong.
+        source: Box<Self>,
+        /// The target.
+        target: PathBuf,
+        /// Where the part of the new tree is that was not moved.
+        stage: PathBuf,
+    },
+    /// An earlier run ended while it moved its tree into the target.
+    #[error("{} is incomplete, the rest of its new tree is in {}",
+        target.display(), stage.display())]
+    Unfinished {
+        /// The target.
+        target: PathBuf,
+        /// Where the part of the new tree is that was not moved.
+        stage: PathBuf,
+    },
     /// A path that cannot be packed under its own name.
     #[error("cannot pack {}: {what}", path.display())]
     Argument {

@@ -7,6 +7,7 @@ mod error;
 mod extract;
 mod ids;
 mod metadata;
+mod mounts;
 mod pack;
 mod place;
 mod remove;

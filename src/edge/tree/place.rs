@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, fstat, openat,
-    renameat, renameat_with, statat,
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, openat, renameat,
+    renameat_with, statat,
 };
 use rustix::io::Errno;
 
 use super::remove::remove;
-use super::{Error, open_dir, proc_path, walk};
+use super::{Error, mounts, open_dir, proc_path, walk};
 use crate::archive::Time;
 use crate::edge::{entropy, interrupt};
 
@@ -55,6 +55,9 @@ struct Place {
     inside: bool,
     /// Held while the stage becomes the target: a signal waits for that.
     busy: Mutex<()>,
+    /// Whether the contents of the target may be neither the old nor the new: from then on the
+    /// stage may hold the only copy of something, and only success removes it.
+    halfway: AtomicBool,
     interrupted: AtomicBool,
 }
 
@@ -69,7 +72,7 @@ enum Plan {
     Inside {
         target: OwnedFd,
         existing: Existing,
-        _marker: OwnedFd,
+        marker: OwnedFd,
     },
 }
 
@@ -153,12 +156,16 @@ impl Stage {
         keep: bool,
     ) -> Result<Self, Error> {
         let marker_error = |e: Errno| Error::system("create", MARKER)(e);
-        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let marker = openat(&dir, MARKER, flags, Mode::RUSR | Mode::WUSR).map_err(marker_error)?;
         match rustix::fs::flock(&marker, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(Error::Busy(target)),
             Err(e) => return Err(marker_error(e)),
+        }
+        if let Some(stage) = halfway(&marker).map_err(marker_error)? {
+            let stage = target.join(std::ffi::OsStr::from_bytes(&stage));
+            return Err(Error::Unfinished { target, stage });
         }
         // What an earlier run left when it was killed; the lock says that nobody works on it.
         for (name, _) in walk::list(&dir).map_err(marker_error)? {
@@ -170,7 +177,7 @@ impl Stage {
         let plan = Plan::Inside {
             target: dir,
             existing,
-            _marker: marker,
+            marker,
         };
         let at = target.clone();
         Self::make(target, parent, &at, plan, keep).inspect_err(|_| {
@@ -205,6 +212,7 @@ impl Stage {
             keep,
             inside: matches!(plan, Plan::Inside { .. }),
             busy: Mutex::new(()),
+            halfway: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
         });
         let handler = Arc::clone(&place);
@@ -261,6 +269,10 @@ impl Stage {
         };
         match &self.plan {
             Plan::Rename { name, there, swap } => {
+                if *swap {
+                    let above = self.target.parent().unwrap_or(Path::new("/"));
+                    mounts::refuse(place.parent.as_fd(), name, above)?;
+                }
                 finish(&self.dir)?;
                 flush(&self.dir)?;
                 let parent = &place.parent;
@@ -280,21 +292,37 @@ impl Stage {
                 remove(parent.as_fd(), &place.name).map_err(Error::system("remove", &place.name))
             }
             Plan::Inside {
-                target, existing, ..
+                target,
+                existing,
+                marker,
             } => {
-                let root = fstat(target).map_err(Error::system("examine", raw))?;
                 if *existing == Existing::Replace {
-                    self.clear(target)?;
+                    for name in self.old(target)? {
+                        mounts::refuse(target.as_fd(), &name, &self.target)?;
+                    }
                 } else {
-                    check_merge(&self.dir, target, &self.target, root.st_dev)?;
+                    check_merge(&self.dir, target, &self.target)?;
                 }
+                // The marker tells a later run that this stage is not only a leftover.
+                rustix::io::write(marker, &place.name).map_err(Error::system("write", MARKER))?;
                 flush(&self.dir)?;
-                move_in(&self.dir, target, &self.target)?;
-                finish(target)?;
-                flush(target)?;
-                remove(target.as_fd(), &place.name).map_err(Error::system("remove", raw))?;
-                rustix::fs::unlinkat(target, MARKER, AtFlags::empty())
-                    .map_err(Error::system("remove", MARKER))?;
+                place.halfway.store(true, Ordering::SeqCst);
+                let fill = || {
+                    if *existing == Existing::Replace {
+                        self.clear(target)?;
+                    }
+                    move_in(&self.dir, target, &self.target)?;
+                    finish(target)?;
+                    flush(target)?;
+                    remove(target.as_fd(), &place.name).map_err(Error::system("remove", raw))?;
+                    rustix::fs::unlinkat(target, MARKER, AtFlags::empty())
+                        .map_err(Error::system("remove", MARKER))
+                };
+                fill().map_err(|source| Error::Halfway {
+                    source: Box::new(source),
+                    target: self.target.clone(),
+                    stage: place.path.clone(),
+                })?;
                 // All of this has changed the root once more.
                 let times = root_time.map(super::extract::timestamps);
                 times
@@ -304,13 +332,23 @@ impl Stage {
         }
     }
 
+    /// The names that were in the target before.
+    fn old(&self, target: &OwnedFd) -> Result<Vec<Vec<u8>>, Error> {
+        let raw = self.target.as_os_str().as_bytes();
+        let names = walk::list(target).map_err(Error::system("read", raw))?;
+        let old =
+            |name: &Vec<u8>| *name != self.place.name && name != MARKER && name != b"lost+found";
+        Ok(names
+            .into_iter()
+            .map(|(name, _)| name)
+            .filter(old)
+            .collect())
+    }
+
     /// Removes what was in the target before.
     fn clear(&self, target: &OwnedFd) -> Result<(), Error> {
-        let raw = self.target.as_os_str().as_bytes();
-        for (name, _) in walk::list(target).map_err(Error::system("read", raw))? {
-            if name != self.place.name && name != MARKER && name != b"lost+found" {
-                remove(target.as_fd(), &name).map_err(Error::system("remove", &name))?;
-            }
+        for name in self.old(target)? {
+            remove(target.as_fd(), &name).map_err(Error::system("remove", &name))?;
         }
         Ok(())
     }
@@ -326,13 +364,14 @@ impl Drop for Stage {
 impl Place {
     fn interrupt(&self) {
         self.interrupted.store(true, Ordering::SeqCst);
-        let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        // Never given back: the stage must not become the target while the signal ends us.
+        std::mem::forget(self.busy.lock().unwrap_or_else(PoisonError::into_inner));
         self.clean_now();
         self.unmark();
     }
 
     fn unmark(&self) {
-        if self.inside && !self.keep {
+        if self.inside && !self.keep && !self.halfway.load(Ordering::SeqCst) {
             let _ = rustix::fs::unlinkat(&self.parent, MARKER, AtFlags::empty());
         }
     }
@@ -349,7 +388,7 @@ impl Place {
     }
 
     fn clean_now(&self) {
-        if self.keep {
+        if self.keep || self.halfway.load(Ordering::SeqCst) {
             return;
         }
         // Another thread may still be adding files to it for a moment.
@@ -385,6 +424,13 @@ fn absent(target: &Path) -> Result<PathBuf, Error> {
 fn is_leftover(name: &[u8]) -> bool {
     name == MARKER
         || (name.starts_with(STAGE_PREFIX.as_bytes()) && name.ends_with(STAGE_SUFFIX.as_bytes()))
+}
+
+/// The stage that an earlier run named when it began to move it into the target.
+fn halfway(marker: &OwnedFd) -> rustix::io::Result<Option<Vec<u8>>> {
+    let mut name = [0; 256];
+    let len = rustix::io::pread(marker, &mut name, 0)?;
+    Ok((len > 0).then(|| name[..len].to_vec()))
 }
 
 fn is_mount(dir: &OwnedFd, target: &Path) -> bool {
@@ -438,12 +484,12 @@ fn swap_in(place: &Place, name: &[u8]) -> rustix::io::Result<()> {
 }
 
 /// Looks for things that cannot be merged before anything is touched.
-fn check_merge(from: &OwnedFd, to: &OwnedFd, at: &Path, device: u64) -> Result<(), Error> {
-    each_pair(from, to, at, &mut |path, new, old, old_stat| {
+fn check_merge(from: &OwnedFd, to: &OwnedFd, at: &Path) -> Result<(), Error> {
+    each_pair(from, to, at, &mut |path, new, old, mounted| {
         let what = match (new, old) {
             (true, false) => "it is no directory, but the archive's is",
             (false, true) => "it is a directory, but the archive's is none",
-            (true, true) if old_stat.st_dev != device => "it is another file system",
+            _ if mounted => "something is mounted there",
             _ => return Ok(()),
         };
         Err(Error::Conflict {
@@ -458,7 +504,7 @@ fn each_pair(
     from: &OwnedFd,
     to: &OwnedFd,
     at: &Path,
-    visit: &mut impl FnMut(&Path, bool, bool, &Stat) -> Result<(), Error>,
+    visit: &mut impl FnMut(&Path, bool, bool, bool) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let raw = at.as_os_str().as_bytes();
     for (name, _) in walk::list(from).map_err(Error::system("read", raw))? {
@@ -471,7 +517,9 @@ fn each_pair(
             Err(Errno::NOENT) => continue,
             Err(e) => return Err(Error::system("examine", &name)(e)),
         };
-        visit(&path, is_dir(&new), is_dir(&old), &old)?;
+        let mounted = mounts::is_mount(to.as_fd(), &name);
+        let mounted = mounted.map_err(Error::system("examine", &name))?;
+        visit(&path, is_dir(&new), is_dir(&old), mounted)?;
         if is_dir(&new) && is_dir(&old) {
             let open = |dir| open_dir(dir, &name).map_err(Error::system("open", &name));
             each_pair(&open(from)?, &open(to)?, &path, visit)?;
@@ -497,4 +545,55 @@ fn move_in(from: &OwnedFd, to: &OwnedFd, at: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A target in a mount point's manner, with an old file, and a stage with a new one.
+    fn inside(target: &Path) -> Stage {
+        let dir = open_dir(CWD, target.as_os_str().as_bytes()).unwrap();
+        let stage = Stage::inside(target.into(), dir, Existing::Replace, false).unwrap();
+        fs::write(stage.path().join("new"), "new").unwrap();
+        stage
+    }
+
+    #[test]
+    fn a_tree_that_is_not_finished_is_never_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("old"), "old").unwrap();
+        let stage = inside(dir.path());
+        let path = stage.path().to_path_buf();
+        fs::create_dir(path.join("zone")).unwrap();
+        let failing = |_: &OwnedFd| Err(Error::system("fail", b"x")(Errno::IO));
+        let error = stage.commit(false, None, failing).unwrap_err();
+        assert!(
+            error.to_string().contains(path.to_str().unwrap()),
+            "{error}"
+        );
+        assert!(path.is_dir() && dir.path().join("new").exists());
+        for existing in [Existing::Replace, Existing::Merge, Existing::Refuse] {
+            let again = open_dir(CWD, dir.path().as_os_str().as_bytes()).unwrap();
+            let again = Stage::inside(dir.path().into(), again, existing, false);
+            assert!(matches!(again.err(), Some(Error::Unfinished { .. })));
+            assert!(path.is_dir() && dir.path().join("new").exists());
+        }
+    }
+
+    #[test]
+    fn nothing_is_cleared_after_a_signal() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("old"), "old").unwrap();
+        let stage = inside(dir.path());
+        let place = Arc::clone(&stage.place);
+        place.interrupt();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(stage.commit(false, None, |_| Ok(())).is_ok()));
+        assert!(
+            told.recv_timeout(std::time::Duration::from_millis(300))
+                .is_err()
+        );
+        assert_eq!(fs::read(dir.path().join("old")).unwrap(), b"old");
+    }
 }

@@ -1,26 +1,36 @@
-//! Removing a tree, however deep and whatever its permissions.
+//! Removing a tree, however deep and whatever its permissions, but nothing mounted in it.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{AtFlags, FileType, Mode, chmodat, fstat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, chmodat, fstat, statat, unlinkat};
 use rustix::io::{Errno, Result};
 
+use super::mounts::open_same;
 use super::walk::{Step, Walk};
 use super::{Error, open_dir};
 
 /// Removes the tree at `path`, however deep and whatever its permissions. What is not there is no
-/// error.
+/// error. What is mounted in it is not entered, and so not removed.
 ///
 /// # Errors
 /// [`Error::System`] when something cannot be removed.
 pub fn remove_tree(path: &Path) -> std::result::Result<(), Error> {
     let raw = path.as_os_str().as_bytes();
-    remove(rustix::fs::CWD, raw).map_err(Error::system("remove", raw))
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::system("remove", raw)(Errno::INVAL));
+    };
+    match open_dir(CWD, parent.as_os_str().as_bytes()) {
+        Ok(parent) => remove(parent.as_fd(), name.as_bytes()),
+        Err(Errno::NOENT) => Ok(()),
+        Err(e) => Err(e),
+    }
+    .map_err(Error::system("remove", raw))
 }
 
-/// Removes `name` in `dir` with everything below. What is not there any more is no error.
+/// Removes `name` in `dir` with everything below, up to the first mount point, which fails it with
+/// [`Errno::XDEV`]: behind it is another tree, which nobody wanted to remove. What is not there any more is no error.
 pub(super) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     match unlinkat(dir, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
@@ -71,10 +81,10 @@ fn gone(result: Result<()>) -> Result<()> {
 
 /// Goes into a directory, if need be after giving ourselves the permission to empty it.
 fn enter(walk: &mut Walk, dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
-    let fd = match open_dir(dir, name) {
+    let fd = match open_same(dir, name) {
         Err(Errno::ACCESS) => {
             chmodat(dir, name, Mode::RWXU, AtFlags::empty())?;
-            open_dir(dir, name)?
+            open_same(dir, name)?
         }
         opened => opened?,
     };
@@ -88,7 +98,7 @@ fn enter(walk: &mut Walk, dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::fs::{CWD, mkdirat};
+    use rustix::fs::mkdirat;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]

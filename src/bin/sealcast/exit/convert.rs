@@ -186,6 +186,15 @@ impl From<tree::Error> for Failure {
             tree::Error::NotDirectory(_) | tree::Error::Argument { .. } => {
                 Self::new(ExitStatus::Usage, message)
             }
+            tree::Error::Mount(_) => Self::new(ExitStatus::Local, message)
+                .hint("unmount it first; the target is as it was"),
+            tree::Error::Halfway { .. } | tree::Error::Unfinished { .. } => Self::new(
+                ExitStatus::Local,
+                message,
+            )
+            .hint(
+                "move the rest yourself, or remove it with .sealcast-incomplete and unpack again",
+            ),
             tree::Error::Busy(_) | tree::Error::Conflict { .. } | tree::Error::Strict(_) => {
                 Self::new(ExitStatus::Local, message)
             }
