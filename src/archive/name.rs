@@ -6,10 +6,10 @@ use std::fmt;
 pub const COMPONENT_BYTES_MAX: usize = 255;
 
 /// The longest path.
-pub const PATH_BYTES_MAX: usize = 1 << 16;
+pub const PATH_BYTES_MAX: usize = 4096;
 
 /// The most names in a path.
-pub const DEPTH_MAX: usize = 4096;
+pub const DEPTH_MAX: usize = 512;
 
 /// What makes a name unfit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

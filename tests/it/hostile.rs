@@ -344,6 +344,21 @@ fn wholes() -> Vec<Case> {
             f().file(b"a", b"x").header(b'0', b"b", b"", 1 << 40).done(),
         ),
         (
+            "deeper than a tree may be",
+            f().header(b'L', b"x", b"", 1027)
+                .raw(&[&b"a/".repeat(513)[..], b"\0"].concat())
+                .dir(b"x")
+                .done(),
+        ),
+        ("attributes bomb", {
+            let values: Vec<_> = (0..15).map(|i| format!("SCHILY.xattr.user.{i}")).collect();
+            let value = vec![b'v'; 65_000];
+            let records: Vec<(&str, &[u8])> = values.iter().map(|key| (&**key, &*value)).collect();
+            let dirs = 0..75;
+            let add = |a: Forge, i| a.records(b'x', &records).dir(format!("{i}/").as_bytes());
+            dirs.fold(f(), add).done()
+        }),
+        (
             "deep",
             f().header(b'L', b"x", b"", 10_000)
                 .raw(&b"a/".repeat(5000))
@@ -357,7 +372,7 @@ fn wholes() -> Vec<Case> {
 fn hostile_archives_are_refused() {
     let cases = [names, links, types, records, sizes, maps, wholes];
     let cases: Vec<Case> = cases.iter().flat_map(|group| group()).collect();
-    assert_eq!(cases.len(), 53);
+    assert_eq!(cases.len(), 55);
     let dir = tempfile::tempdir().unwrap();
     let area = dir.path().join("area");
     fs::create_dir(&area).unwrap();
@@ -432,6 +447,32 @@ fn odd_but_harmless_archives_are_taken() {
         "d/a",
         b"x",
     );
+}
+
+#[test]
+fn directories_between_count_as_entries() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Forge::new().file(b"a/b/c/d/e", b"x").done();
+    let out = unpack(&archive, &dir.path().join("b"), &["--max-entries", "3"]);
+    assert_eq!(out.status.code(), Some(3), "{}", said(&out));
+    only(dir.path(), &[]);
+}
+
+#[test]
+fn a_merge_leaves_directories_alone_that_the_archive_does_not_mention() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let inner = dir.path().join("home/.ssh");
+    fs::create_dir_all(&inner).unwrap();
+    for path in [&dir.path().join("home"), &inner] {
+        fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap();
+    }
+    let archive = Forge::new().file(b"home/.ssh/sub/new", b"x").done();
+    good(&unpack(&archive, dir.path(), &["--merge"]));
+    let mode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().mode() & 0o7777;
+    assert_eq!((mode("home"), mode("home/.ssh")), (0o700, 0o700));
+    // What is new is as open as the mask lets it be.
+    assert_ne!(mode("home/.ssh/sub"), 0o700);
 }
 
 /// Reads a tar stream to its end, content and all.

@@ -20,5 +20,6 @@ mod script;
 mod seal;
 mod seal_cli;
 mod support;
+mod targets;
 mod tidy;
 mod tree;

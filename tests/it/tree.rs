@@ -41,7 +41,7 @@ fn xattr(path: &Path, name: &[u8], value: &[u8]) {
 
 /// Fills `root`, an existing directory, with everything that an archiver can lose. Needs root, and
 /// a file system with all kinds of attributes. A socket is not among it.
-/// Directories are `depth` deep; with 90, the deepest have no path that the system takes.
+/// Directories are `depth` deep; with 70, the deepest paths are nearly as long as may be.
 pub(crate) fn nasty(root: &Path, depth: usize) {
     for part in [links, holes, attributes, lists, nodes, metadata] {
         part(root);

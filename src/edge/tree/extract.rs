@@ -13,10 +13,20 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::dirs::Dirs;
-use super::place::{MARKER, Stage};
+use super::place::{MARKER, Merged, Stage};
 use super::{Error, Existing, Names, restore};
 use crate::archive::name::split;
 use crate::archive::{Content, Device, Entry, Kind, Meta, Reader, Time, Totals};
+
+/// The most bytes of attributes of directories, which are kept until the end.
+const KEPT_ATTRIBUTES_MAX: usize = 64 << 20;
+
+/// The most bytes of paths of directories, likewise.
+const KEPT_PATHS_MAX: usize = 256 << 20;
+
+/// The greatest numbers of a device that Linux knows.
+const MAJOR_MAX: u32 = 0xfff;
+const MINOR_MAX: u32 = 0xf_ffff;
 
 /// How a tree is restored.
 #[derive(Clone, Debug)]
@@ -109,6 +119,9 @@ fn restore_into<R: BufRead>(
         dirs: Dirs::new(root),
         seen: HashMap::new(),
         pending: Vec::new(),
+        implied: 0,
+        kept_paths: 0,
+        kept_attributes: 0,
         restorer: restore::Restorer::new(config.setuid, config.xattrs),
         inside: stage.is_inside(),
         devices_left_out: 0,
@@ -137,11 +150,11 @@ fn restore_into<R: BufRead>(
         Directory::Said(meta) if path.is_empty() => Some(meta.mtime),
         _ => None,
     });
-    stage.commit(config.sync, root_time, |root| {
+    stage.commit(config.sync, root_time, |root, merged| {
         let root = root.try_clone().map_err(Error::system("open", b""))?;
         let mut dirs = Dirs::new(root);
         for (path, meta) in &pending {
-            finish_directory(&mut dirs, path, meta, &mut restorer, umask)?;
+            finish_directory(&mut dirs, path, meta, &mut restorer, (umask, merged))?;
         }
         Ok(())
     })?;
@@ -178,7 +191,7 @@ fn finish_directory(
     path: &[u8],
     meta: &Directory,
     restorer: &mut restore::Restorer,
-    umask: Mode,
+    (umask, merged): (Mode, &Merged),
 ) -> Result<(), Error> {
     let (parent, name) = split(path);
     let parent = dirs.get(parent).map_err(Error::system("open", parent))?;
@@ -186,6 +199,11 @@ fn finish_directory(
     match meta {
         Directory::Said(meta) => restorer.open(&fd, path, meta, restore::Given::Nothing),
         Directory::Implied(Implied::New) => {
+            let stat = rustix::fs::fstat(&fd).map_err(Error::system("examine", path))?;
+            if merged.contains(&(stat.st_dev, stat.st_ino)) {
+                // It was there before, and the archive has nothing to say about it.
+                return Ok(());
+            }
             let mode = Mode::from_raw_mode(0o777) & !umask;
             rustix::fs::fchmod(&fd, mode).map_err(Error::system("set the mode of", path))
         }
@@ -229,6 +247,10 @@ struct Extractor<'a> {
     seen: HashMap<[u8; 16], Seen>,
     /// Directories, whose metadata comes last.
     pending: Vec<(Vec<u8>, Directory)>,
+    /// Directories that the archive did not mention when something came into them.
+    implied: u64,
+    kept_paths: usize,
+    kept_attributes: usize,
     restorer: restore::Restorer,
     inside: bool,
     devices_left_out: u64,
@@ -239,7 +261,7 @@ impl Extractor<'_> {
         let Limits { entries, bytes } = self.config.limits;
         while let Some(entry) = reader.next()? {
             let seen = reader.seen();
-            if seen.entries > entries {
+            if seen.entries.saturating_add(self.implied) > entries {
                 return Err(Error::Limit {
                     what: "entries",
                     limit: entries,
@@ -320,8 +342,42 @@ impl Extractor<'_> {
             }
         }
         self.seen.insert(key, Seen::Directory);
-        let meta = Directory::Said(entry.meta.clone());
-        self.pending.push((path.clone(), meta));
+        // Only what is used at the end is kept; names of owners are not.
+        let said = &entry.meta;
+        let meta = Meta {
+            mode: said.mode,
+            uid: said.uid,
+            gid: said.gid,
+            mtime: said.mtime,
+            xattrs: match self.config.xattrs {
+                true => said.xattrs.clone(),
+                false => Vec::new(),
+            },
+            ..Meta::default()
+        };
+        self.keep(path, Directory::Said(meta))
+    }
+
+    /// Keeps a directory's metadata for the end, within limits.
+    fn keep(&mut self, path: &[u8], meta: Directory) -> Result<(), Error> {
+        if let Directory::Said(meta) = &meta {
+            let bytes = meta
+                .xattrs
+                .iter()
+                .map(|x| x.name.len() + x.value.len() + 32);
+            self.kept_attributes += bytes.sum::<usize>();
+        }
+        self.kept_paths += path.len();
+        if self.kept_attributes > KEPT_ATTRIBUTES_MAX {
+            return Err(refuse(
+                path,
+                "the directories up to it have too many attributes",
+            ));
+        }
+        if self.kept_paths > KEPT_PATHS_MAX {
+            return Err(refuse(path, "the directories up to it have too long paths"));
+        }
+        self.pending.push((path.to_vec(), meta));
         Ok(())
     }
 
@@ -343,11 +399,19 @@ impl Extractor<'_> {
             at = split(at).0;
         }
         for dir in missing.into_iter().rev() {
+            self.implied += 1;
+            let limit = self.config.limits.entries;
+            if self.implied > limit {
+                return Err(Error::Limit {
+                    what: "entries",
+                    limit,
+                });
+            }
             let (above, name) = split(dir);
             let above = self.dirs.get(above).map_err(Error::system("open", above))?;
             mkdirat(&*above, name, Mode::RWXU).map_err(Error::system("create", dir))?;
             self.seen.insert(key(dir), Seen::Implied);
-            self.pending.push((dir.to_vec(), Implied::New.into()));
+            self.keep(dir, Implied::New.into())?;
         }
         self.dirs.get(path).map_err(Error::system("open", path))
     }
@@ -423,6 +487,9 @@ impl Extractor<'_> {
         kind: FileType,
         device: Device,
     ) -> Result<Seen, Error> {
+        if device.major > MAJOR_MAX || device.minor > MINOR_MAX {
+            return Err(refuse(&entry.path, "no device has such numbers"));
+        }
         if !self.config.devices {
             self.devices_left_out += 1;
             return Ok(Seen::LeftOut);

@@ -503,7 +503,9 @@ impl<W: Write> Packer<'_, W> {
             .map(|x| 3 * x.name.len() + x.value.len() + 32)
             .sum();
         let records = records as u64 + 2 * path.len() as u64 + 8192;
-        if records > pax::RECORDS_BYTES_MAX || path.len() > archive::name::PATH_BYTES_MAX - 2 {
+        let deep = path.split(|&b| b == b'/').count() > archive::name::DEPTH_MAX;
+        let long = path.len() > archive::name::PATH_BYTES_MAX - 2;
+        if records > pax::RECORDS_BYTES_MAX || long || deep {
             self.say(&Note::TooLong(path))?;
             return Ok(false);
         }

@@ -1,5 +1,6 @@
 //! The place where a tree grows unseen, and how it becomes the target at the end.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,9 @@ struct Place {
     halfway: AtomicBool,
     interrupted: AtomicBool,
 }
+
+/// Directories that were in the target before, by device and number.
+pub(super) type Merged = HashSet<(u64, u64)>;
 
 enum Plan {
     /// The stage becomes the target by being renamed.
@@ -253,12 +257,13 @@ impl Stage {
     }
 
     /// Makes the stage the target. `finish` sets the directories' metadata below the root that it
-    /// is given: before a rename, but after things were moved into an existing target.
+    /// is given: before a rename, but after things were moved into an existing target; it also
+    /// hears which directories were there before.
     pub(super) fn commit(
         self,
         sync: bool,
         root_time: Option<Time>,
-        finish: impl FnOnce(&OwnedFd) -> Result<(), Error>,
+        finish: impl FnOnce(&OwnedFd, &Merged) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let place = Arc::clone(&self.place);
         let _busy = place.busy.lock().unwrap_or_else(PoisonError::into_inner);
@@ -273,7 +278,7 @@ impl Stage {
                     let above = self.target.parent().unwrap_or(Path::new("/"));
                     mounts::refuse(place.parent.as_fd(), name, above)?;
                 }
-                finish(&self.dir)?;
+                finish(&self.dir, &Merged::new())?;
                 flush(&self.dir)?;
                 let parent = &place.parent;
                 if *swap {
@@ -311,8 +316,9 @@ impl Stage {
                     if *existing == Existing::Replace {
                         self.clear(target)?;
                     }
-                    move_in(&self.dir, target, &self.target)?;
-                    finish(target)?;
+                    let mut merged = Merged::new();
+                    move_in(&self.dir, target, &self.target, &mut merged)?;
+                    finish(target, &merged)?;
                     flush(target)?;
                     remove(target.as_fd(), &place.name).map_err(Error::system("remove", raw))?;
                     rustix::fs::unlinkat(target, MARKER, AtFlags::empty())
@@ -529,7 +535,7 @@ fn each_pair(
 }
 
 /// Moves everything in `from` into `to`; directories that are in both are merged.
-fn move_in(from: &OwnedFd, to: &OwnedFd, at: &Path) -> Result<(), Error> {
+fn move_in(from: &OwnedFd, to: &OwnedFd, at: &Path, merged: &mut Merged) -> Result<(), Error> {
     let raw = at.as_os_str().as_bytes();
     for (name, kind) in walk::list(from).map_err(Error::system("read", raw))? {
         let old = statat(to, &*name, AtFlags::SYMLINK_NOFOLLOW);
@@ -539,7 +545,9 @@ fn move_in(from: &OwnedFd, to: &OwnedFd, at: &Path) -> Result<(), Error> {
             let path = at.join(std::ffi::OsStr::from_bytes(&name));
             let open = |dir| open_dir(dir, &name).map_err(Error::system("open", &name));
             let (inner, outer) = (open(from)?, open(to)?);
-            move_in(&inner, &outer, &path)?;
+            let stat = rustix::fs::fstat(&outer).map_err(Error::system("examine", &name))?;
+            merged.insert((stat.st_dev, stat.st_ino));
+            move_in(&inner, &outer, &path, merged)?;
         } else {
             renameat(from, &*name, to, &*name).map_err(Error::system("move into place", &name))?;
         }
@@ -566,7 +574,7 @@ mod tests {
         let stage = inside(dir.path());
         let path = stage.path().to_path_buf();
         fs::create_dir(path.join("zone")).unwrap();
-        let failing = |_: &OwnedFd| Err(Error::system("fail", b"x")(Errno::IO));
+        let failing = |_: &OwnedFd, _: &Merged| Err(Error::system("fail", b"x")(Errno::IO));
         let error = stage.commit(false, None, failing).unwrap_err();
         assert!(
             error.to_string().contains(path.to_str().unwrap()),
@@ -589,7 +597,7 @@ mod tests {
         let place = Arc::clone(&stage.place);
         place.interrupt();
         let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || tell.send(stage.commit(false, None, |_| Ok(())).is_ok()));
+        std::thread::spawn(move || tell.send(stage.commit(false, None, |_, _| Ok(())).is_ok()));
         assert!(
             told.recv_timeout(std::time::Duration::from_millis(300))
                 .is_err()

@@ -6,7 +6,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, OFlags, RawDir, Stat, fstat, openat};
 use rustix::io::{Errno, Result};
 
-use crate::archive::name::DEPTH_MAX;
+/// How deep a walk goes: much deeper than any tree that an archive can make.
+const DEPTH_MAX: usize = 4096;
 
 /// How many directories of one branch are kept open; those above are opened again on the way back.
 const OPEN_MAX: usize = 64;

@@ -1,0 +1,140 @@
+//! Where an archive is restored to: existing targets, the current directory, mount points.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+
+use crate::archive::{good, only, said, same, shell, small, unpack};
+use crate::support::{feed, root, sealcast};
+
+#[test]
+fn an_existing_target_is_respected() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = small(dir.path());
+    let a = dir.path().join("small");
+    let b = dir.path().join("b");
+    // An empty directory gives way to the tree, metadata and all.
+    fs::create_dir(&b).unwrap();
+    good(&unpack(&tar, &b, &[]));
+    same(&a, &b);
+    // One with contents does not.
+    let out = unpack(&tar, &b, &[]);
+    assert_eq!(out.status.code(), Some(2), "{}", said(&out));
+    assert!(said(&out).contains("--replace"));
+    // Unless it shall be replaced, which a bad archive does not do.
+    fs::write(b.join("old"), "old").unwrap();
+    assert_eq!(
+        unpack(&tar[..1024], &b, &["--replace"]).status.code(),
+        Some(3)
+    );
+    assert!(b.join("old").exists());
+    good(&unpack(&tar, &b, &["--replace"]));
+    same(&a, &b);
+    // Or added to.
+    fs::write(b.join("old"), "old").unwrap();
+    fs::write(b.join("empty"), "not any more").unwrap();
+    fs::remove_file(b.join("d/sym")).unwrap();
+    good(&unpack(&tar, &b, &["--merge"]));
+    assert_eq!(fs::read(b.join("old")).unwrap(), b"old");
+    fs::remove_file(b.join("old")).unwrap();
+    fs::File::open(&b)
+        .unwrap()
+        .set_modified(fs::metadata(&a).unwrap().modified().unwrap())
+        .unwrap();
+    same(&a, &b);
+    // A file does not give way to a directory, and nothing else is touched then.
+    fs::remove_dir_all(b.join("d")).unwrap();
+    fs::write(b.join("d"), "file").unwrap();
+    fs::remove_file(b.join("empty")).unwrap();
+    let out = unpack(&tar, &b, &["--merge"]);
+    assert_eq!(out.status.code(), Some(1), "{}", said(&out));
+    only(&b, &["d"]);
+    // A file, or a link to nowhere, is no target.
+    fs::write(dir.path().join("f"), "f").unwrap();
+    assert_eq!(
+        unpack(&tar, &dir.path().join("f"), &[]).status.code(),
+        Some(2)
+    );
+    symlink("nowhere", dir.path().join("l")).unwrap();
+    assert_eq!(
+        unpack(&tar, &dir.path().join("l"), &[]).status.code(),
+        Some(2)
+    );
+    only(dir.path(), &["b", "f", "l", "small"]);
+}
+
+#[test]
+fn the_current_directory_stays_the_same_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = small(dir.path());
+    let b = dir.path().join("b");
+    fs::create_dir(&b).unwrap();
+    let before = fs::metadata(&b).unwrap().ino();
+    let mut command = sealcast();
+    command.args(["unpack", "-C", "."]).current_dir(&b);
+    good(&feed(command, &tar));
+    assert_eq!(fs::metadata(&b).unwrap().ino(), before);
+    same(&dir.path().join("small"), &b);
+}
+
+#[test]
+fn a_mount_point_is_filled_in_place() {
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let tar = small(dir.path());
+    fs::write(dir.path().join("archive"), &tar).unwrap();
+    let bin = env!("CARGO_BIN_EXE_sealcast");
+    // In a mount namespace of its own, so that nothing stays mounted.
+    let script = format!(
+        "mkdir m; mount -t tmpfs -o size=1m none m; {bin} unpack -C m < archive; \
+         test \"$(ls -A m)\" = \"$(ls -A small)\"; test $(stat -c %Y m) = $(stat -c %Y small); \
+         head -c 900000 /dev/urandom > m/junk; \
+         ! {bin} unpack -C m < archive 2> words; grep -q 'not empty' words; \
+         head -c 3000000 /dev/urandom > small/big; {bin} pack small > archive2; \
+         s=0; {bin} unpack --replace -C m < archive2 2> words || s=$?; test $s = 1; \
+         grep -q 'No space' words; test -s m/junk; \
+         test \"$(ls -A m)\" = \"$(printf 'd\\nempty\\njunk')\"; \
+         mount -o remount,ro m; s=0; {bin} unpack -C m/new < archive 2> words || s=$?; \
+         test $s = 1; grep -q 'Read-only' words"
+    );
+    let script = format!(
+        "unshare -m bash -euo pipefail -c '{}'",
+        script.replace('\'', "'\\''")
+    );
+    shell(&script, dir.path());
+}
+
+#[test]
+fn what_is_mounted_in_an_old_tree_survives() {
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("archive"), small(dir.path())).unwrap();
+    let bin = env!("CARGO_BIN_EXE_sealcast");
+    // Beside the target, in a mount point, and by a merge; on directories and on a file.
+    let script = format!(
+        "mount --make-rprivate /; mkdir -p precious img/d/mnt m; echo data > precious/important; \
+         echo old > img/d/old; mount --bind precious img/d/mnt; \
+         s=0; {bin} unpack --replace --no-sync -C img < archive 2> words || s=$?; \
+         test $s = 1; grep -q 'mounted on .*/img/d/mnt' words; \
+         test $(cat precious/important) = data; test $(cat img/d/old) = old; \
+         test \"$(ls -A)\" = \"$(printf 'archive\\nimg\\nm\\nprecious\\nsmall\\nwords')\"; \
+         umount img/d/mnt; mount --bind precious/important img/d/old; \
+         ! {bin} unpack --replace --no-sync -C img < archive 2> words; \
+         grep -q 'mounted on .*/img/d/old' words; umount img/d/old; \
+         mount -t tmpfs none m; mkdir m/a m/d; echo 1 > m/a/one; mount --bind precious m/d; \
+         ! {bin} unpack --replace --no-sync -C m < archive 2> words; \
+         grep -q 'mounted on .*/m/d' words; test $(cat m/a/one) = 1; \
+         ! {bin} unpack --merge --no-sync -C m < archive 2> words; \
+         grep -q 'mounted' words; test \"$(ls -A m)\" = \"$(printf 'a\\nd')\"; \
+         test \"$(ls -A precious)\" = important; umount m/d; \
+         {bin} unpack --replace --no-sync -C img < archive; test ! -e img/d/old"
+    );
+    let script = format!(
+        "unshare -m bash -euo pipefail -c '{}'",
+        script.replace('\'', "'\\''")
+    );
+    shell(&script, dir.path());
+}
