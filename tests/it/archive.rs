@@ -440,6 +440,33 @@ fn several_paths_keep_their_names_and_patterns_leave_out() {
 }
 
 #[test]
+fn absolute_paths_of_anything_are_packed() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("file"), "x").unwrap();
+    symlink("file", at("link")).unwrap();
+    shell("mkfifo fifo", dir.path());
+    let mut command = sealcast();
+    command
+        .arg("pack")
+        .args([at("link"), at("fifo"), at("file")]);
+    let out = command.current_dir("/").output().unwrap();
+    assert!(
+        out.status.success() && out.stderr.is_empty(),
+        "{}",
+        said(&out)
+    );
+    let copy = at("copy");
+    good(&unpack(&out.stdout, &copy, &[]));
+    let below = copy.join(dir.path().strip_prefix("/").unwrap());
+    assert_eq!(
+        fs::read_link(below.join("link")).unwrap(),
+        Path::new("file")
+    );
+    only(&below, &["fifo", "file", "link"]);
+}
+
+#[test]
 fn what_cannot_be_read_is_named_and_counted() {
     if !root() || !have("setpriv") {
         return;

@@ -93,7 +93,9 @@ fn render() -> Files {
 }
 
 fn title(name: &str, section: &str) -> String {
-    format!(".TH {name} {section} \"\" \"sealcast\" \"Sealcast Manual\"\n")
+    // An apostrophe, which plain typesetters would turn into a quotation mark.
+    let apostrophe = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
+    format!("{apostrophe}.TH {name} {section} \"\" \"sealcast\" \"Sealcast Manual\"\n")
 }
 
 fn overview(command: &clap::Command) -> String {

@@ -194,18 +194,27 @@ impl<W: Write> Packer<'_, W> {
     fn named(&mut self, base: Option<&OwnedFd>, path: &Path, name: Vec<u8>) -> Result<(), Error> {
         let raw = path.as_os_str().as_bytes();
         let trimmed = trim(raw);
-        let fd = match base {
-            Some(base) => base.try_clone().map_err(Error::system("open", raw))?,
-            None => super::open_dir(CWD, b"").map_err(Error::system("open", b"."))?,
+        // Everything below is done by single names in open directories.
+        let (parent, last) = match trimmed.iter().rposition(|&b| b == b'/') {
+            None => (&b"."[..], trimmed),
+            Some(0) => (&b"/"[..], &trimmed[1..]),
+            Some(at) => (&trimmed[..at], &trimmed[at + 1..]),
         };
-        let stat = statat(&fd, trimmed, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(Error::system("examine", raw))?;
+        let last = if last.is_empty() { b"." } else { last };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = match base {
+            Some(base) => openat(base, parent, flags, Mode::empty()),
+            None => openat(CWD, parent, flags, Mode::empty()),
+        };
+        let fd = fd.map_err(Error::system("open", parent))?;
+        let stat =
+            statat(&fd, last, AtFlags::SYMLINK_NOFOLLOW).map_err(Error::system("examine", raw))?;
         if self.excluded(&name, FileType::from_raw_mode(stat.st_mode)) {
             return Ok(());
         }
         let mut walk = Walk::new();
         let kind = FileType::from_raw_mode(stat.st_mode);
-        self.object(&fd, trimmed, kind, name, &mut walk, None)?;
+        self.object(&fd, last, kind, name, &mut walk, None)?;
         self.walk(walk, stat.st_dev)
     }
 

@@ -21,7 +21,8 @@ pub(crate) struct CastArgs {
     ///
     /// Without it the session starts when receivers have joined and no further one came for the
     /// time of --settle.
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=16_384))]
     pub(crate) receivers: Option<u32>,
     /// Without --receivers, start this long after the last receiver joined.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = value::milliseconds,

@@ -40,13 +40,18 @@ pub(crate) struct SealArgs {
     /// Say what the stream is; receivers can insist on it with `open --label`.
     ///
     /// TEXT has at most 255 bytes. It is signed and encrypted with the data.
-    #[arg(long, value_name = "TEXT", requires = "sign")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "sign",
+        conflicts_with = "unsigned"
+    )]
     pub(crate) label: Option<String>,
     /// Number the stream; receivers can insist on a least number with `open --min-serial`.
     ///
     /// Give each stream a greater number than the one before it, so that an old one cannot be
     /// passed off as new. Zero means none.
-    #[arg(long, value_name = "N", requires = "sign")]
+    #[arg(long, value_name = "N", requires = "sign", conflicts_with = "unsigned")]
     pub(crate) serial: Option<u64>,
     /// Write to FILE, which appears only when it is complete.
     #[arg(short, long, value_name = "FILE")]
