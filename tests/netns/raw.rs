@@ -245,6 +245,24 @@ fn nobody_there_is_an_end_with_a_hint() {
 }
 
 #[test]
+fn a_network_without_a_multicast_route_is_named() {
+    let Some(lab) = lab(1) else { return };
+    for (node, script) in [
+        ("s", "echo x | sealcast cast -n 1 --start-timeout 5s"),
+        ("r1", "sealcast catch --start-timeout 5s > out1"),
+    ] {
+        lab.start(node, "ip route del 224.0.0.0/4").ends_with(0, 5);
+        let job = lab.start(node, script);
+        job.says("hint: choose an interface with --interface", 5);
+        job.ends_with(1, 5);
+        let chosen = script.replace("sealcast cast", "sealcast cast -I eth0");
+        let chosen = chosen.replace("sealcast catch", "sealcast catch -I eth0");
+        // With an interface it works, and ends for want of a peer.
+        lab.start(node, &chosen).ends_with(6, 10);
+    }
+}
+
+#[test]
 fn a_rate_is_kept() {
     let Some(lab) = lab(1) else { return };
     noise(&lab.dir.path().join("in"), 12_500_000);

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{CastArgs, NetArgs};
 use crate::exit::{ExitStatus, Failure};
-use crate::report::{self, Voice, bytes, plain};
+use crate::report::{self, Voice, bytes, plain, receivers};
 
 pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let config = config(args);
@@ -103,8 +103,7 @@ fn producer(command: &[OsString]) -> Result<Source, Failure> {
 
 fn waiting_for(args: &CastArgs) -> String {
     match args.receivers {
-        Some(1) => "waiting for 1 receiver".into(),
-        Some(n) => format!("waiting for {n} receivers"),
+        Some(n) => format!("waiting for {}", receivers(n)),
         None => format!(
             "waiting for receivers; starts when none came for {} s",
             Duration::from_ms(args.settle).as_secs_f64()
@@ -125,7 +124,7 @@ fn tell_event(event: &SenderEvent, voice: &Voice) {
             voice.detail(1, || format!("turned {} away: {why}", plain(name)));
         }
         SenderEvent::Started { receivers } => {
-            voice.note(&format!("sending to {receivers} receivers"));
+            voice.note(&format!("sending to {}", report::receivers(*receivers)));
         }
         SenderEvent::Finished {
             name,
@@ -160,7 +159,7 @@ fn describe(fate: Fate) -> &'static str {
 fn progress(sender: &Sender) -> String {
     let stats = sender.stats();
     format!(
-        "{} sent, {} Mbit/s at most, {} receivers, {} done, {} repair symbols",
+        "{} sent, {} Mbit/s at most, {} active, {} done, {} repair symbols",
         bytes(stats.bytes),
         stats.rate.as_bits_per_s() / 1_000_000,
         stats.active,
@@ -257,14 +256,18 @@ fn failure(report: &Report, args: &CastArgs) -> Failure {
         SenderEnd::NobodyCame => Failure::new(
             ExitStatus::Transfer,
             format!(
-                "only {here} of {} receivers came in time",
-                args.receivers.unwrap_or(0)
+                "only {here} of {} came in time",
+                receivers(args.receivers.unwrap_or(0))
             ),
         )
         .hint("--max-wait starts with those that are there"),
         SenderEnd::Partial { done, failed } => Failure::new(
             ExitStatus::Transfer,
-            format!("{done} receivers have everything, {failed} do not"),
+            format!(
+                "{} with everything, {} without",
+                receivers(done),
+                receivers(failed)
+            ),
         ),
         SenderEnd::AllLost | SenderEnd::Complete | SenderEnd::Aborted(_) => Failure::new(
             ExitStatus::Transfer,

@@ -158,6 +158,15 @@ pub(crate) fn plain(text: &str) -> String {
         .collect()
 }
 
+/// A number of receivers for people.
+pub(crate) fn receivers(n: u32) -> String {
+    if n == 1 {
+        "1 receiver".into()
+    } else {
+        format!("{n} receivers")
+    }
+}
+
 /// A number of bytes for people: three digits and a binary unit.
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
 pub(crate) fn bytes(n: u64) -> String {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
+use super::value;
+
 /// Check the sender, decrypt.
 ///
 /// Reads a sealed stream from standard input and writes the data that was sealed. Of a signed
@@ -39,7 +41,8 @@ pub(crate) struct OpenArgs {
     ///
     /// The time is the one that the sender signed. A stream from more than five minutes in the
     /// future is refused, too.
-    #[arg(long, value_name = "DURATION", conflicts_with = "unsigned", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", conflicts_with = "unsigned",
+          value_parser = value::seconds)]
     pub(crate) max_age: Option<u64>,
     /// Refuse streams with a serial number below N.
     #[arg(long, value_name = "N", conflicts_with = "unsigned")]
@@ -48,70 +51,9 @@ pub(crate) struct OpenArgs {
     ///
     /// The header grows by about 100 bytes a recipient, and all of it is read before the first
     /// byte can be checked.
-    #[arg(long, value_name = "BYTES", default_value = "2M", value_parser = header_bytes)]
+    #[arg(long, value_name = "BYTES", default_value = "2M", value_parser = value::header_bytes)]
     pub(crate) max_header: usize,
     /// Write to FILE, which appears only when all of the stream was good.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-}
-
-/// The greatest header that can be asked for.
-const HEADER_BYTES_LIMIT: usize = 1 << 30;
-
-/// Splits `text` into a number and its unit's factor.
-fn number(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let factor = units.iter().find(|(name, _)| *name == unit)?.1;
-    number.parse::<u64>().ok()?.checked_mul(factor)
-}
-
-/// Seconds in a duration.
-fn duration(text: &str) -> Result<u64, String> {
-    let units = [
-        ("s", 1),
-        ("m", 60),
-        ("h", 3_600),
-        ("d", 86_400),
-        ("w", 604_800),
-    ];
-    number(text, &units).ok_or_else(|| "give a number and s, m, h, d or w, such as 12h".into())
-}
-
-fn header_bytes(text: &str) -> Result<usize, String> {
-    let units = [("", 1), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30)];
-    number(text, &units)
-        .and_then(|bytes| usize::try_from(bytes).ok())
-        .filter(|bytes| *bytes <= HEADER_BYTES_LIMIT)
-        .ok_or_else(|| "give a number of bytes, perhaps with K, M or G, up to 1G".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_and_sizes() {
-        assert_eq!(duration("90s"), Ok(90));
-        assert_eq!(duration("2w"), Ok(1_209_600));
-        for wrong in [
-            "",
-            "5",
-            "s",
-            "-5s",
-            "1.5h",
-            "5 m",
-            "5M",
-            "99999999999999999999s",
-        ] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-        assert!(duration("9999999999999999999w").is_err());
-        assert_eq!(header_bytes("300"), Ok(300));
-        assert_eq!(header_bytes("64K"), Ok(65_536));
-        assert_eq!(header_bytes("1G"), Ok(1 << 30));
-        for wrong in ["", "K", "2G", "1k", "99999999999G"] {
-            assert!(header_bytes(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::value;
+
 /// Restore a tree from an archive.
 ///
 /// Reads an archive of `sealcast pack` from standard input, or one of GNU tar or bsdtar, with or
@@ -42,8 +44,9 @@ pub(crate) struct UnpackArgs {
     /// that a power failure leaves either the old state or the new one.
     #[arg(long)]
     pub(crate) no_sync: bool,
-    /// Refuse an archive with more than N bytes of file content.
-    #[arg(long, value_name = "N")]
+    /// Refuse an archive with more than BYTES of file content, holes not counted; K, M, G and T
+    /// are understood.
+    #[arg(long, value_name = "BYTES", value_parser = value::bytes)]
     pub(crate) max_bytes: Option<u64>,
     /// Refuse an archive with more than N entries; each takes about 50 bytes of memory.
     #[arg(long, value_name = "N", default_value_t = 1 << 24)]

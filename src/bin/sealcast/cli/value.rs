@@ -1,43 +1,36 @@
 //! Values with units on the command line.
 
-use std::num::ParseIntError;
-
-fn scaled(text: &str, units: &[(&str, u64)], unit: &str) -> Result<u64, String> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, suffix) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|e: ParseIntError| e.to_string())?;
-    let known = |&(name, _): &(&str, u64)| name.eq_ignore_ascii_case(suffix);
-    let Some(&(_, factor)) = units.iter().find(|u| known(u)) else {
-        let names: Vec<&str> = units
-            .iter()
-            .map(|u| u.0)
-            .filter(|n| !n.is_empty())
-            .collect();
-        return Err(format!(
-            "{suffix:?} is no unit of {unit}: use {}",
-            names.join(", ")
-        ));
-    };
-    number
-        .checked_mul(factor)
-        .ok_or_else(|| "the number is too large".to_owned())
+/// The number in `text` times the factor of the unit after it, letters of either case.
+fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let factor = units
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(unit))?
+        .1;
+    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// Bytes, with the binary units K, M, G, T.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
-    scaled(
-        text,
-        &[
-            ("", 1),
-            ("K", 1 << 10),
-            ("M", 1 << 20),
-            ("G", 1 << 30),
-            ("T", 1 << 40),
-        ],
-        "bytes",
-    )
+    let units = [
+        ("", 1),
+        ("K", 1 << 10),
+        ("M", 1 << 20),
+        ("G", 1 << 30),
+        ("T", 1 << 40),
+    ];
+    scaled(text, &units)
+        .ok_or_else(|| "give a number of bytes, perhaps with K, M, G or T, such as 64M".into())
+}
+
+/// Bytes of a header to be read before anything is checked.
+pub(crate) fn header_bytes(text: &str) -> Result<usize, String> {
+    const LIMIT: usize = 1 << 30;
+    let bytes = usize::try_from(bytes(text)?)
+        .ok()
+        .filter(|bytes| *bytes <= LIMIT);
+    bytes.ok_or_else(|| "at most 1G can be asked for".into())
 }
 
 /// Bits a second, with the decimal units k, M, G.
@@ -48,23 +41,31 @@ pub(crate) fn bits_per_s(text: &str) -> Result<u64, String> {
         ("M", 1_000_000),
         ("G", 1_000_000_000),
     ];
-    match scaled(text, &units, "bits a second")? {
-        0 => Err("a rate of zero never ends".to_owned()),
-        rate => Ok(rate),
-    }
+    scaled(text, &units)
+        .filter(|&rate| rate > 0)
+        .ok_or_else(|| "give bits a second above 0, perhaps with k, M or G, such as 600M".into())
 }
 
-/// Seconds, with the units ms, s, m, h, d; in milliseconds.
+/// A time in milliseconds, with the units ms, s, m, h, d, w; a number alone is seconds.
 pub(crate) fn milliseconds(text: &str) -> Result<u64, String> {
+    const S: u64 = 1_000;
     let units = [
-        ("", 1_000),
+        ("", S),
         ("ms", 1),
-        ("s", 1_000),
-        ("m", 60_000),
-        ("h", 3_600_000),
-        ("d", 86_400_000),
+        ("s", S),
+        ("m", 60 * S),
+        ("h", 3_600 * S),
+        ("d", 86_400 * S),
+        ("w", 604_800 * S),
     ];
-    scaled(text, &units, "time")
+    scaled(text, &units).ok_or_else(|| {
+        "give seconds, or a number with ms, s, m, h, d or w, such as 90s or 12h".into()
+    })
+}
+
+/// A time in whole seconds.
+pub(crate) fn seconds(text: &str) -> Result<u64, String> {
+    Ok(milliseconds(text)? / 1_000)
 }
 
 /// A share in per cent, such as 5 or 0.1.
@@ -86,6 +87,8 @@ mod tests {
         assert_eq!(bits_per_s("900m"), Ok(900_000_000));
         assert_eq!(milliseconds("2"), Ok(2_000));
         assert_eq!(milliseconds("250ms"), Ok(250));
+        assert_eq!(seconds("2w"), Ok(1_209_600));
+        assert_eq!(header_bytes("64K"), Ok(65_536));
         assert_eq!(percent("0.5"), Ok(0.5));
     }
 
@@ -94,7 +97,10 @@ mod tests {
         for text in ["", "x", "5 M", "5Q", "-1", "99999999999999T"] {
             assert!(bytes(text).is_err(), "{text}");
         }
-        assert!(bits_per_s("0").is_err());
+        for text in ["", "s", "-5s", "1.5h", "5 m", "5M5", "9999999999999999999w"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+        assert!(bits_per_s("0").is_err() && header_bytes("2G").is_err());
         assert!(percent("101").is_err() && percent("x").is_err());
     }
 }
