@@ -15,8 +15,8 @@ use super::{Error, interrupt};
 /// Bytes asked for a pipe next to us: what an unprivileged process gets by default at most.
 pub const PIPE_BYTES: usize = 1 << 20;
 
-/// Stops an [`Input`] from another thread: its reads then return an error of kind `Interrupted`'s
-/// sibling, `ConnectionAborted`, at once.
+/// Stops an [`Input`] from another thread: its reads then fail at once with an error of kind
+/// `ConnectionAborted`. Drivers use it to be woken up, too.
 #[derive(Clone, Debug)]
 pub struct Cancel(Arc<OwnedFd>);
 

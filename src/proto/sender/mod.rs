@@ -24,7 +24,7 @@ use super::timer::Timers;
 use crate::crypt::aead::Cipher;
 use crate::crypt::agree::{PublicKey, SecretKey};
 use crate::crypt::secret::Secret;
-use crate::units::{Duration, Instant, Rate};
+use crate::units::{Duration, Instant};
 use crate::wire::{
     Abort, AbortReason, Announce, DATA_OVERHEAD, End, HEADER_LEN, Header, Kind, Policy, Poll,
     SessionId,
@@ -250,13 +250,6 @@ impl Sender {
         self.window
             .complete()
             .filter(|_| self.state == State::Draining)
-    }
-
-    /// Starts with the receivers that are there, if there are any.
-    pub fn start_now(&mut self, now: Instant) {
-        if self.state == State::Gathering && self.first_join.is_some() {
-            self.start(now);
-        }
     }
 
     /// Does what is due at `now`.
@@ -622,10 +615,5 @@ impl Sender {
             report_every: u32::try_from(report_every).unwrap_or(u32::MAX),
             report: report.clamp(REPORT_MIN, REPORT_MAX),
         }
-    }
-
-    /// The present rate, for those who report it.
-    pub fn rate(&self) -> Rate {
-        self.pace.rate()
     }
 }
