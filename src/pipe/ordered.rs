@@ -1,98 +1,191 @@
 //! Parallel work on a stream with its order kept.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Builder};
 
-/// Pulls jobs from `next` on one thread, runs `work` on `workers` threads and hands the results to
-/// `sink` on the calling thread, in the order in which the jobs came.
+/// Takes jobs from `next`, runs `work` on them and hands the results to `sink`, in the order in
+/// which the jobs came.
 ///
-/// At most `workers + depth` jobs are under way at any time. The first error in stream order ends
-/// everything: later results are dropped, and `stop` is called once so that a reader that blocks
-/// inside `next` can be woken. `next` ends the stream with `Ok(None)`.
+/// Each of `workers` threads, of which the caller's is one, does all three: what a processor has
+/// read it works on while it still has it at hand. `next` and `sink` are each called by one thread
+/// at a time. At most `workers` + 2 jobs have been taken and not yet handed on at any time.
+///
+/// The first error in stream order ends everything: later results are dropped, and `stop` is called
+/// once so that a worker that blocks inside `next` can be woken. `next` ends the stream with
+/// `Ok(None)`, and is not called again then.
 ///
 /// # Errors
 /// The first error of `next`, `work` or `sink` in stream order.
 pub fn ordered<J, R, E>(
     workers: usize,
-    depth: usize,
     next: impl FnMut() -> Result<Option<J>, E> + Send,
     work: impl Fn(J) -> Result<R, E> + Sync,
-    mut sink: impl FnMut(R) -> Result<(), E>,
-    stop: impl Fn(),
+    sink: impl FnMut(R) -> Result<(), E> + Send,
+    stop: impl Fn() + Sync,
 ) -> Result<(), E>
 where
-    J: Send,
     R: Send,
-    E: Send + From<std::io::Error>,
+    E: Send,
 {
-    let (job_in, job_out) = sync_channel::<(J, SyncSender<Result<R, E>>)>(depth.max(1));
-    let (order_in, order_out) = sync_channel::<Receiver<Result<R, E>>>(depth.max(1) + workers);
-    let jobs = Mutex::new(job_out);
+    let line = Line {
+        limit: under_way(workers) as u64,
+        source: Mutex::new(Source {
+            next,
+            taken: 0,
+            ended: false,
+        }),
+        sink: Mutex::new(sink),
+        outlet: Mutex::new(Outlet {
+            done: BTreeMap::new(),
+            turn: 0,
+            served: false,
+            ended: None,
+        }),
+        moved: Condvar::new(),
+        stop,
+    };
     thread::scope(|scope| {
-        Builder::new()
-            .name("sc-read".into())
-            .spawn_scoped(scope, move || feed(next, &job_in, &order_in))?;
-        for i in 0..workers.max(1) {
-            let (jobs, work) = (&jobs, &work);
-            Builder::new()
+        for i in 1..workers {
+            // With fewer threads than asked for it takes longer, and that is all.
+            let _ = Builder::new()
                 .name(format!("sc-work-{i}"))
-                .spawn_scoped(scope, move || {
-                    loop {
-                        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                        let Ok((job, reply)) = job else { break };
-                        // Nobody waits for the reply after an error; that is no error of its own.
-                        let _ = reply.send(work(job));
-                    }
-                })?;
+                .spawn_scoped(scope, || line.run(&work));
         }
-        let result = drain(&order_out, &mut sink);
-        drop(order_out);
-        if result.is_err() {
-            stop();
-        }
-        result
-    })
-}
-
-fn feed<J, R, E>(
-    mut next: impl FnMut() -> Result<Option<J>, E>,
-    jobs: &SyncSender<(J, SyncSender<Result<R, E>>)>,
-    order: &SyncSender<Receiver<Result<R, E>>>,
-) {
-    loop {
-        let (reply, result) = sync_channel(1);
-        match next() {
-            Ok(Some(job)) => {
-                if order.send(result).is_err() || jobs.send((job, reply)).is_err() {
-                    return;
-                }
-            }
-            Ok(None) => return,
-            Err(e) => {
-                let _ = reply.send(Err(e));
-                let _ = order.send(result);
-                return;
-            }
-        }
+        line.run(&work);
+    });
+    let outlet = line.outlet.into_inner();
+    match outlet.unwrap_or_else(PoisonError::into_inner).ended {
+        Some(End::Failed(error)) => Err(error),
+        Some(End::Panicked) | None => Ok(()),
     }
 }
 
-fn drain<R, E>(
-    order: &Receiver<Receiver<Result<R, E>>>,
-    sink: &mut impl FnMut(R) -> Result<(), E>,
-) -> Result<(), E>
+/// How many jobs of so many workers are under way at most.
+const fn under_way(workers: usize) -> usize {
+    workers + 2
+}
+
+/// What the workers share. Who holds both locks took that of the source first.
+struct Line<N, S, T, R, E> {
+    limit: u64,
+    source: Mutex<Source<N>>,
+    sink: Mutex<S>,
+    outlet: Mutex<Outlet<R, E>>,
+    /// Told whenever the turn moves on or everything ends.
+    moved: Condvar,
+    stop: T,
+}
+
+struct Source<N> {
+    next: N,
+    taken: u64,
+    ended: bool,
+}
+
+struct Outlet<R, E> {
+    /// Results that await their turn.
+    done: BTreeMap<u64, Result<R, E>>,
+    /// The job whose result comes next.
+    turn: u64,
+    /// Whether a worker hands results on; it will find whatever is added.
+    served: bool,
+    ended: Option<End<E>>,
+}
+
+enum End<E> {
+    Failed(E),
+    /// A worker panicked; the scope passes that on.
+    Panicked,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<N, S, T, R, E> Line<N, S, T, R, E>
 where
-    E: From<std::io::Error>,
+    T: Fn(),
 {
-    while let Ok(result) = order.recv() {
-        // A worker that panicked drops its reply; the scope then passes the panic on.
-        let result = result
-            .recv()
-            .map_err(|_| std::io::Error::other("a worker died"))?;
-        sink(result?)?;
+    fn run<J>(&self, work: &impl Fn(J) -> Result<R, E>)
+    where
+        N: FnMut() -> Result<Option<J>, E>,
+        S: FnMut(R) -> Result<(), E>,
+    {
+        let _fuse = Fuse(self);
+        while let Some((number, job)) = self.take() {
+            self.hand_on(number, job.and_then(work));
+        }
     }
-    Ok(())
+
+    /// The next job and its number, when there is room for its result.
+    fn take<J>(&self) -> Option<(u64, Result<J, E>)>
+    where
+        N: FnMut() -> Result<Option<J>, E>,
+    {
+        let mut source = lock(&self.source);
+        let number = source.taken;
+        let full = |outlet: &mut Outlet<R, E>| {
+            outlet.ended.is_none() && number - outlet.turn >= self.limit
+        };
+        let outlet = self.moved.wait_while(lock(&self.outlet), full);
+        let over = outlet.unwrap_or_else(PoisonError::into_inner);
+        if source.ended || over.ended.is_some() {
+            return None;
+        }
+        drop(over);
+        source.taken += 1;
+        let job = (source.next)().transpose();
+        source.ended = !matches!(job, Some(Ok(_)));
+        Some((number, job?))
+    }
+
+    /// Adds a result, and hands on those whose turn it is unless somebody does so already.
+    fn hand_on(&self, number: u64, result: Result<R, E>)
+    where
+        S: FnMut(R) -> Result<(), E>,
+    {
+        let mut outlet = lock(&self.outlet);
+        outlet.done.insert(number, result);
+        if std::mem::replace(&mut outlet.served, true) {
+            return;
+        }
+        while outlet.ended.is_none() {
+            let turn = outlet.turn;
+            let Some(result) = outlet.done.remove(&turn) else {
+                break;
+            };
+            drop(outlet);
+            let result = result.and_then(&mut *lock(&self.sink));
+            outlet = lock(&self.outlet);
+            outlet.turn += 1;
+            if let Err(error) = result {
+                return self.end(outlet, End::Failed(error));
+            }
+            self.moved.notify_all();
+        }
+        outlet.served = false;
+    }
+
+    /// Ends everything: no turn comes any more, and no job.
+    fn end(&self, mut outlet: MutexGuard<'_, Outlet<R, E>>, end: End<E>) {
+        outlet.ended.get_or_insert(end);
+        outlet.done.clear();
+        drop(outlet);
+        self.moved.notify_all();
+        (self.stop)();
+    }
+}
+
+/// Ends everything when its worker panics: the others would wait for its turn for ever.
+struct Fuse<'a, N, S, T: Fn(), R, E>(&'a Line<N, S, T, R, E>);
+
+impl<N, S, T: Fn(), R, E> Drop for Fuse<'_, N, S, T, R, E> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.end(lock(&self.0.outlet), End::Panicked);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -106,7 +199,6 @@ mod tests {
         let mut seen = Vec::new();
         ordered::<_, _, io::Error>(
             3,
-            4,
             || Ok(jobs.next()),
             |n| {
                 thread::sleep(std::time::Duration::from_micros((n * 37) % 400));
@@ -128,7 +220,6 @@ mod tests {
         let mut seen = 0;
         let result = ordered::<u64, _, io::Error>(
             2,
-            2,
             || Ok(jobs.next()),
             |n| {
                 if n == 10 {
@@ -145,5 +236,47 @@ mod tests {
         );
         assert_eq!(result.unwrap_err().to_string(), "ten");
         assert_eq!(seen, 10);
+    }
+
+    #[test]
+    fn a_worker_that_panics_takes_the_others_with_it() {
+        let mut jobs = 0..;
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            ordered::<u64, _, io::Error>(
+                3,
+                || Ok(jobs.next()),
+                |n| {
+                    assert!(n < 10, "ten");
+                    Ok(n)
+                },
+                |_| Ok(()),
+                || {},
+            )
+        }));
+        assert!(caught.is_err());
+    }
+
+    #[test]
+    fn a_reader_that_blocks_is_stopped() {
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let stopped = Mutex::new(stopped);
+        let mut jobs = 0..3;
+        let result = ordered::<u64, _, io::Error>(
+            2,
+            || match jobs.next() {
+                Some(n) => Ok(Some(n)),
+                None => {
+                    lock(&stopped).recv().unwrap();
+                    Err(io::Error::other("stopped"))
+                }
+            },
+            Ok,
+            |n| match n {
+                2 => Err(io::Error::other("two")),
+                _ => Ok(()),
+            },
+            || stop.send(()).unwrap(),
+        );
+        assert_eq!(result.unwrap_err().to_string(), "two");
     }
 }

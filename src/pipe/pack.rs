@@ -1,4 +1,4 @@
-//! Packing on several threads: one walks and reads, several compress, the caller's writes.
+//! Packing on several threads: one walks and reads, the others compress and write.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -19,7 +19,7 @@ pub fn pack(
     config: &tree::Pack,
     level: i32,
     threads: usize,
-    mut out: impl Write,
+    mut out: impl Write + Send,
     tell: &(dyn Fn(&Note) + Sync),
 ) -> Result<Totals, Error> {
     let (slices_in, slices_out) = sync_channel(1);
@@ -52,7 +52,6 @@ pub fn pack(
         };
         let written: Result<(), Error> = ordered(
             threads,
-            1,
             move || Ok(slices_out.recv().ok()),
             squeeze,
             |frame: Vec<u8>| {

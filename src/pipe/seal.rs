@@ -1,4 +1,4 @@
-//! Sealing and opening with all processors: one thread reads, several work, the caller's writes.
+//! Sealing and opening with all processors.
 
 use std::io::{self, Read, Write};
 use std::sync::{Mutex, PoisonError};
@@ -13,14 +13,12 @@ use crate::seal::{Error, FileKey, Recipient, Ring, check};
 
 use super::ordered;
 
-/// Batches that wait for a worker, at most. With those under way they bound the memory.
-const DEPTH: usize = 2;
 /// More workers than this are no gain: the pipes are the limit then, and each holds a batch.
 const WORKERS_MAX: usize = 8;
 /// Stanzas that one worker takes at a time.
 const STANZAS: usize = 64;
 
-/// How many workers there are for this machine.
+/// How many workers there are for this machine: as many as processors, within reason.
 pub fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get().min(WORKERS_MAX))
 }
@@ -59,7 +57,6 @@ pub fn wrap(
     let mut stanzas = Vec::with_capacity(recipients.len());
     ordered(
         workers,
-        DEPTH,
         || Ok(parts.next()),
         |part| part.iter().map(one).collect::<Result<Vec<_>, Error>>(),
         |part| {
@@ -81,7 +78,6 @@ fn unwrap(header: &Header, ring: &Ring, workers: usize) -> Result<FileKey, Error
     // A part with the key ends the search; what the parts behind it hold does not matter.
     let result = ordered(
         workers,
-        DEPTH,
         || Ok::<_, Ended>(starts.next()),
         |start| Ok(ring.try_stanzas(header, start..start + STANZAS)?),
         |part| match part {
@@ -123,11 +119,11 @@ impl From<io::Error> for Ended {
 /// The first error of input, sealer or output in the order of the stream.
 pub fn seal(
     input: impl Read + Send,
-    output: &mut impl Write,
+    output: &mut (impl Write + Send),
     sealer: &Sealer,
     cancel: &Cancel,
     workers: usize,
-    mut progress: impl FnMut(u64),
+    mut progress: impl FnMut(u64) + Send,
 ) -> Result<u64, Error> {
     output.write_all(sealer.head()).map_err(Error::Write)?;
     let mut written = sealer.head().len() as u64;
@@ -135,7 +131,6 @@ pub fn seal(
     let mut cutter = sealer.cutter(input);
     ordered(
         workers,
-        DEPTH,
         || cutter.next(pool.get()),
         |batch| sealer.seal(batch),
         |batch| {
@@ -183,10 +178,10 @@ pub struct OpenConfig {
 /// The first error of input, stream or output in the order of the stream.
 pub fn open(
     mut input: impl Read + Send,
-    output: &mut impl Write,
+    output: &mut (impl Write + Send),
     config: &OpenConfig,
     cancel: &Cancel,
-    mut progress: impl FnMut(u64),
+    mut progress: impl FnMut(u64) + Send,
 ) -> Result<Report, Error> {
     let (header, rest) = Header::read(&mut input, config.header_bytes_max)?;
     let file_key = unwrap(&header, &config.ring, config.workers)?;
@@ -219,7 +214,6 @@ pub fn open(
     pool.put(free);
     ordered(
         config.workers,
-        DEPTH,
         || cutter.next(pool.get()),
         |batch| opener.open(batch),
         |batch| {

@@ -84,7 +84,8 @@ pub(super) fn seal(
     out.extend_from_slice(&tag);
 }
 
-/// Opens a datagram in place and returns its body; nothing when it is forged or too short.
+/// Opens a datagram in place and returns its body; nothing when it is forged or too short, and it
+/// is then lost.
 pub(super) fn open<'a>(
     cipher: &Cipher,
     nonce: &[u8; NONCE_LEN],
@@ -92,9 +93,7 @@ pub(super) fn open<'a>(
     header_len: usize,
 ) -> Option<&'a mut [u8]> {
     let (head, rest) = datagram.split_at_mut_checked(header_len)?;
-    let (body, tag) = rest.split_last_chunk_mut::<TAG_LEN>()?;
-    cipher.open_in_place(nonce, head, body, tag).ok()?;
-    Some(body)
+    cipher.open_in_place(nonce, head, rest).ok()
 }
 
 /// The tag of an ANNOUNCE. Without a shared secret it stops corruption, not forgery: who takes part

@@ -121,35 +121,36 @@ impl Opener {
             stream: bound.finish(),
             preamble: None,
         };
-        let (plain, problem) = first.open(&opener.cipher, opener.payload_at);
         let opened = match trust {
-            Trust::Unsigned => {
-                if plain.first_chunk().starts_with(MAGIC) {
-                    return Err(Error::Signed);
-                }
-                Opened {
-                    plain,
-                    skip: 0,
-                    problem,
-                }
-            }
-            Trust::Senders(senders, policy) => {
-                if let Some(problem) = problem {
-                    return Err(problem);
-                }
-                opener.admit(plain, senders, policy, now_s)?
-            }
+            Trust::Unsigned => opener.unsigned(first)?,
+            Trust::Senders(senders, policy) => opener.admit(first, senders, policy, now_s)?,
         };
         Ok((opener, opened))
     }
 
+    fn unsigned(&self, batch: Sealed) -> Result<Opened, Error> {
+        let (plain, problem) = batch.open(&self.cipher, self.payload_at);
+        if plain.index() == 0 && plain.first_chunk().starts_with(MAGIC) {
+            return Err(Error::Signed);
+        }
+        Ok(Opened {
+            plain,
+            skip: 0,
+            problem,
+        })
+    }
+
     fn admit(
         &mut self,
-        mut plain: Plain,
+        first: Sealed,
         senders: &[Sender],
         policy: &Policy,
         now_s: u64,
     ) -> Result<Opened, Error> {
+        let (mut plain, problem, hash) = first.open_signed(&self.cipher, self.payload_at);
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
         let (preamble, _) = Preamble::parse(plain.first_chunk())?.ok_or(Error::Unsigned)?;
         let sender = preamble.sender;
         if !senders.contains(&sender) {
@@ -157,7 +158,7 @@ impl Opener {
                 fingerprint: sender.fingerprint(),
             });
         }
-        signed::verify(&sender, &self.stream, self.payload_at, &mut plain)?;
+        signed::verify(&sender, &self.stream, self.payload_at, &mut plain, &hash)?;
         // The label must end before the signature, which is off now.
         let (preamble, skip) = Preamble::parse(plain.first_chunk())?.ok_or(Error::Unsigned)?;
         policy.check(&preamble, now_s)?;
@@ -175,18 +176,15 @@ impl Opener {
     /// Whatever is wrong with a signed stream's segment; of an unsigned stream the chunks before
     /// the first that is refused can still be released.
     pub fn open(&self, batch: Sealed) -> Result<Opened, Error> {
-        let (mut plain, problem) = batch.open(&self.cipher, self.payload_at);
         let Some(preamble) = &self.preamble else {
-            return Ok(Opened {
-                plain,
-                skip: 0,
-                problem,
-            });
+            return self.unsigned(batch);
         };
+        let (mut plain, problem, hash) = batch.open_signed(&self.cipher, self.payload_at);
         if let Some(problem) = problem {
             return Err(problem);
         }
-        signed::verify(&preamble.sender, &self.stream, self.payload_at, &mut plain)?;
+        let sender = &preamble.sender;
+        signed::verify(sender, &self.stream, self.payload_at, &mut plain, &hash)?;
         Ok(Opened {
             plain,
             skip: 0,

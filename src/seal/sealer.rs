@@ -85,10 +85,12 @@ impl Sealer {
     ///
     /// # Errors
     /// [`Error::Ambiguous`] when the input of a stream without a signature looks signed.
-    pub fn seal(&self, mut batch: Plain) -> Result<Sealed, Error> {
+    pub fn seal(&self, batch: Plain) -> Result<Sealed, Error> {
         if let Some((key, stream)) = &self.signing {
-            signed::sign(key, stream, &mut batch);
-        } else if batch.index() == 0 && batch.first_chunk().starts_with(MAGIC) {
+            let sign = |batch: &Plain, hash| signed::sign(key, stream, batch, &hash);
+            return Ok(batch.seal_signed(&self.cipher, sign));
+        }
+        if batch.index() == 0 && batch.first_chunk().starts_with(MAGIC) {
             return Err(Error::Ambiguous);
         }
         Ok(batch.seal(&self.cipher))

@@ -3,7 +3,6 @@
 //! It is cut into segments of 1 MiB, a batch of chunks each; a segment ends in a signature over its
 //! data and its place in this one stream. The first begins with a preamble that says who signs.
 
-use crate::crypt::hash::Blake3;
 use crate::crypt::sign::{SIGNATURE_LEN, SigningKey, VerifyingKey};
 
 use super::stream::{BATCH_BYTES, Plain};
@@ -104,11 +103,7 @@ impl Preamble {
 }
 
 /// What is signed for a segment: the stream, the place, the length and the hash of the data.
-fn statement(stream: &[u8; 32], segment: &Plain) -> [u8; 105] {
-    let mut hash = Blake3::default();
-    for slice in segment.slices(0) {
-        hash.update(slice);
-    }
+fn statement(stream: &[u8; 32], segment: &Plain, hash: &[u8; 32]) -> [u8; 105] {
     // A segment is 1 MiB at most.
     let len = u32::try_from(segment.len()).unwrap_or(u32::MAX);
     let mut out = [0; 105];
@@ -117,22 +112,28 @@ fn statement(stream: &[u8; 32], segment: &Plain) -> [u8; 105] {
     out[60..68].copy_from_slice(&segment.index().to_be_bytes());
     out[68] = u8::from(segment.last());
     out[69..73].copy_from_slice(&len.to_be_bytes());
-    out[73..].copy_from_slice(&hash.finish());
+    out[73..].copy_from_slice(hash);
     out
 }
 
-/// Signs a segment of the stream whose header and nonce have the BLAKE3 hash `stream`.
-pub(crate) fn sign(key: &SigningKey, stream: &[u8; 32], segment: &mut Plain) {
-    let signature = key.sign(&statement(stream, segment));
-    segment.append(&signature);
+/// Signs a segment, whose data has the BLAKE3 hash `hash`, of the stream whose header and nonce
+/// have the hash `stream`.
+pub(crate) fn sign(
+    key: &SigningKey,
+    stream: &[u8; 32],
+    segment: &Plain,
+    hash: &[u8; 32],
+) -> [u8; SIGNATURE_LEN] {
+    key.sign(&statement(stream, segment, hash))
 }
 
-/// Checks the signature of a segment and takes it off.
+/// Takes the signature off a segment and checks it; `hash` is the hash of what precedes it.
 pub(crate) fn verify(
     sender: &Sender,
     stream: &[u8; 32],
     payload_at: u64,
     segment: &mut Plain,
+    hash: &[u8; 32],
 ) -> Result<(), Error> {
     let number = segment.index();
     let wrong = || Error::Segment {
@@ -142,7 +143,7 @@ pub(crate) fn verify(
     let signature = segment.strip::<SIGNATURE_LEN>().ok_or_else(wrong)?;
     sender
         .key()
-        .verify_strict(&statement(stream, segment), &signature)
+        .verify_strict(&statement(stream, segment, hash), &signature)
         .map_err(|_| wrong())
 }
 

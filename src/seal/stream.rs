@@ -6,6 +6,8 @@
 use std::io::{self, IoSlice, Read, Write};
 
 use crate::crypt::aead::{Cipher, TAG_LEN};
+use crate::crypt::hash::Blake3;
+use crate::crypt::sign::SIGNATURE_LEN;
 use crate::crypt::{Forged, kdf};
 
 use super::header::FileKey;
@@ -39,14 +41,10 @@ impl ChunkCipher {
         self.0.seal_in_place(&nonce(chunk, last), b"", buf)
     }
 
-    fn open(
-        &self,
-        chunk: u64,
-        last: bool,
-        buf: &mut [u8],
-        tag: &[u8; TAG_LEN],
-    ) -> Result<(), Forged> {
-        self.0.open_in_place(&nonce(chunk, last), b"", buf, tag)
+    /// Decrypts a slot in place; what is refused is lost.
+    fn open<'a>(&self, chunk: u64, last: bool, slot: &'a mut [u8]) -> Result<&'a [u8], Forged> {
+        let text = self.0.open_in_place(&nonce(chunk, last), b"", slot)?;
+        Ok(text)
     }
 }
 
@@ -142,13 +140,36 @@ impl Plain {
     }
 
     /// Encrypts all chunks in place.
-    pub fn seal(mut self, cipher: &ChunkCipher) -> Sealed {
+    pub fn seal(self, cipher: &ChunkCipher) -> Sealed {
+        self.seal_from(0, cipher)
+    }
+
+    /// Encrypts all chunks in place with a signature behind the data, which `sign` makes of the
+    /// batch and the BLAKE3 hash of its data. Each chunk is hashed and encrypted in one go, while
+    /// the processor has it at hand.
+    pub(crate) fn seal_signed(
+        mut self,
+        cipher: &ChunkCipher,
+        sign: impl FnOnce(&Self, [u8; 32]) -> [u8; SIGNATURE_LEN],
+    ) -> Sealed {
+        let mut hash = Blake3::default();
+        // The signature does not reach into chunks that the data fills.
+        let full = self.len / CHUNK_BYTES;
+        for slot in 0..full {
+            hash.update(&self.buf[slot * SLOT_BYTES..][..CHUNK_BYTES]);
+            self.seal_slot(cipher, slot, false);
+        }
+        self.slices(full * CHUNK_BYTES)
+            .for_each(|slice| hash.update(slice));
+        let signature = sign(&self, hash.finish());
+        self.append(&signature);
+        self.seal_from(full, cipher)
+    }
+
+    fn seal_from(mut self, first: usize, cipher: &ChunkCipher) -> Sealed {
         let chunks = self.len.div_ceil(CHUNK_BYTES).max(1);
-        for (slot, chunk) in (0..chunks).zip(self.index * BATCH_CHUNKS as u64..) {
-            let len = CHUNK_BYTES.min(self.len - slot * CHUNK_BYTES);
-            let buf = &mut self.buf[slot * SLOT_BYTES..][..len + TAG_LEN];
-            let (text, tag) = buf.split_at_mut(len);
-            tag.copy_from_slice(&cipher.seal(chunk, self.last && slot + 1 == chunks, text));
+        for slot in first..chunks {
+            self.seal_slot(cipher, slot, self.last && slot + 1 == chunks);
         }
         Sealed {
             index: self.index,
@@ -156,6 +177,14 @@ impl Plain {
             len: self.len + chunks * TAG_LEN,
             buf: self.buf,
         }
+    }
+
+    fn seal_slot(&mut self, cipher: &ChunkCipher, slot: usize, last: bool) {
+        let chunk = self.index * BATCH_CHUNKS as u64 + slot as u64;
+        let len = CHUNK_BYTES.min(self.len - slot * CHUNK_BYTES);
+        let buf = &mut self.buf[slot * SLOT_BYTES..][..len + TAG_LEN];
+        let (text, tag) = buf.split_at_mut(len);
+        tag.copy_from_slice(&cipher.seal(chunk, last, text));
     }
 
     /// Writes the plaintext from byte `skip` on.
@@ -192,25 +221,54 @@ impl Sealed {
     /// is all that held; it is the age file's true content as far as it goes, whatever the error.
     ///
     /// `payload_at` is where the first chunk of the stream begins, for the sake of errors.
-    pub fn open(mut self, cipher: &ChunkCipher, payload_at: u64) -> (Plain, Option<Error>) {
+    pub fn open(self, cipher: &ChunkCipher, payload_at: u64) -> (Plain, Option<Error>) {
+        self.open_each(cipher, payload_at, |_, _| {})
+    }
+
+    /// The same for a batch that ends in a signature; also gives the BLAKE3 hash of what precedes
+    /// that. Each chunk is decrypted and hashed in one go, while the processor has it at hand.
+    pub(crate) fn open_signed(
+        self,
+        cipher: &ChunkCipher,
+        payload_at: u64,
+    ) -> (Plain, Option<Error>, [u8; 32]) {
+        let tags = self.len.div_ceil(SLOT_BYTES) * TAG_LEN;
+        let data = self.len.saturating_sub(tags + SIGNATURE_LEN);
+        let mut hash = Blake3::default();
+        let (plain, problem) = self.open_each(cipher, payload_at, |at, text| {
+            hash.update(&text[..text.len().min(data.saturating_sub(at))]);
+        });
+        (plain, problem, hash.finish())
+    }
+
+    /// `each` sees every chunk of plaintext and where in the batch it begins.
+    fn open_each(
+        mut self,
+        cipher: &ChunkCipher,
+        payload_at: u64,
+        mut each: impl FnMut(usize, &[u8]),
+    ) -> (Plain, Option<Error>) {
         let mut good = 0;
         let mut problem = None;
-        let mut at = 0;
-        let mut chunk = self.index * BATCH_CHUNKS as u64;
+        let mut spare = Vec::with_capacity(SLOT_BYTES);
         let start = payload_at.saturating_add(self.index.saturating_mul(BATCH_BYTES as u64));
-        while at < self.len || (self.len == 0 && problem.is_none()) {
-            let slot = SLOT_BYTES.min(self.len - at);
-            let offset = start.saturating_add(at as u64);
-            let last = self.last && at + slot == self.len;
-            let (len, error) =
-                open_chunk(cipher, chunk, offset, last, &mut self.buf[at..at + slot]);
-            good += len;
+        // Without any bytes there is still a chunk to miss.
+        for slot in 0..self.len.div_ceil(SLOT_BYTES).max(1) {
+            let at = slot * SLOT_BYTES;
+            let end = self.len.min(at + SLOT_BYTES);
+            let place = ChunkPlace {
+                chunk: self.index * BATCH_CHUNKS as u64 + slot as u64,
+                offset: start.saturating_add(at as u64),
+                last: self.last && end == self.len,
+            };
+            let buf = &mut self.buf[at..end];
+            let (text, error) = place.open(cipher, buf, &mut spare);
+            each(good, text);
+            good += text.len();
             problem = error;
             if problem.is_some() {
                 break;
             }
-            at += slot;
-            chunk += 1;
         }
         let plain = Plain {
             index: self.index,
@@ -237,35 +295,56 @@ impl Sealed {
     }
 }
 
-/// Opens one chunk in its slot; returns the length of what may be released, and what is wrong.
-fn open_chunk(
-    cipher: &ChunkCipher,
+/// Where a chunk stands in its stream.
+struct ChunkPlace {
     chunk: u64,
     offset: u64,
     last: bool,
-    slot: &mut [u8],
-) -> (usize, Option<Error>) {
-    let end = offset.saturating_add(slot.len() as u64);
-    let full = slot.len() == SLOT_BYTES;
-    let Some((text, tag)) = slot.split_last_chunk_mut::<TAG_LEN>() else {
-        return (0, Some(Error::Truncated { offset: end }));
-    };
-    let len = text.len();
-    if cipher.open(chunk, last, text, tag).is_ok() {
-        // Only the one chunk of an empty payload is empty.
-        let empty = len == 0 && chunk > 0;
-        return (len, empty.then_some(Error::EmptyChunk { chunk, offset }));
+}
+
+impl ChunkPlace {
+    /// Opens the chunk in its slot; returns what may be released, and what is wrong. `spare` serves
+    /// to try a second time.
+    fn open<'a>(
+        &self,
+        cipher: &ChunkCipher,
+        slot: &'a mut [u8],
+        spare: &mut Vec<u8>,
+    ) -> (&'a [u8], Option<Error>) {
+        let &Self {
+            chunk,
+            offset,
+            last,
+        } = self;
+        let end = offset.saturating_add(slot.len() as u64);
+        if slot.len() < TAG_LEN {
+            return (&[], Some(Error::Truncated { offset: end }));
+        }
+        let full = slot.len() == SLOT_BYTES;
+        if full {
+            spare.clear();
+            spare.extend_from_slice(slot);
+        }
+        if cipher.open(chunk, last, slot).is_ok() {
+            let text = &slot[..slot.len() - TAG_LEN];
+            // Only the one chunk of an empty payload is empty.
+            let empty = text.is_empty() && chunk > 0;
+            return (text, empty.then_some(Error::EmptyChunk { chunk, offset }));
+        }
+        // The chunk may be true but not where the input ends: that says more than that it is
+        // refused.
+        if full && let Ok(text) = cipher.open(chunk, !last, spare) {
+            let room = &mut slot[..text.len()];
+            room.copy_from_slice(text);
+            let error = if last {
+                Error::Truncated { offset: end }
+            } else {
+                Error::Trailing { offset: end }
+            };
+            return (room, Some(error));
+        }
+        (&[], Some(Error::Chunk { chunk, offset }))
     }
-    // The chunk may be true but not where the input ends: that says more than that it is refused.
-    if full && cipher.open(chunk, !last, text, tag).is_ok() {
-        let error = if last {
-            Error::Truncated { offset: end }
-        } else {
-            Error::Trailing { offset: end }
-        };
-        return (len, Some(error));
-    }
-    (0, Some(Error::Chunk { chunk, offset }))
 }
 
 /// Cuts plaintext into batches.

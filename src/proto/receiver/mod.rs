@@ -378,7 +378,9 @@ impl Receiver {
         if header.kind == Kind::Reject {
             for reason in RejectReason::ALL {
                 let nonce = reply_nonce(Kind::Reject, reason as u8);
-                if open(&joining.pair.reply, &nonce, datagram, ReplyHeader::LEN).is_some() {
+                // What does not open is lost, and must be there for the next reason.
+                let mut copy = datagram.to_vec();
+                if open(&joining.pair.reply, &nonce, &mut copy, ReplyHeader::LEN).is_some() {
                     self.end(ReceiverEnd::Rejected(reason));
                     return Some(());
                 }
