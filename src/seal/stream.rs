@@ -599,4 +599,32 @@ mod tests {
         }
         assert!(out == seal(&text));
     }
+
+    #[test]
+    fn a_chunk_refuses_every_flip_and_every_cut() {
+        let cipher = cipher();
+        let mut spare = Vec::new();
+        for (len, last) in [(CHUNK_BYTES, false), (CHUNK_BYTES, true), (1000, true)] {
+            let place = ChunkPlace {
+                chunk: 3,
+                offset: 0,
+                last,
+            };
+            let mut slot = text(len);
+            let tag = cipher.seal(3, last, &mut slot);
+            slot.extend(tag);
+            let mut work = slot.clone();
+            assert!(place.open(&cipher, &mut work, &mut spare).1.is_none());
+            for at in 0..slot.len() {
+                work.copy_from_slice(&slot);
+                work[at] ^= 1 << (at % 8);
+                let (text, problem) = place.open(&cipher, &mut work, &mut spare);
+                assert!(matches!(problem, Some(Error::Chunk { .. })), "byte {at}");
+                assert!(text.is_empty());
+                work.copy_from_slice(&slot);
+                let (text, problem) = place.open(&cipher, &mut work[..at], &mut spare);
+                assert!(problem.is_some() && text.is_empty(), "{at} bytes");
+            }
+        }
+    }
 }

@@ -14,6 +14,7 @@
 
 mod archive;
 mod constants;
+mod fire;
 mod hostile;
 mod network;
 mod script;

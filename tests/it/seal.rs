@@ -21,23 +21,23 @@ use sealcast::seal::{Error, FileKey, Header, Identity, Recipient, Ring, Sender, 
 const LABEL: &str = "lab";
 const PREAMBLE: usize = 70 + LABEL.len();
 /// Data bytes of a segment, and of the first one.
-const SEGMENT: usize = BATCH_PLAIN_BYTES - 64;
-const FIRST: usize = SEGMENT - PREAMBLE;
+pub(crate) const SEGMENT: usize = BATCH_PLAIN_BYTES - 64;
+pub(crate) const FIRST: usize = SEGMENT - PREAMBLE;
 const NONCE: [u8; 16] = [22; 16];
 
 fn file_key() -> FileKey {
     FileKey::new([11; 16])
 }
 
-fn node() -> Identity {
+pub(crate) fn node() -> Identity {
     Identity::from_seed([1; 32])
 }
 
-fn admin() -> SigningKey {
+pub(crate) fn admin() -> SigningKey {
     SigningKey::from_seed([2; 32])
 }
 
-fn text(len: usize) -> Vec<u8> {
+pub(crate) fn text(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 7 % 253) as u8).collect()
 }
 
@@ -62,7 +62,7 @@ fn sealed_by(signer: Option<Signer>, stanzas: &[String], nonce: [u8; 16], text: 
     out
 }
 
-fn sealed(text: &[u8]) -> Vec<u8> {
+pub(crate) fn sealed(text: &[u8]) -> Vec<u8> {
     sealed_by(Some(signer(admin())), &stanzas(), NONCE, text)
 }
 
@@ -85,7 +85,7 @@ fn opened(bytes: &[u8]) -> (Vec<u8>, Result<(), Error>) {
 }
 
 /// Opens `bad` and checks that it is refused after the first `segments` of `text`.
-fn refused(bad: &[u8], text: &[u8], segments: usize, what: &str) -> Error {
+pub(crate) fn refused(bad: &[u8], text: &[u8], segments: usize, what: &str) -> Error {
     let (out, result) = opened(bad);
     let wanted = match segments {
         0 => 0,
@@ -99,7 +99,7 @@ fn refused(bad: &[u8], text: &[u8], segments: usize, what: &str) -> Error {
     result.expect_err(what)
 }
 
-fn head_len() -> usize {
+pub(crate) fn head_len() -> usize {
     Header::emit(&stanzas(), &file_key()).len() + NONCE.len()
 }
 
