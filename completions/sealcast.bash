@@ -217,12 +217,16 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__keygen)
-            opts="-s -o -y -q -v -h --sign --output --public --quiet --verbose --progress --help"
+            opts="-s -p -o -y -l -q -v -h --sign --pq --passphrase --passphrase-file --output --public --list --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -239,6 +243,14 @@ _sealcast() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --list)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -l)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --progress)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -251,7 +263,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__open)
-            opts="-i -f -o -q -v -h --identity --from --unsigned --label --max-age --min-serial --max-header --output --quiet --verbose --progress --help"
+            opts="-i -p -f -o -q -v -h --identity --passphrase --passphrase-file --inner --from --unsigned --label --max-age --min-serial --max-header --output --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -262,6 +274,14 @@ _sealcast() {
                     return 0
                     ;;
                 -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --inner)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -355,7 +375,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__seal)
-            opts="-r -R -s -o -q -v -h --recipient --recipients-file --sign --unsigned --label --serial --output --quiet --verbose --progress --help"
+            opts="-r -R -p -s -a -o -q -v -h --recipient --recipients-file --passphrase --passphrase-file --sign --unsigned --label --serial --armor --output --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -374,6 +394,10 @@ _sealcast() {
                     return 0
                     ;;
                 -R)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

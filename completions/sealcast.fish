@@ -37,7 +37,7 @@ complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "cast" -d 'Send st
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "catch" -d 'Receive what a sender casts, and write it to standard output'
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "open" -d 'Check the sender, decrypt'
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "unpack" -d 'Restore a tree from an archive'
-complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "keygen" -d 'Make keys'
+complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "keygen" -d 'Make keys, and show what is public of them'
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "selftest" -d 'Run the whole pipeline on this machine and see that it works'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s C -l directory -d 'Go into DIR first: relative paths begin there' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s o -l output -d 'Write to FILE, which appears when it is complete, instead of standard output' -r -F
@@ -53,8 +53,9 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l strict -d 'St
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s q -l quiet -d 'Say nothing but errors'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s v -l verbose -d 'Say more; twice for the details of each step'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s r -l recipient -d 'Seal for RECIPIENT: `age1…` or `ssh-ed25519 AAAA…`. Can be given many times' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s r -l recipient -d 'Seal for RECIPIENT: `age1…`, `age1pq1…` or `ssh-ed25519 AAAA…`. Can be given many times' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s R -l recipients-file -d 'Seal for all recipients in FILE. Can be given many times' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -l passphrase-file -d 'Take passphrases from the first line of FILE, not from the terminal' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s s -l sign -d 'Sign with the secret key in KEYFILE' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -l label -d 'Say what the stream is; receivers can insist on it with `open --label`' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -l serial -d 'Number the stream; receivers can insist on a least number with `open --min-serial`' -r
@@ -62,7 +63,9 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s o -l output -
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
 always\t'Even into a file'
 never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s p -l passphrase -d 'Seal with a passphrase in place of recipients'
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -l unsigned -d 'Do not sign, and do not warn about it'
+complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s a -l armor -d 'Write armor: text in place of binary data, a third longer'
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s q -l quiet -d 'Say nothing but errors'
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s v -l verbose -d 'Say more; twice for the details of each step'
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -103,6 +106,8 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s q -l quiet -
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s v -l verbose -d 'Say more; twice for the details of each step'
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s i -l identity -d 'Open with the identities in FILE. Can be given many times' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand open" -l passphrase-file -d 'Take passphrases from the first line of FILE, not from the terminal' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand open" -l inner -d 'Check a payload that another program has decrypted from SEALED' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s f -l from -d 'Take streams signed by SENDER: a public key, or a file of them. Can be given many times' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -l label -d 'Insist on the label TEXT' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -l max-age -d 'Refuse streams sealed longer than DURATION ago, such as 90s, 15m, 12h, 7d or 2w' -r
@@ -112,6 +117,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s o -l output -
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
 always\t'Even into a file'
 never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s p -l passphrase -d 'Open a stream that is sealed with a passphrase'
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -l unsigned -d 'Take streams without a signature, from whomever'
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s q -l quiet -d 'Say nothing but errors'
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s v -l verbose -d 'Say more; twice for the details of each step'
@@ -132,12 +138,16 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l no-sync -d 
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -s q -l quiet -d 'Say nothing but errors'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -s v -l verbose -d 'Say more; twice for the details of each step'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -l passphrase-file -d 'Take the passphrase from the first line of FILE, not from the terminal' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s o -l output -d 'Write the secret key to FILE, and the public half to standard output' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s y -l public -d 'Print the public half of every key in FILE' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s l -l list -d 'List the keys in FILE with their fingerprints, one a line' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
 always\t'Even into a file'
 never\t'Not at all'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s s -l sign -d 'Make a signing key for a sender, not an identity for a receiver'
+complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -l pq -d 'Make an identity that withstands quantum computers as well'
+complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s p -l passphrase -d 'Encrypt the key with a passphrase, which is asked for twice'
 complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s q -l quiet -d 'Say nothing but errors'
 complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s v -l verbose -d 'Say more; twice for the details of each step'
 complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s h -l help -d 'Print help (see more with \'--help\')'

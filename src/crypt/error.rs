@@ -15,7 +15,8 @@ pub struct LowOrder;
 #[error("ed25519 signature does not hold")]
 pub struct BadSignature;
 
-/// The bytes are no point on the curve, or one of the few that sign anything.
+/// The bytes are no public key: for Ed25519 no point on the curve, or one of the few that sign
+/// anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a sound ed25519 public key")]
+#[error("not a sound public key")]
 pub struct BadKey;

@@ -5,6 +5,7 @@ pub mod aead;
 pub mod agree;
 mod error;
 pub mod hash;
+pub mod hybrid;
 pub mod kdf;
 pub mod secret;
 pub mod sign;

@@ -51,4 +51,10 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// There is no terminal to ask on.
+    #[error("cannot ask for a passphrase: there is no terminal ({0})")]
+    NoTerminal(#[source] io::Error),
+    /// A passphrase is too long to be one.
+    #[error("the passphrase has more than 4096 bytes")]
+    PassphraseTooLong,
 }

@@ -13,19 +13,29 @@ use super::Error;
 /// Bytes of the longest key file: what age allows, for lists of recipients are long.
 pub const KEY_FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// The text of a key file.
+/// The content of a key file.
 #[derive(Debug)]
 pub struct KeyFile {
-    /// The text, erased when dropped.
-    pub text: Zeroizing<String>,
+    /// The content, erased when dropped.
+    pub bytes: Zeroizing<Vec<u8>>,
     /// Whether others than the owner can read it, which matters for secrets.
     pub exposed: bool,
+}
+
+impl KeyFile {
+    /// The content as text; `path` is named in the error.
+    ///
+    /// # Errors
+    /// [`Error::KeyFileNotText`].
+    pub fn text(&self, path: &Path) -> Result<&str, Error> {
+        std::str::from_utf8(&self.bytes).map_err(|_| Error::KeyFileNotText(path.into()))
+    }
 }
 
 /// Reads the key file `path`.
 ///
 /// # Errors
-/// [`Error::Open`], [`Error::KeyFileTooLong`] and [`Error::KeyFileNotText`].
+/// [`Error::Open`] and [`Error::KeyFileTooLong`].
 pub fn read(path: &Path) -> Result<KeyFile, Error> {
     let open = |source| Error::Open {
         path: path.into(),
@@ -42,9 +52,8 @@ pub fn read(path: &Path) -> Result<KeyFile, Error> {
     if bytes.len() as u64 > KEY_FILE_BYTES_MAX {
         return Err(Error::KeyFileTooLong(path.into()));
     }
-    let text = std::str::from_utf8(&bytes).map_err(|_| Error::KeyFileNotText(path.into()))?;
     Ok(KeyFile {
-        text: Zeroizing::new(text.to_owned()),
+        bytes,
         exposed: meta.is_file() && meta.permissions().mode() & 0o044 != 0,
     })
 }
@@ -70,12 +79,12 @@ pub fn read_beside_data(path: &Path) -> Result<KeyFile, Error> {
     read(path)
 }
 
-/// Makes the key file `path` with mode 0600.
+/// Makes the key file `path` with mode 0600 and the given content.
 ///
 /// # Errors
 /// [`Error::KeyFileExists`], [`Error::Open`], and [`Error::Commit`] when it cannot be written; then
 /// it is not there.
-pub fn create(path: &Path, text: &str) -> Result<(), Error> {
+pub fn create(path: &Path, content: &[u8]) -> Result<(), Error> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -88,7 +97,7 @@ pub fn create(path: &Path, text: &str) -> Result<(), Error> {
                 source,
             },
         })?;
-    file.write_all(text.as_bytes())
+    file.write_all(content)
         .and_then(|()| file.sync_all())
         .map_err(|source| {
             // Half a key is none; that it cannot be removed either is the lesser trouble.
@@ -108,15 +117,15 @@ mod tests {
     fn a_key_file_is_private_and_never_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
-        create(&path, "secret\n").unwrap();
+        create(&path, b"secret\n").unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(matches!(
-            create(&path, "other\n"),
+            create(&path, b"other\n"),
             Err(Error::KeyFileExists(_))
         ));
         let found = read(&path).unwrap();
-        assert_eq!(found.text.as_str(), "secret\n");
+        assert_eq!(found.text(&path).unwrap(), "secret\n");
         assert!(!found.exposed);
         for mode in [0o640, 0o604] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -129,7 +138,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         fs::write(&path, [0xff, 0xfe]).unwrap();
-        assert!(matches!(read(&path), Err(Error::KeyFileNotText(_))));
+        let file = read(&path).unwrap();
+        assert!(matches!(file.text(&path), Err(Error::KeyFileNotText(_))));
         assert!(matches!(
             read(Path::new("/dev/zero")),
             Err(Error::KeyFileTooLong(_))

@@ -6,6 +6,7 @@ pub mod entropy;
 mod error;
 pub mod interrupt;
 pub mod keyfile;
+pub mod passphrase;
 pub mod stdio;
 pub mod tree;
 

@@ -171,6 +171,17 @@ impl Output {
         }
     }
 
+    /// The same for text, which a terminal may have.
+    ///
+    /// # Errors
+    /// See [`Output::stdout`] and [`Output::file`].
+    pub fn open_text(path: Option<&Path>, input: Option<&Input>) -> Result<Self, Error> {
+        match path {
+            Some(path) if path != Path::new("-") => Self::file(path, input),
+            _ => Self::any_stdout(),
+        }
+    }
+
     /// The same for those who watch for signals themselves, and drop the output before they die.
     ///
     /// # Errors
@@ -187,10 +198,14 @@ impl Output {
     /// # Errors
     /// [`Error::TerminalOutput`] when it is a terminal, [`Error::Open`] when it is closed.
     pub fn stdout() -> Result<Self, Error> {
-        let stdout = io::stdout();
-        if stdout.is_terminal() {
+        if io::stdout().is_terminal() {
             return Err(Error::TerminalOutput);
         }
+        Self::any_stdout()
+    }
+
+    fn any_stdout() -> Result<Self, Error> {
+        let stdout = io::stdout();
         let open = |source| Error::Open {
             path: "standard output".into(),
             source,

@@ -4,12 +4,13 @@ use std::io::{self, Read, Write};
 use std::sync::{Mutex, PoisonError};
 
 use crate::edge::stdio::Cancel;
+use crate::seal::armor;
 use crate::seal::header::Header;
-use crate::seal::opener::{Opener, Trust};
+use crate::seal::opener::{Checker, Opened, Opener, Policy, Trust};
 use crate::seal::sealer::Sealer;
 use crate::seal::signed::Preamble;
-use crate::seal::stream::{NONCE_BYTES, SealedCutter, buffer};
-use crate::seal::{Error, FileKey, Recipient, Ring, check};
+use crate::seal::stream::{NONCE_BYTES, PlainCutter, SealedCutter, buffer, read_nonce};
+use crate::seal::{Error, FileKey, Recipient, Ring, Sender, check, check_mix};
 
 use super::ordered;
 
@@ -42,13 +43,14 @@ impl Pool {
 /// Wraps the file key for every recipient, in their order. `seed` gives 32 random bytes.
 ///
 /// # Errors
-/// [`Error::Key`] for a recipient that is no sound key, and the errors of `seed`.
+/// [`Error::Key`] for a recipient that is no sound key, [`Error::Mixed`], and those of `seed`.
 pub fn wrap(
     recipients: &[Recipient],
     file_key: &FileKey,
     seed: impl Fn() -> io::Result<[u8; 32]> + Sync,
     workers: usize,
 ) -> Result<Vec<String>, Error> {
+    check_mix(recipients)?;
     let one = |recipient: &Recipient| recipient.wrap(file_key, seed()?);
     if recipients.len() <= STANZAS {
         return recipients.iter().map(one).collect();
@@ -146,6 +148,14 @@ pub fn seal(
     Ok(written)
 }
 
+/// A sealed stream whose header was read.
+#[derive(Debug)]
+pub struct Incoming<R> {
+    header: Header,
+    rest: Vec<u8>,
+    input: armor::Reader<R>,
+}
+
 /// What an open stream turned out to be.
 #[derive(Debug)]
 pub struct Report {
@@ -157,65 +167,131 @@ pub struct Report {
     pub stanzas: usize,
 }
 
-/// What is needed to open a stream.
-#[derive(Debug)]
-pub struct OpenConfig {
-    /// The identities to try.
-    pub ring: Ring,
-    /// Whose streams are opened.
-    pub trust: Trust,
-    /// The time, in seconds since 1970.
-    pub now_s: u64,
-    /// Bytes of the greatest header that is read.
-    pub header_bytes_max: usize,
-    /// Threads that work.
-    pub workers: usize,
+impl<R: Read + Send> Incoming<R> {
+    /// Reads the header, of at most `header_bytes_max` bytes, from `input`, in armor or not.
+    ///
+    /// # Errors
+    /// See [`Header::read`].
+    pub fn read(input: R, header_bytes_max: usize) -> Result<Self, Error> {
+        let mut input = armor::Reader::new(input);
+        let (header, rest) = Header::read(&mut input, header_bytes_max)?;
+        Ok(Self {
+            header,
+            rest,
+            input,
+        })
+    }
+
+    /// The header.
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Finds the file key with identities, on so many threads.
+    ///
+    /// # Errors
+    /// See [`Ring::unwrap`].
+    pub fn unwrap(&self, ring: &Ring, workers: usize) -> Result<FileKey, Error> {
+        unwrap(&self.header, ring, workers)
+    }
+
+    /// Opens the stream to `output` on so many threads. `cancel` stops the input.
+    ///
+    /// # Errors
+    /// The first error of input, stream or output in the order of the stream.
+    pub fn open(
+        self,
+        file_key: &FileKey,
+        trust: &Trust,
+        output: &mut (impl Write + Send),
+        workers: usize,
+        cancel: &Cancel,
+        progress: impl FnMut(u64) + Send,
+    ) -> Result<Report, Error> {
+        let (header, nonce, input) = self.nonce()?;
+        let pool = Pool::default();
+        let mut cutter = SealedCutter::new(input);
+        let first = cutter.next(pool.get())?.ok_or_else(|| cut_off(&header))?;
+        let (opener, first) = Opener::begin(&header, file_key, &nonce, first, trust)?;
+        let stanzas = header.len();
+        drop(header);
+        let bytes = release(
+            first,
+            || cutter.next(pool.get()),
+            |batch| opener.open(batch),
+            output,
+            (&pool, workers, cancel),
+            progress,
+        )?;
+        Ok(Report {
+            preamble: opener.into_preamble(),
+            bytes,
+            stanzas,
+        })
+    }
+
+    /// Checks the payload of this stream that something else decrypted, and releases it to
+    /// `output`; the rest is as in [`Incoming::open`]. The stream itself is not read further.
+    ///
+    /// # Errors
+    /// The first error of payload or output in the order of the stream.
+    pub fn check(
+        self,
+        payload: impl Read + Send,
+        trust: (&[Sender], &Policy),
+        output: &mut (impl Write + Send),
+        workers: usize,
+        cancel: &Cancel,
+        progress: impl FnMut(u64) + Send,
+    ) -> Result<Report, Error> {
+        let (header, nonce, _) = self.nonce()?;
+        let pool = Pool::default();
+        let mut cutter = PlainCutter::of_payload(payload);
+        let first = cutter.next(pool.get())?.ok_or(Error::Unsigned)?;
+        let (checker, first) = Checker::begin(&header, &nonce, first, trust)?;
+        let bytes = release(
+            first,
+            || cutter.next(pool.get()),
+            |segment| checker.check(segment),
+            output,
+            (&pool, workers, cancel),
+            progress,
+        )?;
+        Ok(Report {
+            preamble: Some(checker.into_preamble()),
+            bytes,
+            stanzas: header.len(),
+        })
+    }
+
+    fn nonce(self) -> Result<(Header, [u8; NONCE_BYTES], impl Read + Send), Error> {
+        let mut input = io::Cursor::new(self.rest).chain(self.input);
+        let nonce = read_nonce(&mut input, self.header.bytes().len())?;
+        Ok((self.header, nonce, input))
+    }
 }
 
-/// Opens `input` to `output`. `cancel` stops the input.
-///
-/// # Errors
-/// The first error of input, stream or output in the order of the stream.
-pub fn open(
-    mut input: impl Read + Send,
-    output: &mut (impl Write + Send),
-    config: &OpenConfig,
-    cancel: &Cancel,
-    mut progress: impl FnMut(u64) + Send,
-) -> Result<Report, Error> {
-    let (header, rest) = Header::read(&mut input, config.header_bytes_max)?;
-    let file_key = unwrap(&header, &config.ring, config.workers)?;
-    let mut input = io::Cursor::new(rest).chain(input);
-    let mut nonce = [0; NONCE_BYTES];
-    input.read_exact(&mut nonce).map_err(|e| match e.kind() {
-        io::ErrorKind::UnexpectedEof => Error::Truncated {
-            offset: header.bytes().len() as u64,
-        },
-        _ => Error::Read(e),
-    })?;
-    let pool = Pool::default();
-    let mut cutter = SealedCutter::new(input);
-    let end = Error::Truncated {
+fn cut_off(header: &Header) -> Error {
+    Error::Truncated {
         offset: (header.bytes().len() + NONCE_BYTES) as u64,
-    };
-    let first = cutter.next(pool.get())?.ok_or(end)?;
-    let (opener, first) = Opener::begin(
-        &header,
-        &file_key,
-        &nonce,
-        first,
-        &config.trust,
-        config.now_s,
-    )?;
-    let stanzas = header.len();
-    drop((header, file_key));
+    }
+}
 
+/// Releases the first batch and then all others in their order; returns how many bytes that was.
+fn release<J: Send>(
+    first: Opened,
+    next: impl FnMut() -> Result<Option<J>, Error> + Send,
+    open: impl Fn(J) -> Result<Opened, Error> + Sync,
+    output: &mut (impl Write + Send),
+    (pool, workers, cancel): (&Pool, usize, &Cancel),
+    mut progress: impl FnMut(u64) + Send,
+) -> Result<u64, Error> {
     let (mut bytes, free) = first.release(output)?;
     pool.put(free);
     ordered(
-        config.workers,
-        || cutter.next(pool.get()),
-        |batch| opener.open(batch),
+        workers,
+        next,
+        open,
         |batch| {
             let (released, free) = batch.release(output)?;
             pool.put(free);
@@ -226,9 +302,5 @@ pub fn open(
         || cancel.cancel(),
     )?;
     output.flush().map_err(Error::Write)?;
-    Ok(Report {
-        preamble: opener.into_preamble(),
-        bytes,
-        stanzas,
-    })
+    Ok(bytes)
 }

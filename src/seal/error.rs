@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::armor;
 use super::signed::LABEL_BYTES_MAX;
 
 /// What went wrong with a sealed stream or a key.
@@ -20,9 +21,9 @@ pub enum Error {
     /// The input does not begin as an age file.
     #[error("not a sealed stream: the input does not begin with `age-encryption.org/v1`")]
     NotAge,
-    /// The input is an age file in armor.
-    #[error("the input is an armored age file")]
-    Armored,
+    /// The armor of the input breaks its rules.
+    #[error(transparent)]
+    Armor(armor::Malformed),
     /// The header is longer than allowed.
     #[error("header is longer than {max} bytes")]
     HeaderTooLong {
@@ -46,9 +47,12 @@ pub enum Error {
         /// How many recipients the header names.
         stanzas: usize,
     },
-    /// The stream is encrypted to a passphrase.
+    /// The stream is encrypted to a passphrase, and there are only keys.
     #[error("no identity fits: the stream is sealed with a passphrase")]
     Passphrase,
+    /// The stream is encrypted to another passphrase.
+    #[error("wrong passphrase")]
+    WrongPassphrase,
 
     /// The input ends too early.
     #[error("stream is truncated at byte {offset}")]
@@ -138,6 +142,16 @@ pub enum Error {
     /// What is to be sealed without a signature looks like a signed payload.
     #[error("the input begins like a signed payload and would be taken for one")]
     Ambiguous,
+    /// Recipients that withstand quantum computers among others that do not.
+    #[error(
+        "recipients of two kinds: of all, {hybrid} withstand quantum computers and {others} not"
+    )]
+    Mixed {
+        /// How many do.
+        hybrid: usize,
+        /// How many do not.
+        others: usize,
+    },
     /// The label is too long to be carried.
     #[error("the label has {len} bytes, and at most {LABEL_BYTES_MAX} fit")]
     LabelTooLong {
@@ -145,6 +159,9 @@ pub enum Error {
         len: usize,
     },
 
+    /// A key file has a passphrase, and none was given.
+    #[error("the key has a passphrase")]
+    Locked,
     /// A key is malformed or of another kind than wanted.
     #[error("{0}")]
     Key(&'static str),

@@ -16,7 +16,6 @@ pub type FileKey = Secret<16>;
 pub const HEADER_BYTES_MAX: usize = 2 << 20;
 
 const VERSION: &[u8] = b"age-encryption.org/v1";
-const ARMOR: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 const COLUMNS: usize = 64;
 const READ_BYTES: usize = 16 << 10;
 
@@ -80,7 +79,7 @@ impl Header {
     /// Reads a header of at most `max` bytes. Returns what was read beyond it, too.
     ///
     /// # Errors
-    /// [`Error::NotAge`], [`Error::Armored`], [`Error::HeaderTooLong`], [`Error::Header`],
+    /// [`Error::NotAge`], [`Error::HeaderTooLong`], [`Error::Header`],
     /// [`Error::Truncated`] and [`Error::Read`].
     pub fn read(input: &mut impl Read, max: usize) -> Result<(Self, Vec<u8>), Error> {
         let mut parser = Parser::default();
@@ -209,14 +208,6 @@ impl Parser {
         if bytes[..common] == VERSION[..common] && bytes.len() <= VERSION.len() {
             return Ok(());
         }
-        let common = bytes.len().min(ARMOR.len());
-        if bytes[..common] == ARMOR[..common] {
-            return if bytes.len() < ARMOR.len() {
-                Ok(())
-            } else {
-                Err(Error::Armored)
-            };
-        }
         Err(Error::NotAge)
     }
 
@@ -232,9 +223,6 @@ impl Parser {
         };
         match self.state {
             State::Version => {
-                if line.starts_with(ARMOR) {
-                    return Err(Error::Armored);
-                }
                 if line != VERSION {
                     return Err(Error::NotAge);
                 }
@@ -405,10 +393,6 @@ mod tests {
         assert!(matches!(foreign(b"\x28\xb5"), Error::NotAge));
         assert!(matches!(foreign(b"age-encryption.org/v2\n"), Error::NotAge));
         assert!(matches!(foreign(b"age-encryption.org/v12"), Error::NotAge));
-        assert!(matches!(
-            foreign(b"-----BEGIN AGE ENCRYPTED FILE-----"),
-            Error::Armored
-        ));
     }
 
     #[test]

@@ -6,16 +6,18 @@ use std::ops::Range;
 use zeroize::Zeroizing;
 
 use crate::crypt::agree::{PublicKey, SecretKey};
+use crate::crypt::hybrid::{self, ENCAPSULATED_LEN, HybridSecretKey};
 use crate::crypt::sign::SigningKey;
 use crate::crypt::{aead, secret::Secret};
 
 use super::header::{FileKey, Header, Stanza};
+use super::passphrase::SCRYPT;
 use super::recipient::{self, Recipient};
 use super::text::{bech32, unbase64, unbech32};
-use super::{Error, ssh};
+use super::{Error, Passphrase, ssh};
 
 const HRP: &str = "age-secret-key-";
-const SCRYPT: &str = "scrypt";
+const HYBRID_HRP: &str = "age-secret-key-pq-";
 
 /// The secret half of a [`Recipient`].
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub enum Identity {
     X25519(SecretKey),
     /// An OpenSSH key, such as the host's.
     Ssh(Box<SigningKey>),
+    /// `AGE-SECRET-KEY-PQ-1…`.
+    Hybrid(HybridSecretKey),
 }
 
 impl Identity {
@@ -32,39 +36,40 @@ impl Identity {
         Self::X25519(SecretKey::from_seed(seed))
     }
 
+    /// A new identity that withstands quantum computers, made of 32 random bytes.
+    pub const fn hybrid_from_seed(seed: [u8; 32]) -> Self {
+        Self::Hybrid(HybridSecretKey::from_seed(seed))
+    }
+
     /// The public half.
     pub fn recipient(&self) -> Recipient {
         match self {
             Self::X25519(key) => Recipient::X25519(key.public()),
             Self::Ssh(key) => Recipient::Ssh(key.public()),
+            Self::Hybrid(key) => Recipient::Hybrid(Box::new(key.public())),
         }
     }
 
     /// The line of a key file; `None` for ssh keys, which have a file format of their own.
     pub fn to_line(&self) -> Option<Zeroizing<String>> {
-        match self {
-            Self::X25519(key) => {
-                let mut line = Zeroizing::new(bech32(HRP, key.expose().expose()));
-                line.make_ascii_uppercase();
-                Some(line)
-            }
-            Self::Ssh(_) => None,
-        }
+        let mut line = Zeroizing::new(match self {
+            Self::X25519(key) => bech32(HRP, key.expose().expose()),
+            Self::Hybrid(key) => bech32(HYBRID_HRP, key.expose().expose()),
+            Self::Ssh(_) => return None,
+        });
+        line.make_ascii_uppercase();
+        Some(line)
     }
 
-    /// The identities in the text of a key file: an age identity file, or one OpenSSH key.
+    /// The identities in the text of a key file: an age identity file, or one OpenSSH key, which
+    /// may need a passphrase.
     ///
     /// # Errors
-    /// [`Error::Key`] and [`Error::KeyLine`].
-    pub fn parse_file(text: &str) -> Result<Vec<Self>, Error> {
+    /// [`Error::Locked`], [`Error::WrongPassphrase`], [`Error::Key`] and [`Error::KeyLine`].
+    pub fn parse_file(text: &str, passphrase: Option<&Passphrase>) -> Result<Vec<Self>, Error> {
         if text.trim_start().starts_with(ssh::PRIVATE_BEGIN) {
-            let key = ssh::parse_private(text)?;
+            let key = ssh::parse_private(text, passphrase)?;
             return Ok(vec![Self::Ssh(Box::new(key))]);
-        }
-        if text.starts_with("age-encryption.org/") || text.starts_with("-----BEGIN AGE") {
-            return Err(Error::Key(
-                "an encrypted identity file, which is not supported",
-            ));
         }
         let mut found = Vec::new();
         for (line, text) in super::key_lines(text) {
@@ -84,11 +89,17 @@ impl Identity {
         if begins(super::sender::SECRET_HRP) {
             return Err(Error::Key("a signing key where an identity is expected"));
         }
-        if begins("age1") || begins("ssh-") {
+        if begins("age1") || begins("ssh-") || begins("sealsign1") {
             return Err(Error::Key("a public key where an identity is expected"));
         }
-        if begins("age-secret-key-pq-") || begins("age-plugin-") {
-            return Err(Error::Key("an age identity of a type not supported"));
+        if begins("age-plugin-") {
+            return Err(Error::Key(
+                "an age identity of a type not supported: a plugin's",
+            ));
+        }
+        if begins(HYBRID_HRP) {
+            let bytes = Zeroizing::new(unbech32(HYBRID_HRP, line)?);
+            return Ok(Self::hybrid_from_seed(*bytes));
         }
         if !begins(HRP) {
             return Err(Error::Key("not an AGE-SECRET-KEY-1…"));
@@ -104,6 +115,7 @@ pub struct Ring(Vec<Held>);
 enum Held {
     X25519(SecretKey, PublicKey),
     Ssh(Box<SigningKey>, [u8; 4]),
+    Hybrid(HybridSecretKey),
 }
 
 impl fmt::Debug for Ring {
@@ -118,6 +130,7 @@ impl Ring {
         let held = identities.iter().map(|identity| match identity {
             Identity::X25519(key) => Held::X25519(key.clone(), key.public()),
             Identity::Ssh(key) => Held::Ssh(key.clone(), recipient::ssh_tag(&key.public())),
+            Identity::Hybrid(key) => Held::Hybrid(key.clone()),
         });
         Self(held.collect())
     }
@@ -199,7 +212,19 @@ impl Held {
                     .map_err(|_| stanza.wrong("a share has low order"))?;
                 Ok(open(&key, body))
             }
-            Self::X25519(..) | Self::Ssh(..) => Ok(None),
+            Self::Hybrid(ours) if stanza.kind() == recipient::HYBRID => {
+                let [share] = stanza
+                    .args()
+                    .ok_or_else(|| stanza.wrong("an mlkem768x25519 stanza has not one argument"))?;
+                let share: [u8; ENCAPSULATED_LEN] = unbase64(share.as_bytes())
+                    .ok_or_else(|| stanza.wrong("a share is not 1120 bytes of canonical base64"))?;
+                let body = body(stanza)?;
+                hybrid::check_point(&share).map_err(|_| stanza.wrong("a share has low order"))?;
+                let opened = ours.open(recipient::HYBRID_INFO, &share, &body);
+                let key = opened.ok().map(Zeroizing::new);
+                Ok(key.and_then(|key| Some(Secret::new(key.as_slice().try_into().ok()?))))
+            }
+            Self::X25519(..) | Self::Ssh(..) | Self::Hybrid(_) => Ok(None),
         }
     }
 }
@@ -207,13 +232,17 @@ impl Held {
 fn share_and_body(stanza: &Stanza<'_>, share: &str) -> Result<(PublicKey, [u8; 32]), Error> {
     let share = unbase64(share.as_bytes())
         .ok_or_else(|| stanza.wrong("a share is not 32 bytes of canonical base64"))?;
-    let body = stanza
-        .body()
-        .ok_or_else(|| stanza.wrong("a wrapped file key is not 32 bytes"))?;
-    Ok((PublicKey(share), body))
+    Ok((PublicKey(share), body(stanza)?))
 }
 
-fn open(key: &aead::Key, body: [u8; 32]) -> Option<FileKey> {
+/// The wrapped file key. Only its one length is decrypted, so that no text fits many keys.
+pub(crate) fn body(stanza: &Stanza<'_>) -> Result<[u8; 32], Error> {
+    stanza
+        .body()
+        .ok_or_else(|| stanza.wrong("a wrapped file key is not 32 bytes"))
+}
+
+pub(crate) fn open(key: &aead::Key, body: [u8; 32]) -> Option<FileKey> {
     let (inner, tag) = body.split_at(16);
     let mut file_key = Secret::new(inner.try_into().ok()?);
     let tag = tag.try_into().ok()?;
@@ -260,14 +289,14 @@ mod tests {
     fn a_key_file_comes_back() {
         let identity = Identity::from_seed([4; 32]);
         let text = format!("# comment\n\n{}\n", identity.to_line().unwrap().as_str());
-        let found = Identity::parse_file(&text).unwrap();
+        let found = Identity::parse_file(&text, None).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].recipient(), identity.recipient());
     }
 
     #[test]
     fn what_is_no_identity_is_named() {
-        let check = |text: &str| Identity::parse_file(text).unwrap_err().to_string();
+        let check = |text: &str| Identity::parse_file(text, None).unwrap_err().to_string();
         assert!(check("").contains("no identity"));
         assert!(check("# only\n").contains("no identity"));
         let public = Identity::from_seed([4; 32]).recipient().to_string();

@@ -27,14 +27,23 @@ pub enum Trust {
 pub struct Policy {
     /// The label it must have.
     pub label: Option<String>,
-    /// How long ago it may have been sealed at most, in seconds.
-    pub age_s_max: Option<u64>,
+    /// How long ago it may have been sealed at most.
+    pub max_age: Option<MaxAge>,
     /// The least serial number.
     pub serial_min: Option<u64>,
 }
 
+/// How long ago a stream may have been sealed.
+#[derive(Clone, Copy, Debug)]
+pub struct MaxAge {
+    /// The time, in seconds since 1970.
+    pub now_s: u64,
+    /// The most that is allowed, in seconds.
+    pub max_s: u64,
+}
+
 impl Policy {
-    fn check(&self, preamble: &Preamble, now_s: u64) -> Result<(), Error> {
+    fn check(&self, preamble: &Preamble) -> Result<(), Error> {
         if let Some(wanted) = &self.label
             && *wanted != preamble.label
         {
@@ -49,7 +58,7 @@ impl Policy {
             let found = preamble.serial;
             return Err(Error::Serial { found, min });
         }
-        if let Some(max_s) = self.age_s_max {
+        if let Some(MaxAge { now_s, max_s }) = self.max_age {
             let ahead_s = preamble.time_s.saturating_sub(now_s);
             if ahead_s > CLOCK_AHEAD_S_MAX {
                 return Err(Error::Future { ahead_s });
@@ -88,13 +97,72 @@ impl Opened {
     }
 }
 
+/// What the signatures of a stream bind to.
+#[derive(Debug)]
+struct Bound {
+    stream: [u8; 32],
+    payload_at: u64,
+}
+
+impl Bound {
+    fn new(header: &Header, nonce: &[u8; NONCE_BYTES]) -> Self {
+        let mut hash = hash::Blake3::default();
+        hash.update(header.bytes());
+        hash.update(nonce);
+        Self {
+            stream: hash.finish(),
+            payload_at: (header.bytes().len() + NONCE_BYTES) as u64,
+        }
+    }
+
+    /// Takes the first segment, which says who signed.
+    fn admit(
+        &self,
+        mut plain: Plain,
+        hash: &[u8; 32],
+        (senders, policy): (&[Sender], &Policy),
+    ) -> Result<(Preamble, Opened), Error> {
+        let (preamble, _) = Preamble::parse(plain.first_chunk())?.ok_or(Error::Unsigned)?;
+        let sender = preamble.sender;
+        if !senders.contains(&sender) {
+            return Err(Error::UnknownSender {
+                fingerprint: sender.fingerprint(),
+            });
+        }
+        signed::verify(&sender, &self.stream, self.payload_at, &mut plain, hash)?;
+        // The label must end before the signature, which is off now.
+        let (preamble, skip) = Preamble::parse(plain.first_chunk())?.ok_or(Error::Unsigned)?;
+        policy.check(&preamble)?;
+        let opened = Opened {
+            plain,
+            skip,
+            problem: None,
+        };
+        Ok((preamble, opened))
+    }
+
+    /// Takes a segment after the first.
+    fn verify(
+        &self,
+        preamble: &Preamble,
+        mut plain: Plain,
+        hash: &[u8; 32],
+    ) -> Result<Opened, Error> {
+        let (sender, stream) = (&preamble.sender, &self.stream);
+        signed::verify(sender, stream, self.payload_at, &mut plain, hash)?;
+        Ok(Opened {
+            plain,
+            skip: 0,
+            problem: None,
+        })
+    }
+}
+
 /// Opens one stream.
 #[derive(Debug)]
 pub struct Opener {
     cipher: ChunkCipher,
-    payload_at: u64,
-    /// What the signatures bind to.
-    stream: [u8; 32],
+    bound: Bound,
     preamble: Option<Preamble>,
 }
 
@@ -110,26 +178,24 @@ impl Opener {
         nonce: &[u8; NONCE_BYTES],
         first: Sealed,
         trust: &Trust,
-        now_s: u64,
     ) -> Result<(Self, Opened), Error> {
-        let mut bound = hash::Blake3::default();
-        bound.update(header.bytes());
-        bound.update(nonce);
         let mut opener = Self {
             cipher: ChunkCipher::new(file_key, nonce),
-            payload_at: (header.bytes().len() + NONCE_BYTES) as u64,
-            stream: bound.finish(),
+            bound: Bound::new(header, nonce),
             preamble: None,
         };
-        let opened = match trust {
-            Trust::Unsigned => opener.unsigned(first)?,
-            Trust::Senders(senders, policy) => opener.admit(first, senders, policy, now_s)?,
+        let Trust::Senders(senders, policy) = trust else {
+            let opened = opener.unsigned(first)?;
+            return Ok((opener, opened));
         };
+        let (plain, hash) = opener.decrypt(first)?;
+        let (preamble, opened) = opener.bound.admit(plain, &hash, (senders, policy))?;
+        opener.preamble = Some(preamble);
         Ok((opener, opened))
     }
 
     fn unsigned(&self, batch: Sealed) -> Result<Opened, Error> {
-        let (plain, problem) = batch.open(&self.cipher, self.payload_at);
+        let (plain, problem) = batch.open(&self.cipher, self.bound.payload_at);
         if plain.index() == 0 && plain.first_chunk().starts_with(MAGIC) {
             return Err(Error::Signed);
         }
@@ -140,34 +206,13 @@ impl Opener {
         })
     }
 
-    fn admit(
-        &mut self,
-        first: Sealed,
-        senders: &[Sender],
-        policy: &Policy,
-        now_s: u64,
-    ) -> Result<Opened, Error> {
-        let (mut plain, problem, hash) = first.open_signed(&self.cipher, self.payload_at);
-        if let Some(problem) = problem {
-            return Err(problem);
+    /// Decrypts a segment, all of it or nothing.
+    fn decrypt(&self, batch: Sealed) -> Result<(Plain, [u8; 32]), Error> {
+        let (plain, problem, hash) = batch.open_signed(&self.cipher, self.bound.payload_at);
+        match problem {
+            Some(problem) => Err(problem),
+            None => Ok((plain, hash)),
         }
-        let (preamble, _) = Preamble::parse(plain.first_chunk())?.ok_or(Error::Unsigned)?;
-        let sender = preamble.sender;
-        if !senders.contains(&sender) {
-            return Err(Error::UnknownSender {
-                fingerprint: sender.fingerprint(),
-            });
-        }
-        signed::verify(&sender, &self.stream, self.payload_at, &mut plain, &hash)?;
-        // The label must end before the signature, which is off now.
-        let (preamble, skip) = Preamble::parse(plain.first_chunk())?.ok_or(Error::Unsigned)?;
-        policy.check(&preamble, now_s)?;
-        self.preamble = Some(preamble);
-        Ok(Opened {
-            plain,
-            skip,
-            problem: None,
-        })
     }
 
     /// Opens a batch after the first.
@@ -179,21 +224,51 @@ impl Opener {
         let Some(preamble) = &self.preamble else {
             return self.unsigned(batch);
         };
-        let (mut plain, problem, hash) = batch.open_signed(&self.cipher, self.payload_at);
-        if let Some(problem) = problem {
-            return Err(problem);
-        }
-        let sender = &preamble.sender;
-        signed::verify(sender, &self.stream, self.payload_at, &mut plain, &hash)?;
-        Ok(Opened {
-            plain,
-            skip: 0,
-            problem: None,
-        })
+        let (plain, hash) = self.decrypt(batch)?;
+        self.bound.verify(preamble, plain, &hash)
     }
 
     /// Who signed and what they said, unless the stream is unsigned.
     pub fn into_preamble(self) -> Option<Preamble> {
+        self.preamble
+    }
+}
+
+/// Checks the signed payload of a stream that was decrypted elsewhere.
+#[derive(Debug)]
+pub struct Checker {
+    bound: Bound,
+    preamble: Preamble,
+}
+
+impl Checker {
+    /// Begins with the first segment of the payload of the stream with this header and nonce.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the segment, its sender, or the policy.
+    pub fn begin(
+        header: &Header,
+        nonce: &[u8; NONCE_BYTES],
+        first: Plain,
+        trust: (&[Sender], &Policy),
+    ) -> Result<(Self, Opened), Error> {
+        let bound = Bound::new(header, nonce);
+        let hash = first.signed_hash();
+        let (preamble, opened) = bound.admit(first, &hash, trust)?;
+        Ok((Self { bound, preamble }, opened))
+    }
+
+    /// Checks a segment after the first.
+    ///
+    /// # Errors
+    /// [`Error::Segment`].
+    pub fn check(&self, segment: Plain) -> Result<Opened, Error> {
+        let hash = segment.signed_hash();
+        self.bound.verify(&self.preamble, segment, &hash)
+    }
+
+    /// Who signed and what they said.
+    pub fn into_preamble(self) -> Preamble {
         self.preamble
     }
 }
@@ -203,36 +278,36 @@ mod tests {
     use super::*;
     use crate::crypt::sign::SigningKey;
 
-    fn check(policy: &Policy, now_s: u64) -> Result<(), Error> {
+    fn check(policy: &Policy) -> Result<(), Error> {
         let preamble = Preamble {
             sender: Sender::new(SigningKey::from_seed([1; 32]).public()),
             time_s: 1000,
             serial: 7,
             label: "lab".into(),
         };
-        policy.check(&preamble, now_s)
+        policy.check(&preamble)
     }
 
     #[test]
     fn the_policy_is_held_to_the_second() {
-        let age = Policy {
-            age_s_max: Some(60),
+        let age = |now_s| Policy {
+            max_age: Some(MaxAge { now_s, max_s: 60 }),
             ..Policy::default()
         };
-        assert!(check(&age, 1060).is_ok());
+        assert!(check(&age(1060)).is_ok());
         assert!(matches!(
-            check(&age, 1061),
+            check(&age(1061)),
             Err(Error::Stale {
                 age_s: 61,
                 max_s: 60
             })
         ));
-        assert!(check(&age, 700).is_ok());
+        assert!(check(&age(700)).is_ok());
         assert!(matches!(
-            check(&age, 699),
+            check(&age(699)),
             Err(Error::Future { ahead_s: 301 })
         ));
-        assert!(check(&Policy::default(), 0).is_ok());
+        assert!(check(&Policy::default()).is_ok());
     }
 
     #[test]
@@ -241,15 +316,15 @@ mod tests {
             label: Some(text.into()),
             ..Policy::default()
         };
-        assert!(check(&label("lab"), 0).is_ok());
-        assert!(matches!(check(&label("Lab"), 0), Err(Error::Label { .. })));
+        assert!(check(&label("lab")).is_ok());
+        assert!(matches!(check(&label("Lab")), Err(Error::Label { .. })));
         let serial = |min| Policy {
             serial_min: Some(min),
             ..Policy::default()
         };
-        assert!(check(&serial(7), 0).is_ok());
+        assert!(check(&serial(7)).is_ok());
         assert!(matches!(
-            check(&serial(8), 0),
+            check(&serial(8)),
             Err(Error::Serial { found: 7, min: 8 })
         ));
     }

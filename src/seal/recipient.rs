@@ -4,28 +4,39 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::crypt::agree::{PublicKey, SecretKey};
+use crate::crypt::hybrid::HybridPublicKey;
 use crate::crypt::sign::VerifyingKey;
 use crate::crypt::{LowOrder, aead, hash, kdf};
 
 use super::header::FileKey;
 use super::text::{base64, bech32, fingerprint, unbech32};
-use super::{Error, ssh};
+use super::{Entry, Error, List, Named, ssh};
 
 pub(crate) const X25519: &str = "X25519";
 pub(crate) const X25519_INFO: &[u8] = b"age-encryption.org/v1/X25519";
 pub(crate) const SSH_INFO: &[u8] = b"age-encryption.org/v1/ssh-ed25519";
+pub(crate) const HYBRID: &str = "mlkem768x25519";
+pub(crate) const HYBRID_INFO: &[u8] = b"age-encryption.org/mlkem768x25519";
 const HRP: &str = "age";
+const HYBRID_HRP: &str = "age1pq";
 
 /// Someone who can open what is sealed for them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipient {
     /// A key of `sealcast keygen` or `age-keygen`: `age1…`.
     X25519(PublicKey),
     /// An ssh key, such as a host's: `ssh-ed25519 AAAA…`.
     Ssh(VerifyingKey),
+    /// A key that also withstands quantum computers: `age1pq1…`.
+    Hybrid(Box<HybridPublicKey>),
 }
 
 impl Recipient {
+    /// Whether what is sealed for this recipient withstands quantum computers.
+    pub const fn is_hybrid(&self) -> bool {
+        matches!(self, Self::Hybrid(_))
+    }
+
     /// Wraps the file key for this recipient: a stanza, whole lines. `seed` is 32 random bytes that
     /// serve this once.
     ///
@@ -44,8 +55,9 @@ impl Recipient {
                 format!("{} {} {share64}", ssh::KIND, base64(&ssh_tag(theirs))),
                 ssh_key(&ephemeral, &theirs.to_agreement(), &share, theirs),
             ),
+            Self::Hybrid(theirs) => return hybrid_stanza(theirs, file_key, seed),
         };
-        let key = key.map_err(|_| Error::Key("a recipient that is no sound key"))?;
+        let key = key.map_err(|_| UNSOUND)?;
         Ok(format!("-> {args}\n{}\n", wrap(&key, file_key)))
     }
 
@@ -60,6 +72,7 @@ impl fmt::Display for Recipient {
         match self {
             Self::X25519(key) => f.write_str(&bech32(HRP, key.as_bytes())),
             Self::Ssh(key) => f.write_str(&ssh::line(key)),
+            Self::Hybrid(key) => f.write_str(&bech32(HYBRID_HRP, &key.to_bytes())),
         }
     }
 }
@@ -70,45 +83,68 @@ impl FromStr for Recipient {
     /// Reads one recipient; whatever follows it after a space is a comment.
     fn from_str(text: &str) -> Result<Self, Error> {
         match parse(text)? {
-            Some(recipient) => Ok(recipient),
-            None => Err(Error::Key(
+            Entry::Key(named) => Ok(named.key),
+            Entry::Revoked(_) | Entry::PassedOver => Err(Error::Key(
                 "an ssh key of a type other than ssh-ed25519, or a revoked one",
             )),
         }
     }
 }
 
-/// The recipients in the text of a file, one a line, `#` comments and blank lines aside, and the
-/// number of lines with ssh keys that cannot be used.
+/// The recipients in the text of a file, one a line, `#` comments and blank lines aside.
 ///
 /// # Errors
-/// [`Error::KeyLine`] for the first line that holds no recipient.
-pub fn parse_recipients(text: &str) -> Result<(Vec<Recipient>, usize), Error> {
-    let (mut found, mut skipped) = (Vec::new(), 0);
-    for (line, text) in super::key_lines(text) {
-        match parse(text).map_err(|e| e.at_line(line))? {
-            Some(recipient) => found.push(recipient),
-            None => skipped += 1,
-        }
+/// [`Error::KeyLine`] for the first line that holds no recipient, [`Error::Key`] when no key of the
+/// file can be used.
+pub fn parse_recipients(text: &str) -> Result<List<Recipient>, Error> {
+    let list = super::parse_list(text, parse)?;
+    if list.keys.is_empty() {
+        return Err(Error::Key(match list.passed_over {
+            0 => "the file holds no recipient",
+            _ => "no key in the file can be used: they are revoked or not ssh-ed25519",
+        }));
     }
-    Ok((found, skipped))
+    Ok(list)
 }
 
-/// `None` for an ssh key that cannot be used but may stand in a list of hosts.
-fn parse(text: &str) -> Result<Option<Recipient>, Error> {
-    if let Some(line) = ssh::parse_line(text) {
-        return Ok(match line? {
-            ssh::Line::Key(key) => Some(Recipient::Ssh(key)),
-            ssh::Line::Skipped => None,
-        });
+/// Checks that the recipients may share a stream: who breaks the keys of the others must not open
+/// what is sealed for recipients that withstand quantum computers.
+///
+/// # Errors
+/// [`Error::Mixed`].
+pub fn check_mix(recipients: &[Recipient]) -> Result<(), Error> {
+    let hybrid = recipients.iter().filter(|r| r.is_hybrid()).count();
+    if hybrid > 0 && hybrid < recipients.len() {
+        let others = recipients.len() - hybrid;
+        return Err(Error::Mixed { hybrid, others });
     }
-    let word = text.split_ascii_whitespace().next().unwrap_or_default();
+    Ok(())
+}
+
+fn parse(text: &str) -> Result<Entry<Recipient>, Error> {
+    if let Some(line) = ssh::parse_line(text) {
+        return Ok(super::ssh_entry(&line?, Recipient::Ssh));
+    }
+    let (word, name) = super::word_and_comment(text);
+    let key = parse_age(word)?;
+    let name = name.to_string();
+    Ok(Entry::Key(Named { key, name }))
+}
+
+fn parse_age(word: &str) -> Result<Recipient, Error> {
     let lower = word.to_ascii_lowercase();
     if lower.starts_with("age-secret-key-") || lower.starts_with(super::sender::SECRET_HRP) {
         return Err(Error::Key("a secret key where a recipient is expected"));
     }
-    if lower.starts_with("age1pq1") || lower.starts_with("age1tag") {
-        return Err(Error::Key("an age recipient of a type not supported"));
+    if lower.starts_with("age1pq1") {
+        let key = HybridPublicKey::from_bytes(&unbech32(HYBRID_HRP, word)?);
+        let key = key.map_err(|_| UNSOUND)?;
+        return Ok(Recipient::Hybrid(Box::new(key)));
+    }
+    if lower.starts_with("age1tag") {
+        return Err(Error::Key(
+            "an age recipient of a type not supported: a hardware key",
+        ));
     }
     if lower.starts_with("sealsign1") {
         return Err(Error::Key("a signing key where a recipient is expected"));
@@ -116,10 +152,24 @@ fn parse(text: &str) -> Result<Option<Recipient>, Error> {
     if !lower.starts_with("age1") {
         return Err(Error::Key("neither an age1… nor an ssh-ed25519 recipient"));
     }
-    unbech32(HRP, word).map(|bytes| Some(Recipient::X25519(PublicKey(bytes))))
+    unbech32(HRP, word).map(|bytes| Recipient::X25519(PublicKey(bytes)))
 }
 
-fn wrap(key: &aead::Key, file_key: &FileKey) -> String {
+const UNSOUND: Error = Error::Key("a recipient that is no sound key");
+
+fn hybrid_stanza(
+    theirs: &HybridPublicKey,
+    file_key: &FileKey,
+    seed: [u8; 32],
+) -> Result<String, Error> {
+    let sealed = theirs.seal(HYBRID_INFO, file_key.expose(), seed);
+    let (share, body) = sealed.map_err(|_| UNSOUND)?;
+    let (share, body) = (base64(&share), base64(&body));
+    Ok(format!("-> {HYBRID} {share}\n{body}\n"))
+}
+
+/// The body of a stanza, a line of 43 characters: the file key under a key that serves this once.
+pub(crate) fn wrap(key: &aead::Key, file_key: &FileKey) -> String {
     let mut body = [0; 32];
     let (inner, tag) = body.split_at_mut(16);
     inner.copy_from_slice(file_key.expose());
@@ -180,12 +230,43 @@ mod tests {
     #[test]
     fn a_file_of_recipients() {
         let text = format!("# nodes\n\n{KEY} node-1\r\n  {KEY}\nnode ssh-rsa AAAAB3\n");
-        let (found, skipped) = parse_recipients(&text).unwrap();
-        assert_eq!((found.len(), skipped), (2, 1));
+        let list = parse_recipients(&text).unwrap();
+        assert_eq!((list.keys.len(), list.passed_over), (2, 1));
+        assert_eq!(list.keys[0].name, "node-1");
         let wrong = format!("{KEY}\n#\nnode-1 {KEY}\n");
         assert!(matches!(
             parse_recipients(&wrong),
             Err(Error::KeyLine { line: 3, .. })
+        ));
+    }
+
+    #[test]
+    fn a_revoked_key_is_no_recipient_wherever_it_stands() {
+        let key = |seed| crate::crypt::sign::SigningKey::from_seed([seed; 32]).public();
+        let (good, bad) = (ssh::line(&key(1)), ssh::line(&key(2)));
+        let text = format!("a {bad}\nb {good}\n@revoked * {bad}\nc {bad}\n");
+        let list = parse_recipients(&text).unwrap();
+        assert_eq!(list.keys.len(), 1);
+        assert_eq!((list.keys[0].name.as_str(), list.passed_over), ("b", 3));
+        let none = format!("a {bad}\n@revoked * {bad}\n");
+        assert!(matches!(parse_recipients(&none), Err(Error::Key(_))));
+    }
+
+    #[test]
+    fn hybrid_recipients_are_among_themselves() {
+        let hybrid = crate::seal::Identity::hybrid_from_seed([1; 32]).recipient();
+        let text = hybrid.to_string();
+        assert!(text.starts_with("age1pq1"));
+        assert_eq!(text.parse::<Recipient>().unwrap(), hybrid);
+        let other: Recipient = KEY.parse().unwrap();
+        assert!(check_mix(&[hybrid.clone(), hybrid.clone()]).is_ok());
+        assert!(check_mix(&[other.clone(), other.clone()]).is_ok());
+        assert!(matches!(
+            check_mix(&[hybrid, other.clone(), other]),
+            Err(Error::Mixed {
+                hybrid: 1,
+                others: 2
+            })
         ));
     }
 

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::crypt::sign::{SigningKey, VerifyingKey};
 
 use super::text::{bech32, fingerprint, unbech32};
-use super::{Error, ssh};
+use super::{Entry, Error, List, Named, Passphrase, ssh};
 
 /// The prefix of a public signing key. It names algorithm and version: another has another prefix.
 const PUBLIC_HRP: &str = "sealsign";
@@ -47,9 +47,12 @@ impl FromStr for Sender {
 
     /// Reads one sender, `sealsign1…` or `ssh-ed25519 AAAA…`; what follows is a comment.
     fn from_str(text: &str) -> Result<Self, Error> {
-        parse(text)?.ok_or(Error::Key(
-            "an ssh key of a type other than ssh-ed25519, or a revoked one",
-        ))
+        match parse(text)? {
+            Entry::Key(named) => Ok(named.key),
+            Entry::Revoked(_) | Entry::PassedOver => Err(Error::Key(
+                "an ssh key of a type other than ssh-ed25519, or a revoked one",
+            )),
+        }
     }
 }
 
@@ -57,25 +60,22 @@ impl FromStr for Sender {
 ///
 /// # Errors
 /// [`Error::KeyLine`] for the first line that holds no sender, [`Error::Key`] when none does.
-pub fn parse_senders(text: &str) -> Result<Vec<Sender>, Error> {
-    let mut found = Vec::new();
-    for (line, text) in super::key_lines(text) {
-        found.extend(parse(text).map_err(|e| e.at_line(line))?);
+pub fn parse_senders(text: &str) -> Result<List<Sender>, Error> {
+    let list = super::parse_list(text, parse)?;
+    if list.keys.is_empty() {
+        return Err(Error::Key(match list.passed_over {
+            0 => "the file holds no signing key",
+            _ => "no key in the file can be used: they are revoked or not ssh-ed25519",
+        }));
     }
-    if found.is_empty() {
-        return Err(Error::Key("the file holds no signing key"));
-    }
-    Ok(found)
+    Ok(list)
 }
 
-fn parse(text: &str) -> Result<Option<Sender>, Error> {
+fn parse(text: &str) -> Result<Entry<Sender>, Error> {
     if let Some(line) = ssh::parse_line(text) {
-        return Ok(match line? {
-            ssh::Line::Key(key) => Some(Sender(key)),
-            ssh::Line::Skipped => None,
-        });
+        return Ok(super::ssh_entry(&line?, Sender));
     }
-    let word = text.split_ascii_whitespace().next().unwrap_or_default();
+    let (word, name) = super::word_and_comment(text);
     let lower = word.to_ascii_lowercase();
     if lower.starts_with("age1") {
         return Err(Error::Key(
@@ -90,7 +90,12 @@ fn parse(text: &str) -> Result<Option<Sender>, Error> {
     }
     let bytes = unbech32(PUBLIC_HRP, word)?;
     VerifyingKey::from_bytes(&bytes)
-        .map(|key| Some(Sender(key)))
+        .map(|key| {
+            Entry::Key(Named {
+                key: Sender(key),
+                name: name.to_string(),
+            })
+        })
         .map_err(|_| Error::Key("a signing key that is no sound point"))
 }
 
@@ -101,13 +106,14 @@ pub fn signing_key_line(key: &SigningKey) -> Zeroizing<String> {
     line
 }
 
-/// The signing key in the text of a key file: ours, with one key, or an OpenSSH private key.
+/// The signing key in the text of a key file: ours, with one key, or an OpenSSH private key, which
+/// may need a passphrase.
 ///
 /// # Errors
-/// [`Error::Key`] and [`Error::KeyLine`].
-pub fn parse_signing_key(text: &str) -> Result<SigningKey, Error> {
+/// [`Error::Locked`], [`Error::WrongPassphrase`], [`Error::Key`] and [`Error::KeyLine`].
+pub fn parse_signing_key(text: &str, passphrase: Option<&Passphrase>) -> Result<SigningKey, Error> {
     if text.trim_start().starts_with(ssh::PRIVATE_BEGIN) {
-        return ssh::parse_private(text);
+        return ssh::parse_private(text, passphrase);
     }
     let mut lines = super::key_lines(text);
     let (line, first) = lines
@@ -150,9 +156,9 @@ mod tests {
         let sender = Sender::new(key.public());
         assert_eq!(sender.to_string().parse::<Sender>().unwrap(), sender);
         let text = format!("# mine\n{}\n", signing_key_line(&key).as_str());
-        let found = parse_signing_key(&text).unwrap();
+        let found = parse_signing_key(&text, None).unwrap();
         assert_eq!(found.public(), key.public());
-        assert!(parse_signing_key(&format!("{text}{text}")).is_err());
+        assert!(parse_signing_key(&format!("{text}{text}"), None).is_err());
     }
 
     #[test]
@@ -170,7 +176,9 @@ mod tests {
         let a = Sender::new(SigningKey::from_seed([7; 32]).public());
         let b = Sender::new(SigningKey::from_seed([8; 32]).public());
         let text = format!("# ours\n{a} admin\n\nroot@b {}\n", ssh::line(b.key()));
-        assert_eq!(parse_senders(&text).unwrap(), [a, b]);
+        let list = parse_senders(&text).unwrap();
+        let found: Vec<_> = list.keys.iter().map(|k| (k.key, k.name.as_str())).collect();
+        assert_eq!(found, [(a, "admin"), (b, "root@b")]);
         assert!(parse_senders("# none\n").is_err());
         assert!(matches!(
             parse_senders(&format!("{a}\nage1abc\n")),

@@ -1,12 +1,15 @@
-//! OpenSSH's Ed25519 keys, public lines and unencrypted private files.
+//! OpenSSH's Ed25519 keys: public lines and private files, with a passphrase or without.
 
+use aes::Aes256;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ctr::Ctr128BE;
+use ctr::cipher::{KeyIvInit, StreamCipher};
 use zeroize::Zeroizing;
 
 use crate::crypt::sign::{SigningKey, VerifyingKey};
 
-use super::Error;
+use super::{Error, Passphrase};
 
 /// The type that public lines and stanzas name.
 pub(crate) const KIND: &str = "ssh-ed25519";
@@ -16,6 +19,8 @@ const PRIVATE_END: &str = "-----END OPENSSH PRIVATE KEY-----";
 const PRIVATE_MAGIC: &[u8] = b"openssh-key-v1\0";
 /// OpenSSH's own files are 400 bytes; 16 KiB is what age allows.
 const PRIVATE_BYTES_MAX: usize = 16 << 10;
+/// OpenSSH writes 16 or 24; a thousand take some ten seconds.
+const ROUNDS_MAX: u32 = 1000;
 
 /// A public key in the form that ssh hashes and sends.
 pub(crate) fn wire(key: &VerifyingKey) -> Vec<u8> {
@@ -33,22 +38,28 @@ pub(crate) fn line(key: &VerifyingKey) -> String {
 }
 
 /// What a line of a file with ssh keys holds.
-pub(crate) enum Line {
-    /// A key that can be used.
-    Key(VerifyingKey),
-    /// A key of a type that cannot be used, in a list of hosts where such are common, or a key
-    /// that is marked as revoked or as an authority.
+pub(crate) enum Line<'a> {
+    /// A key that can be used, and whose it is.
+    Key(VerifyingKey, &'a str),
+    /// A key that must not be used wherever else it stands.
+    Revoked(VerifyingKey),
+    /// A key of a type that cannot be used, in a list of hosts where such are common, or one that
+    /// is marked as an authority.
     Skipped,
 }
 
 /// Reads a line as in `authorized_keys` (`ssh-ed25519 AAAA… comment`) or as in `known_hosts` and
 /// `allowed_signers` (`names ssh-ed25519 AAAA…`). `None` when it is no line with an ssh key.
-pub(crate) fn parse_line(line: &str) -> Option<Result<Line, Error>> {
+pub(crate) fn parse_line(line: &str) -> Option<Result<Line<'_>, Error>> {
     let fields: Vec<_> = line.split_ascii_whitespace().take(4).collect();
-    let marked = fields.first().is_some_and(|f| f.starts_with('@'));
-    let fields = if marked { &fields[1..] } else { &fields[..] };
+    let mark = fields.first().filter(|f| f.starts_with('@'));
+    let fields = if mark.is_some() {
+        &fields[1..]
+    } else {
+        &fields[..]
+    };
     let at = fields.iter().take(2).position(|f| is_kind(f))?;
-    if marked || (at == 1 && fields[1] != KIND) {
+    if mark.is_some_and(|mark| *mark != "@revoked") || (at == 1 && fields[1] != KIND) {
         return Some(Ok(Line::Skipped));
     }
     if fields[at] != KIND {
@@ -58,9 +69,16 @@ pub(crate) fn parse_line(line: &str) -> Option<Result<Line, Error>> {
     }
     let key = fields.get(at + 1).and_then(|text| parse_wire(text));
     Some(match key {
-        Some(key) => Ok(Line::Key(key)),
+        Some(key) if mark.is_some() => Ok(Line::Revoked(key)),
+        Some(key) => Ok(Line::Key(key, name(fields, at))),
         None => Err(Error::Key("a malformed ssh-ed25519 key")),
     })
+}
+
+/// The names before a key, unless they are hashed, or the comment behind it.
+fn name<'a>(fields: &[&'a str], at: usize) -> &'a str {
+    let before = fields[..at].first().filter(|names| !names.starts_with('|'));
+    before.or(fields.get(at + 2)).copied().unwrap_or_default()
 }
 
 fn is_kind(field: &str) -> bool {
@@ -84,9 +102,15 @@ fn parse_wire(text: &str) -> Option<VerifyingKey> {
     VerifyingKey::from_bytes(key).ok()
 }
 
-/// Reads an unencrypted private key file.
-pub(crate) fn parse_private(text: &str) -> Result<SigningKey, Error> {
-    const WRONG: Error = Error::Key("a malformed openssh private key");
+/// Reads a private key file.
+///
+/// # Errors
+/// [`Error::Locked`] when it has a passphrase and none is given, [`Error::WrongPassphrase`], and
+/// [`Error::Key`].
+pub(crate) fn parse_private(
+    text: &str,
+    passphrase: Option<&Passphrase>,
+) -> Result<SigningKey, Error> {
     if text.len() > PRIVATE_BYTES_MAX {
         return Err(WRONG);
     }
@@ -99,31 +123,91 @@ pub(crate) fn parse_private(text: &str) -> Result<SigningKey, Error> {
         Zeroizing::new(inner.chars().filter(|c| !c.is_ascii_whitespace()).collect());
     let bytes = Zeroizing::new(STANDARD.decode(joined.as_bytes()).map_err(|_| WRONG)?);
     let body = bytes.strip_prefix(PRIVATE_MAGIC).ok_or(WRONG)?;
-    private_fields(&mut Fields(body)).ok_or(WRONG)?
+    let locked = Locked::parse(body).ok_or(WRONG)?;
+    let (inner, encrypted) = locked.unlock(passphrase)?;
+    let mut inner = Fields(&inner);
+    if inner.u32().ok_or(WRONG)? != inner.u32().ok_or(WRONG)? {
+        return Err(if encrypted {
+            Error::WrongPassphrase
+        } else {
+            WRONG
+        });
+    }
+    if inner.string().ok_or(WRONG)? != KIND.as_bytes() {
+        return Err(Error::Key(
+            "an openssh private key of a type other than ssh-ed25519",
+        ));
+    }
+    key_pair(&mut inner).ok_or(WRONG)
 }
 
-/// `None` when the fields are not as OpenSSH writes them.
-fn private_fields(fields: &mut Fields<'_>) -> Option<Result<SigningKey, Error>> {
-    if fields.string()? != b"none" {
-        return Some(Err(Error::Key(
-            "an openssh private key with a passphrase, which is not supported",
-        )));
-    }
-    let plain = fields.string()? == b"none" && fields.string()?.is_empty() && fields.u32()? == 1;
-    plain.then_some(())?;
-    fields.string()?;
-    let mut inner = Fields(fields.string()?);
-    (inner.u32()? == inner.u32()?).then_some(())?;
-    if inner.string()? != KIND.as_bytes() {
-        return Some(Err(Error::Key(
-            "an openssh private key of a type other than ssh-ed25519",
-        )));
-    }
-    let public = inner.string()?;
-    let both: &[u8; 64] = inner.string()?.try_into().ok()?;
+const WRONG: Error = Error::Key("a malformed openssh private key");
+
+/// `None` when the halves do not fit each other.
+fn key_pair(fields: &mut Fields<'_>) -> Option<SigningKey> {
+    let public = fields.string()?;
+    let both: &[u8; 64] = fields.string()?.try_into().ok()?;
     let key = SigningKey::from_seed(*both.first_chunk()?);
     let fits = key.public().as_bytes() == public && both[32..] == *public;
-    fits.then_some(Ok(key))
+    fits.then_some(key)
+}
+
+/// A private key as it stands in its file (PROTOCOL.key of OpenSSH).
+struct Locked<'a> {
+    cipher: &'a [u8],
+    kdf: &'a [u8],
+    options: &'a [u8],
+    text: &'a [u8],
+}
+
+impl<'a> Locked<'a> {
+    /// `None` when the fields are not as OpenSSH writes them.
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let (cipher, kdf, options) = (fields.string()?, fields.string()?, fields.string()?);
+        (fields.u32()? == 1).then_some(())?;
+        fields.string()?;
+        let text = fields.string()?;
+        fields.0.is_empty().then_some(Self {
+            cipher,
+            kdf,
+            options,
+            text,
+        })
+    }
+
+    /// The key's fields, and whether a passphrase was needed for them.
+    fn unlock(&self, passphrase: Option<&Passphrase>) -> Result<(Zeroizing<Vec<u8>>, bool), Error> {
+        let mut text = Zeroizing::new(self.text.to_vec());
+        if self.cipher == b"none" && self.kdf == b"none" && self.options.is_empty() {
+            return Ok((text, false));
+        }
+        if self.cipher != b"aes256-ctr" || self.kdf != b"bcrypt" {
+            return Err(Error::Key(
+                "an openssh private key under a cipher other than aes256-ctr",
+            ));
+        }
+        let (salt, rounds) = self.bcrypt_options().ok_or(WRONG)?;
+        if rounds > ROUNDS_MAX {
+            return Err(Error::Key(
+                "an openssh private key with more than 1000 rounds of bcrypt",
+            ));
+        }
+        let passphrase = passphrase.ok_or(Error::Locked)?;
+        let mut key = Zeroizing::new([0; 48]);
+        bcrypt_pbkdf::bcrypt_pbkdf(passphrase.expose(), salt, rounds, &mut *key)
+            .map_err(|_| WRONG)?;
+        let (key, iv) = key.split_at(32);
+        let mut cipher = Ctr128BE::<Aes256>::new_from_slices(key, iv).map_err(|_| WRONG)?;
+        cipher.apply_keystream(&mut text);
+        Ok((text, true))
+    }
+
+    fn bcrypt_options(&self) -> Option<(&'a [u8], u32)> {
+        let mut fields = Fields(self.options);
+        let options = (fields.string()?, fields.u32()?);
+        fields.0.is_empty().then_some(options)
+    }
 }
 
 /// The fields of ssh's encoding, each behind its length.
@@ -154,7 +238,7 @@ mod tests {
 
     fn found(text: &str) -> Option<VerifyingKey> {
         match parse_line(text) {
-            Some(Ok(Line::Key(key))) => Some(key),
+            Some(Ok(Line::Key(key, _))) => Some(key),
             _ => None,
         }
     }
@@ -169,10 +253,24 @@ mod tests {
     }
 
     #[test]
+    fn keys_have_the_names_that_stand_beside_them() {
+        let line = line(&key());
+        let name = |text: &str| match parse_line(text) {
+            Some(Ok(Line::Key(_, name))) => name.to_string(),
+            _ => panic!("{text}"),
+        };
+        assert_eq!(name(&line), "");
+        assert_eq!(name(&format!("{line} root@node")), "root@node");
+        assert_eq!(name(&format!("node,10.0.0.7 {line}")), "node,10.0.0.7");
+        assert_eq!(name(&format!("|1|salt=|hash= {line} was node")), "was");
+    }
+
+    #[test]
     fn other_lines_are_told_apart() {
         let line = line(&key());
         let skipped = |text: &str| matches!(parse_line(text), Some(Ok(Line::Skipped)));
-        assert!(skipped(&format!("@revoked * {line}")));
+        let revoked = format!("@revoked * {line}");
+        assert!(matches!(parse_line(&revoked), Some(Ok(Line::Revoked(_)))));
         assert!(skipped(&format!("@cert-authority * {line}")));
         assert!(skipped("node ssh-rsa AAAAB3NzaC1yc2EAAAADAQAB"));
         assert!(skipped("node ecdsa-sha2-nistp256 AAAAE2VjZHNh"));

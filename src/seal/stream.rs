@@ -56,6 +56,20 @@ fn nonce(chunk: u64, last: bool) -> [u8; 12] {
     nonce
 }
 
+/// Reads the nonce that follows the header, which ends before byte `at`.
+///
+/// # Errors
+/// [`Error::Truncated`] and [`Error::Read`].
+pub fn read_nonce(input: &mut impl Read, at: usize) -> Result<[u8; NONCE_BYTES], Error> {
+    let mut nonce = [0; NONCE_BYTES];
+    let got = read_full(input, &mut nonce)?;
+    if got < NONCE_BYTES {
+        let offset = (at + got) as u64;
+        return Err(Error::Truncated { offset });
+    }
+    Ok(nonce)
+}
+
 /// A buffer for one batch, to be used again and again.
 pub fn buffer() -> Vec<u8> {
     vec![0; BATCH_BYTES]
@@ -132,6 +146,18 @@ impl Plain {
         }
         self.len = start;
         Some(bytes)
+    }
+
+    /// The BLAKE3 hash of what precedes a signature at the end.
+    pub(crate) fn signed_hash(&self) -> [u8; 32] {
+        let mut left = self.len.saturating_sub(SIGNATURE_LEN);
+        let mut hash = Blake3::default();
+        for slice in self.slices(0) {
+            let take = left.min(slice.len());
+            hash.update(&slice[..take]);
+            left -= take;
+        }
+        hash.finish()
     }
 
     /// The plaintext of the first chunk.
@@ -361,9 +387,14 @@ pub struct PlainCutter<R> {
 }
 
 impl<R: Read> PlainCutter<R> {
+    /// Cuts the payload of a stream that was decrypted elsewhere.
+    pub const fn of_payload(input: R) -> Self {
+        Self::new(input, Vec::new(), 0)
+    }
+
     /// Cuts `prefix`, at most half a chunk, and then `input`, leaving `reserve` bytes free in each
     /// batch.
-    pub(crate) fn new(input: R, prefix: Vec<u8>, reserve: usize) -> Self {
+    pub(crate) const fn new(input: R, prefix: Vec<u8>, reserve: usize) -> Self {
         Self {
             input,
             prefix,

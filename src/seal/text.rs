@@ -1,9 +1,12 @@
 //! Text forms: bech32 for keys, strict base64 for headers, fingerprints for people.
 
+use std::ops::RangeInclusive;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use bech32::primitives::checksum::Checksum;
 use bech32::primitives::decode::CheckedHrpstring;
-use bech32::{Bech32, Hrp};
+use bech32::{Bech32, Fe1024, Hrp};
 
 use crate::crypt::hash;
 
@@ -12,24 +15,38 @@ use super::Error;
 /// Hexadecimal digits of a fingerprint: 128 bits.
 const FINGERPRINT_DIGITS: usize = 32;
 
+/// Bech32 (BIP 173) without its limit on the length, as age's keys have it.
+enum Long {}
+
+impl Checksum for Long {
+    type MidstateRepr = u32;
+    type CorrectionField = Fe1024;
+    const ROOT_GENERATOR: Self::CorrectionField = Bech32::ROOT_GENERATOR;
+    const ROOT_EXPONENTS: RangeInclusive<usize> = Bech32::ROOT_EXPONENTS;
+    const CODE_LENGTH: usize = usize::MAX;
+    const CHECKSUM_LENGTH: usize = Bech32::CHECKSUM_LENGTH;
+    const GENERATOR_SH: [u32; 5] = Bech32::GENERATOR_SH;
+    const TARGET_RESIDUE: u32 = Bech32::TARGET_RESIDUE;
+}
+
 /// `data` as bech32 in lower case. `hrp` is one of our own constants.
-pub(crate) fn bech32(hrp: &str, data: &[u8; 32]) -> String {
+pub(crate) fn bech32(hrp: &str, data: &[u8]) -> String {
     #[expect(
         clippy::expect_used,
-        reason = "our prefixes are valid and 32 bytes fit a bech32 string"
+        reason = "our prefixes are valid and the length has no limit"
     )]
-    bech32::encode_lower::<Bech32>(Hrp::parse(hrp).expect("a valid prefix"), data)
+    bech32::encode_lower::<Long>(Hrp::parse(hrp).expect("a valid prefix"), data)
         .expect("a string within the limit")
 }
 
-/// The 32 bytes of a bech32 string under `hrp`, in either case but not in both.
-pub(crate) fn unbech32(hrp: &str, text: &str) -> Result<[u8; 32], Error> {
+/// The `N` bytes of a bech32 string under `hrp`, in either case but not in both.
+pub(crate) fn unbech32<const N: usize>(hrp: &str, text: &str) -> Result<[u8; N], Error> {
     const WRONG: Error = Error::Key("a key with a mistyped or missing character");
-    let parsed = CheckedHrpstring::new::<Bech32>(text).map_err(|_| WRONG)?;
+    let parsed = CheckedHrpstring::new::<Long>(text).map_err(|_| WRONG)?;
     if !parsed.hrp().as_str().eq_ignore_ascii_case(hrp) {
         return Err(Error::Key("a key of another kind"));
     }
-    let mut data = [0; 32];
+    let mut data = [0; N];
     let mut bytes = parsed.byte_iter();
     for byte in &mut data {
         *byte = bytes.next().ok_or(Error::Key("a key that is too short"))?;
@@ -78,13 +95,13 @@ mod tests {
     #[test]
     fn a_known_key_in_both_cases() {
         let text = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
-        let data = unbech32("age", text).unwrap();
+        let data: [u8; 32] = unbech32("age", text).unwrap();
         assert_eq!(bech32("age", &data), text);
         assert_eq!(unbech32("age", &text.to_uppercase()).unwrap(), data);
         let mut mixed = text.to_string();
         mixed.replace_range(4..5, "Z");
-        assert!(unbech32("age", &mixed).is_err());
-        assert!(unbech32("sealsign", text).is_err());
+        assert!(unbech32::<32>("age", &mixed).is_err());
+        assert!(unbech32::<32>("sealsign", text).is_err());
     }
 
     #[test]
@@ -105,7 +122,7 @@ mod tests {
         #[test]
         fn bech32_comes_back(data: [u8; 32]) {
             let text = bech32("sealsign-secret-", &data);
-            prop_assert_eq!(unbech32("sealsign-secret-", &text).unwrap(), data);
+            prop_assert_eq!(unbech32::<32>("sealsign-secret-", &text).unwrap(), data);
         }
 
         #[test]
@@ -113,12 +130,12 @@ mod tests {
             let mut text = bech32("age", &data);
             prop_assume!(text[at..=at] != to);
             text.replace_range(at..=at, &to);
-            prop_assert!(unbech32("age", &text).is_err());
+            prop_assert!(unbech32::<32>("age", &text).is_err());
         }
 
         #[test]
         fn any_text_is_taken_or_refused(text in "\\PC{0,90}") {
-            let _ = unbech32("age", &text);
+            let _ = unbech32::<32>("age", &text);
         }
     }
 }

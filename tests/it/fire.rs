@@ -2,8 +2,8 @@
 //!
 //! An ordinary run tries every byte of the header, those around each edge of a chunk, the
 //! signatures, the end, and every 127th of the rest; `SEALCAST_EXHAUSTIVE=1` tries them all, which
-//! takes about twenty minutes on two processors. That a chunk refuses every change is tested in full
-//! beside the chunks, in `src/seal/stream.rs`.
+//! takes about twenty minutes on two processors. That a chunk refuses every change is tested in
+//! full beside the chunks, in `src/seal/stream.rs`.
 
 use std::io::{Cursor, Read};
 
@@ -73,7 +73,7 @@ impl Stream {
     fn open(&self, bytes: &[u8], segment: usize) -> Result<(), Error> {
         let begin = |first| {
             let (header, key, nonce) = (&self.header, &self.file_key, &self.nonce);
-            Opener::begin(header, key, nonce, first, &self.trust, 0)
+            Opener::begin(header, key, nonce, first, &self.trust)
         };
         let mut cutter = SealedCutter::new(&bytes[self.head..]);
         let mut batch = cutter.next(buffer())?.unwrap();

@@ -13,9 +13,11 @@
 )]
 
 mod archive;
+mod cctv;
 mod constants;
 mod fire;
 mod hostile;
+mod interop;
 mod network;
 mod script;
 mod seal;

@@ -12,7 +12,7 @@ use std::path::Path;
 use sealcast::crypt::sign::SigningKey;
 use sealcast::crypt::{aead, kdf};
 use sealcast::edge::stdio::Cancel;
-use sealcast::pipe::seal::{OpenConfig, open, seal, wrap};
+use sealcast::pipe::seal::{Incoming, seal, wrap};
 use sealcast::seal::opener::{Policy, Trust};
 use sealcast::seal::sealer::{Sealer, Signer};
 use sealcast::seal::stream::{BATCH_BYTES, BATCH_PLAIN_BYTES, CHUNK_BYTES, SLOT_BYTES};
@@ -67,16 +67,15 @@ pub(crate) fn sealed(text: &[u8]) -> Vec<u8> {
 }
 
 fn opened_as(bytes: &[u8], trust: Trust) -> (Vec<u8>, Result<(), Error>) {
-    let config = OpenConfig {
-        ring: Ring::new(&[node()]),
-        trust,
-        now_s: 1_000_060,
-        header_bytes_max: 1 << 20,
-        workers: 2,
-    };
     let mut out = Vec::new();
-    let result = open(bytes, &mut out, &config, &Cancel::new().unwrap(), |_| {});
-    (out, result.map(|_| ()))
+    let mut open = || {
+        let incoming = Incoming::read(bytes, 1 << 20)?;
+        let key = incoming.unwrap(&Ring::new(&[node()]), 2)?;
+        let cancel = Cancel::new().unwrap();
+        incoming.open(&key, &trust, &mut out, 2, &cancel, |_| {})
+    };
+    let result = open().map(|_| ());
+    (out, result)
 }
 
 fn opened(bytes: &[u8]) -> (Vec<u8>, Result<(), Error>) {

@@ -17,6 +17,7 @@ mod open;
 mod pack;
 mod report;
 mod seal;
+mod secret;
 mod selftest;
 mod unpack;
 

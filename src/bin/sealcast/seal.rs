@@ -1,46 +1,83 @@
 //! `sealcast seal`: arguments to configuration, one library call, report.
 
+use std::io::Write;
+
 use sealcast::crypt::secret::Secret;
 use sealcast::edge::stdio::{Input, Output};
 use sealcast::edge::{clock, entropy, keyfile};
 use sealcast::pipe;
+use sealcast::seal::passphrase::WORK_LOG2;
 use sealcast::seal::sealer::{Sealer, Signer};
-use sealcast::seal::{Recipient, Sender, parse_recipients, parse_signing_key};
+use sealcast::seal::{self, FileKey, Named, Recipient, Sender, armor, parse_recipients};
 
 use crate::cli::SealArgs;
-use crate::exit::{ExitStatus, Failure};
-use crate::keygen::read_secret;
+use crate::exit::Failure;
 use crate::report::{Voice, bytes};
+use crate::secret::Secrets;
 
 pub(crate) fn run(args: &SealArgs, voice: &Voice) -> Result<(), Failure> {
     let recipients = recipients(args, voice)?;
-    let signer = signer(args, voice)?;
-    if signer.is_none() && !args.unsigned {
+    let secrets = Secrets::new(voice, args.passphrase_file.as_deref(), true);
+    let signer = signer(args, &secrets, voice)?;
+    if signer.is_none() && !args.unsigned && !args.passphrase {
         voice.warning("not signed: receivers cannot tell who sealed this (see -s and --unsigned)");
     }
     let input = Input::stdin()?;
-    let mut output = Output::open(args.output.as_deref(), Some(&input))?;
+    let mut output = if args.armor {
+        Output::open_text(args.output.as_deref(), Some(&input))?
+    } else {
+        Output::open(args.output.as_deref(), Some(&input))?
+    };
 
     let seed = entropy::seed()?;
     let (file_key, nonce) = seed.split_at(16);
     let file_key = Secret::new(array(file_key));
-    let workers = pipe::seal::workers();
-    let ephemeral = || entropy::seed().map_err(std::io::Error::other);
-    let stanzas = pipe::seal::wrap(&recipients, &file_key, ephemeral, workers)?;
+    let stanzas = if args.passphrase {
+        let passphrase = secrets.new_passphrase("this stream")?;
+        vec![passphrase.wrap(&file_key, entropy::seed()?, WORK_LOG2)]
+    } else {
+        wrap(&recipients, &file_key)?
+    };
     let sealer = Sealer::new(&stanzas, &file_key, &array(nonce), signer)?;
-    let cancel = input.cancel();
-    let written = pipe::seal::seal(input, &mut output, &sealer, &cancel, workers, |done| {
-        voice.progress(|| format!("{} sealed", bytes(done)));
-    })?;
+    let written = if args.armor {
+        let mut armor = armor::Writer::new(&mut output).map_err(seal::Error::Write)?;
+        let written = write(input, &mut armor, &sealer, voice)?;
+        armor.finish().map_err(seal::Error::Write)?;
+        written
+    } else {
+        write(input, &mut output, &sealer, voice)?
+    };
     output.commit()?;
     voice.detail(1, || {
-        format!(
-            "{} written, recipients: {}",
-            bytes(written),
-            recipients.len()
-        )
+        format!("{} written, recipients: {}", bytes(written), stanzas.len())
     });
     Ok(())
+}
+
+fn wrap(recipients: &[Recipient], file_key: &FileKey) -> Result<Vec<String>, Failure> {
+    let ephemeral = || entropy::seed().map_err(std::io::Error::other);
+    let workers = pipe::seal::workers();
+    Ok(pipe::seal::wrap(recipients, file_key, ephemeral, workers)?)
+}
+
+fn write(
+    input: Input,
+    output: &mut (impl Write + Send),
+    sealer: &Sealer,
+    voice: &Voice,
+) -> Result<u64, Failure> {
+    let cancel = input.cancel();
+    let workers = pipe::seal::workers();
+    Ok(pipe::seal::seal(
+        input,
+        output,
+        sealer,
+        &cancel,
+        workers,
+        |done| {
+            voice.progress(|| format!("{} sealed", bytes(done)));
+        },
+    )?)
 }
 
 fn array(half: &[u8]) -> [u8; 16] {
@@ -53,43 +90,45 @@ fn array(half: &[u8]) -> [u8; 16] {
 fn recipients(args: &SealArgs, voice: &Voice) -> Result<Vec<Recipient>, Failure> {
     let mut all = Vec::new();
     for text in &args.recipient {
-        let recipient = text.parse().map_err(|e| Failure::key_text(text, &e))?;
-        all.push(recipient);
+        let key = text.parse().map_err(|e| Failure::key_text(text, &e))?;
+        let name = String::new();
+        all.push(Named { key, name });
     }
     for path in &args.recipients_file {
         let file = keyfile::read_beside_data(path)?;
-        let (found, skipped) =
-            parse_recipients(&file.text).map_err(|e| Failure::key_file(path, &e))?;
-        if found.is_empty() {
-            return Err(Failure::new(
-                ExitStatus::Usage,
-                format!("{}: the file holds no recipient", path.display()),
-            ));
-        }
-        if skipped > 0 {
+        let list = parse_recipients(file.text(path)?).map_err(|e| Failure::key_file(path, &e))?;
+        if list.passed_over > 0 {
             voice.detail(1, || {
                 format!(
-                    "{}: passed over {skipped} ssh keys that are revoked or not ed25519",
-                    path.display()
+                    "{}: passed over {} ssh keys that are revoked or not ed25519",
+                    path.display(),
+                    list.passed_over
                 )
             });
         }
-        all.extend(found);
+        all.extend(list.keys);
     }
     let mut seen = std::collections::BTreeSet::new();
-    all.retain(|recipient| seen.insert(recipient.to_string()));
-    for recipient in &all {
-        voice.detail(2, || format!("recipient {}", recipient.fingerprint()));
+    all.retain(|named| seen.insert(named.key.to_string()));
+    for Named { key, name } in &all {
+        voice.detail(1, || {
+            format!("recipient {} {}", key.fingerprint(), name.escape_debug())
+                .trim_end()
+                .to_string()
+        });
     }
-    Ok(all)
+    Ok(all.into_iter().map(|named| named.key).collect())
 }
 
-fn signer(args: &SealArgs, voice: &Voice) -> Result<Option<Signer>, Failure> {
+fn signer(
+    args: &SealArgs,
+    secrets: &Secrets<'_>,
+    voice: &Voice,
+) -> Result<Option<Signer>, Failure> {
     let Some(path) = &args.sign else {
         return Ok(None);
     };
-    let text = read_secret(path, voice)?;
-    let key = parse_signing_key(&text).map_err(|e| Failure::key_file(path, &e))?;
+    let key = secrets.signing_key(path)?;
     voice.detail(1, || {
         format!("sender {}", Sender::new(key.public()).fingerprint())
     });

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Make keys.
+/// Make keys, and show what is public of them.
 ///
 /// Without options, makes an identity: the key with which a receiver opens streams. With --sign,
 /// makes a signing key, by which receivers know the sender. The public half of either is one line
@@ -12,8 +12,26 @@ use clap::Args;
 #[derive(Args, Debug)]
 pub(crate) struct KeygenArgs {
     /// Make a signing key for a sender, not an identity for a receiver.
-    #[arg(short, long, conflicts_with = "public")]
+    ///
+    /// With -y, print an OpenSSH key as the key of a sender.
+    #[arg(short, long, conflicts_with = "list")]
     pub(crate) sign: bool,
+    /// Make an identity that withstands quantum computers as well.
+    ///
+    /// Its public half has 1,959 characters. All recipients of a stream must be of this type, or
+    /// none.
+    #[arg(long, conflicts_with_all = ["sign", "public", "list"])]
+    pub(crate) pq: bool,
+    /// Encrypt the key with a passphrase, which is asked for twice.
+    ///
+    /// The key file is then an age file in armor. Whatever reads it asks for the passphrase.
+    #[arg(short, long, conflicts_with_all = ["public", "list"])]
+    pub(crate) passphrase: bool,
+    /// Take the passphrase from the first line of FILE, not from the terminal.
+    ///
+    /// FILE may be a descriptor, such as /dev/fd/3.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
     /// Write the secret key to FILE, and the public half to standard output.
     ///
     /// FILE is made readable for its owner only, and must not exist. Without this option the secret
@@ -22,8 +40,15 @@ pub(crate) struct KeygenArgs {
     pub(crate) output: Option<PathBuf>,
     /// Print the public half of every key in FILE.
     ///
-    /// FILE is a key file made by this command or by age-keygen, or an unencrypted OpenSSH private
-    /// key of type ed25519.
+    /// FILE is a key file made by this command or by age-keygen, or an OpenSSH private key of type
+    /// ed25519.
     #[arg(short = 'y', long, value_name = "FILE", conflicts_with = "output")]
     pub(crate) public: Option<PathBuf>,
+    /// List the keys in FILE with their fingerprints, one a line.
+    ///
+    /// FILE has public or secret keys of any kind. A line has the fingerprint, `recipient` or
+    /// `sender`, the type of the key, and the name that stands beside it. An ssh key can be both
+    /// and has a line for each.
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["public", "output"])]
+    pub(crate) list: Option<PathBuf>,
 }

@@ -16,10 +16,36 @@ use super::value;
 pub(crate) struct OpenArgs {
     /// Open with the identities in FILE. Can be given many times.
     ///
-    /// FILE is made by `sealcast keygen` or age-keygen(1), or is an unencrypted OpenSSH private key
-    /// of type ed25519, such as /etc/ssh/ssh_host_ed25519_key.
-    #[arg(short, long, value_name = "FILE", required = true)]
+    /// FILE is made by `sealcast keygen` or age-keygen(1), or is an OpenSSH private key of type
+    /// ed25519, such as /etc/ssh/ssh_host_ed25519_key. If it has a passphrase, that is asked for.
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        required_unless_present_any = ["passphrase", "inner"]
+    )]
     pub(crate) identity: Vec<PathBuf>,
+    /// Open a stream that is sealed with a passphrase.
+    ///
+    /// It is asked for on the terminal, or taken from --passphrase-file.
+    #[arg(short, long, conflicts_with = "identity")]
+    pub(crate) passphrase: bool,
+    /// Take passphrases from the first line of FILE, not from the terminal.
+    ///
+    /// This one is used for everything that needs one: the stream with -p, and identities that have
+    /// one. FILE may be a descriptor, such as /dev/fd/3.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Check a payload that another program has decrypted from SEALED.
+    ///
+    /// Standard input is what for example age(1) with a hardware key gives for the sealed stream in
+    /// the file SEALED, of which only the header is read here. Signatures are checked as ever.
+    #[arg(
+        long,
+        value_name = "SEALED",
+        conflicts_with_all = ["identity", "passphrase", "unsigned"]
+    )]
+    pub(crate) inner: Option<PathBuf>,
     /// Take streams signed by SENDER: a public key, or a file of them. Can be given many times.
     ///
     /// A key is `sealsign1…` as printed by `sealcast keygen`, or `ssh-ed25519 AAAA…`. A file has

@@ -10,12 +10,12 @@ use clap::Args;
 /// open, signed so that receivers can tell who sent it.
 #[derive(Args, Debug)]
 pub(crate) struct SealArgs {
-    /// Seal for RECIPIENT: `age1…` or `ssh-ed25519 AAAA…`. Can be given many times.
+    /// Seal for RECIPIENT: `age1…`, `age1pq1…` or `ssh-ed25519 AAAA…`. Can be given many times.
     #[arg(
         short,
         long,
         value_name = "RECIPIENT",
-        required_unless_present = "recipients_file"
+        required_unless_present_any = ["recipients_file", "passphrase"]
     )]
     pub(crate) recipient: Vec<String>,
     /// Seal for all recipients in FILE. Can be given many times.
@@ -25,10 +25,23 @@ pub(crate) struct SealArgs {
     /// output of ssh-keyscan(1), are recipients files, too; of those only the ed25519 keys count.
     #[arg(short = 'R', long, value_name = "FILE")]
     pub(crate) recipients_file: Vec<PathBuf>,
+    /// Seal with a passphrase in place of recipients.
+    ///
+    /// It is asked for twice on the terminal, or taken from --passphrase-file. Whoever knows it can
+    /// open the stream, and could have made it.
+    #[arg(short, long, conflicts_with_all = ["recipient", "recipients_file"])]
+    pub(crate) passphrase: bool,
+    /// Take passphrases from the first line of FILE, not from the terminal.
+    ///
+    /// This one is used for everything that needs one: the stream with -p, and a KEYFILE that has
+    /// one. FILE may be a descriptor, such as /dev/fd/3.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
     /// Sign with the secret key in KEYFILE.
     ///
-    /// KEYFILE is made by `sealcast keygen --sign`; an unencrypted OpenSSH private key of type
-    /// ed25519 serves as well. Receivers name the public half to `sealcast open --from`.
+    /// KEYFILE is made by `sealcast keygen --sign`; an OpenSSH private key of type ed25519 serves
+    /// as well. If it has a passphrase, that is asked for. Receivers name the public half to
+    /// `sealcast open --from`.
     #[arg(short, long, value_name = "KEYFILE", conflicts_with = "unsigned")]
     pub(crate) sign: Option<PathBuf>,
     /// Do not sign, and do not warn about it.
@@ -53,6 +66,9 @@ pub(crate) struct SealArgs {
     /// passed off as new. Zero means none.
     #[arg(long, value_name = "N", requires = "sign", conflicts_with = "unsigned")]
     pub(crate) serial: Option<u64>,
+    /// Write armor: text in place of binary data, a third longer.
+    #[arg(short, long)]
+    pub(crate) armor: bool,
     /// Write to FILE, which appears only when it is complete.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

@@ -30,6 +30,9 @@ impl From<edge::Error> for Failure {
             edge::Error::KeyFileTooLong(_) | edge::Error::KeyFileNotText(_) => {
                 Self::new(ExitStatus::Usage, message)
             }
+            edge::Error::NoTerminal(_) => Self::new(ExitStatus::Local, message)
+                .hint("--passphrase-file takes it from a file or, as /dev/fd/3, a descriptor"),
+            edge::Error::PassphraseTooLong => Self::new(ExitStatus::Usage, message),
             edge::Error::Commit { .. } => Self::new(ExitStatus::Local, message)
                 .hint("the file that was there before, if any, is untouched"),
         }
@@ -79,7 +82,11 @@ impl Failure {
 
     /// A key file that cannot be used.
     pub(crate) fn key_file(path: &Path, error: &seal::Error) -> Self {
-        Self::new(ExitStatus::Usage, format!("{}: {error}", path.display()))
+        let status = match error {
+            seal::Error::WrongPassphrase => ExitStatus::NoIdentity,
+            _ => ExitStatus::Usage,
+        };
+        Self::new(status, format!("{}: {error}", path.display()))
     }
 }
 
@@ -93,7 +100,7 @@ impl From<seal::Error> for Failure {
             E::Write(e) => Self::io("cannot write the output", &e),
             E::System(e) => Self::io("cannot go on working", &e),
             E::NotAge => data(message).hint("is this what `sealcast seal` wrote?"),
-            E::Armored => data(message).hint("armor is for text; decode it with age(1) first"),
+            E::Armor(_) => data(message).hint("armor must be passed on exactly as it was made"),
             E::HeaderTooLong { .. } => {
                 data(message).hint("if it is meant to have that many recipients, use --max-header")
             }
@@ -109,7 +116,9 @@ impl From<seal::Error> for Failure {
             | E::Segment { .. } => data(message),
             E::NoIdentity { .. } => Self::new(ExitStatus::NoIdentity, message)
                 .hint("`sealcast keygen -y` shows which recipients your identities are"),
-            E::Passphrase => Self::new(ExitStatus::NoIdentity, message).hint("age(1) opens it"),
+            E::Passphrase => Self::new(ExitStatus::NoIdentity, message)
+                .hint("give -p in place of -i, and you are asked for it"),
+            E::WrongPassphrase => Self::new(ExitStatus::NoIdentity, message),
             E::Unsigned => Self::new(ExitStatus::Sender, message)
                 .hint("if you do not mind who made it, use --unsigned in place of --from"),
             E::Signed => Self::new(ExitStatus::Sender, message)
@@ -123,7 +132,9 @@ impl From<seal::Error> for Failure {
                 Self::new(ExitStatus::Sender, message).hint("check the clocks of both machines")
             }
             E::Ambiguous => data(message).hint("sign it with -s"),
-            E::LabelTooLong { .. } | E::Key(_) | E::KeyLine { .. } => {
+            E::Mixed { .. } => Self::new(ExitStatus::Usage, message)
+                .hint("who breaks the keys of the latter reads all; seal one stream for each kind"),
+            E::LabelTooLong { .. } | E::Locked | E::Key(_) | E::KeyLine { .. } => {
                 Self::new(ExitStatus::Usage, message)
             }
         }
