@@ -30,7 +30,7 @@ pub fn ask(prompt: &str) -> Result<Zeroizing<String>, Error> {
     // A signal in between must not leave a terminal that shows nothing.
     let (shown, settings) = (tty.try_clone().map_err(failed)?, quiet.before.clone());
     let _guard = interrupt::on_interrupt(move || {
-        let _ = tcsetattr(&shown, OptionalActions::Flush, &settings);
+        let _ = tcsetattr(&shown, OptionalActions::Now, &settings);
     })?;
     write!(&tty, "{prompt}: ").map_err(failed)?;
     let answer = first_line(&tty).map_err(failed)?;
@@ -80,14 +80,14 @@ impl<'a> Quiet<'a> {
         let before = tcgetattr(tty)?;
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(tty, OptionalActions::Flush, &quiet)?;
+        tcsetattr(tty, OptionalActions::Now, &quiet)?;
         Ok(Self { tty, before })
     }
 }
 
 impl Drop for Quiet<'_> {
     fn drop(&mut self) {
-        let _ = tcsetattr(self.tty, OptionalActions::Flush, &self.before);
+        let _ = tcsetattr(self.tty, OptionalActions::Now, &self.before);
     }
 }
 

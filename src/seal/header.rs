@@ -16,6 +16,8 @@ pub type FileKey = Secret<16>;
 pub const HEADER_BYTES_MAX: usize = 2 << 20;
 
 const VERSION: &[u8] = b"age-encryption.org/v1";
+/// No header is longer, whatever the caller allows.
+const LONGEST: usize = 1 << 30;
 const COLUMNS: usize = 64;
 const READ_BYTES: usize = 16 << 10;
 
@@ -29,11 +31,28 @@ pub struct Header {
     mac: [u8; 32],
 }
 
-/// A stanza's place in the header, without the line end of its first line.
-#[derive(Clone, Debug)]
+/// A stanza's place in the header: a header can have very many, and is shorter than 4 GiB.
+#[derive(Clone, Copy, Debug)]
 struct Span {
-    line: Range<usize>,
-    body: Range<usize>,
+    start: u32,
+    /// Where its first line ends; the body follows the line end.
+    line_end: u32,
+    body_end: u32,
+}
+
+impl Span {
+    const fn line(self) -> Range<usize> {
+        self.start as usize..self.line_end as usize
+    }
+
+    const fn body(self) -> Range<usize> {
+        self.line_end as usize + 1..self.body_end as usize
+    }
+}
+
+/// A place in a header, which is never beyond the greatest header.
+fn short(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 /// One stanza: who it is for, and the file key wrapped for them.
@@ -76,12 +95,13 @@ impl<'a> Stanza<'a> {
 }
 
 impl Header {
-    /// Reads a header of at most `max` bytes. Returns what was read beyond it, too.
+    /// Reads a header of at most `max` bytes, or 1 GiB. Returns what was read beyond it, too.
     ///
     /// # Errors
     /// [`Error::NotAge`], [`Error::HeaderTooLong`], [`Error::Header`],
     /// [`Error::Truncated`] and [`Error::Read`].
     pub fn read(input: &mut impl Read, max: usize) -> Result<(Self, Vec<u8>), Error> {
+        let max = max.min(LONGEST);
         let mut parser = Parser::default();
         let mut bytes = Vec::new();
         let mut searched = 0;
@@ -154,11 +174,10 @@ impl Header {
     pub fn stanzas(&self, range: Range<usize>) -> impl Iterator<Item = Stanza<'_>> {
         let spans = self.stanzas.iter().take(range.end).skip(range.start);
         spans.map(|span| Stanza {
-            offset: span.line.start,
+            offset: span.line().start,
             // The grammar allows visible ASCII only.
-            line: std::str::from_utf8(&self.bytes[span.line.start + 3..span.line.end])
-                .unwrap_or_default(),
-            body: &self.bytes[span.body.clone()],
+            line: std::str::from_utf8(&self.bytes[span.line()][3..]).unwrap_or_default(),
+            body: &self.bytes[span.body()],
         })
     }
 
@@ -232,8 +251,9 @@ impl Parser {
                 if let Some(args) = line.strip_prefix(b"-> ") {
                     check_args(args).map_err(wrong)?;
                     self.stanzas.push(Span {
-                        line: start..end,
-                        body: end + 1..end + 1,
+                        start: short(start),
+                        line_end: short(end),
+                        body_end: short(end + 1),
                     });
                     self.state = State::Body;
                 } else if line.starts_with(b"---") {
@@ -256,7 +276,7 @@ impl Parser {
                     ));
                 }
                 if let Some(stanza) = self.stanzas.last_mut() {
-                    stanza.body.end = end + 1;
+                    stanza.body_end = short(end + 1);
                 }
                 if line.len() < COLUMNS {
                     self.state = State::Stanza;

@@ -15,6 +15,7 @@
 mod archive;
 mod cctv;
 mod constants;
+mod corpus;
 mod fire;
 mod hostile;
 mod interop;

@@ -337,3 +337,43 @@ fn the_vectors_open() {
     let wanted = fs::read_to_string(path("admin.fingerprint")).unwrap();
     assert!(String::from_utf8(said).unwrap().contains(wanted.trim()));
 }
+
+#[test]
+fn endless_headers_are_refused_soon_and_in_little_memory() {
+    let keys = Keys::new();
+    let body = "A".repeat(43);
+    let shortest = "-> a\n\n".to_string();
+    let x25519 = format!("-> X25519 {body}\n{body}\n");
+    let one_line = "A".repeat(64) + "\n";
+    for stanza in [shortest, x25519, one_line] {
+        let start = "age-encryption.org/v1\n-> X25519 A\n";
+        let begun = std::time::Instant::now();
+        let mut child = Command::new("bash")
+            .args(["-c", "ulimit -d 32768; exec \"$@\"", "bash"])
+            .args([env!("CARGO_BIN_EXE_sealcast"), "open", "--unsigned", "-i"])
+            .arg(keys.path("node.key"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let block = stanza.repeat(1000);
+        stdin.write_all(start.as_bytes()).unwrap();
+        if stanza.starts_with('-') {
+            stdin.write_all(b"\n").unwrap();
+        }
+        // A gibibyte, if anybody takes it.
+        let mut written = 0;
+        while written < 1 << 30 && stdin.write_all(block.as_bytes()).is_ok() {
+            written += block.len();
+        }
+        drop(stdin);
+        let out = child.wait_with_output().unwrap();
+        let said = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(3), "{said}");
+        assert!(said.contains("longer than 2097152 bytes"), "{said}");
+        assert!(written < 8 << 20, "{written} bytes were read");
+        assert!(begun.elapsed().as_secs_f32() < 5.0, "{:?}", begun.elapsed());
+    }
+}

@@ -33,8 +33,8 @@ fn text(page: &str) -> &'static str {
     }
 }
 
-/// Pages that describe formats: name, section, description, texts.
-const FORMATS: [(&str, &str, &str, &[&str]); 2] = [
+/// Pages that are not of a subcommand: name, section, description, texts.
+const FORMATS: [(&str, &str, &str, &[&str]); 3] = [
     (
         "sealcast-format",
         "5",
@@ -43,6 +43,12 @@ const FORMATS: [(&str, &str, &str, &[&str]); 2] = [
             include_str!("man/format-seal.txt"),
             include_str!("man/format-archive.txt"),
         ],
+    ),
+    (
+        "sealcast-keys",
+        "7",
+        "keys of receivers and senders, and how to keep them",
+        &[include_str!("man/keys.txt")],
     ),
     (
         "sealcast-protocol",
@@ -113,7 +119,7 @@ fn overview(command: &clap::Command) -> String {
     page.push_str(&roff(text("sealcast")));
     page.push_str(&exit_status());
     page.push_str(&roff(
-        "## SEE ALSO\n\n`sealcast-format`(5), `sealcast-protocol`(7)\n",
+        "## SEE ALSO\n\n`sealcast-format`(5), `sealcast-keys`(7), `sealcast-protocol`(7)\n",
     ));
     page
 }
@@ -128,7 +134,8 @@ fn filter(name: &str, command: clap::Command) -> String {
     page.push_str(&roff(text(name)));
     page.push_str(&exit_status());
     page.push_str(&roff(
-        "## SEE ALSO\n\n`sealcast`(1), `sealcast-format`(5), `sealcast-protocol`(7)\n",
+        "## SEE ALSO\n\n`sealcast`(1), `sealcast-format`(5), `sealcast-keys`(7), \
+         `sealcast-protocol`(7)\n",
     ));
     page
 }

@@ -48,13 +48,14 @@ impl<'a> Secrets<'a> {
             return sound(edge::read(path)?);
         }
         let first = edge::ask(&format!("New passphrase for {what}"))?;
+        let passphrase = sound(first.clone())?;
         if *first != *edge::ask("The same again")? {
             return Err(Failure::new(
                 ExitStatus::Usage,
                 "the two passphrases are not the same",
             ));
         }
-        sound(first)
+        Ok(passphrase)
     }
 
     /// The identities in a file.
