@@ -12,8 +12,9 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::{Error, interrupt};
 
-/// Bytes asked for a pipe next to us: what an unprivileged process gets by default at most.
-pub const PIPE_BYTES: usize = 1 << 20;
+/// Bytes asked for a pipe next to us, in turn until we get one: the first needs a privilege, the
+/// second is what everyone gets by default at most.
+pub const PIPE_BYTES: [usize; 2] = [2 << 20, 1 << 20];
 
 /// Stops an [`Input`] from another thread: its reads then fail at once with an error of kind
 /// `ConnectionAborted`. Drivers use it to be woken up, too.
@@ -104,6 +105,27 @@ impl Input {
         self.may_block
     }
 
+    /// Waits for data or the end of it, or to be stopped.
+    fn wait(&self) -> io::Result<()> {
+        if !self.may_block {
+            return Ok(());
+        }
+        let mut fds = [
+            PollFd::new(&self.file, PollFlags::IN),
+            PollFd::new(&self.cancel, PollFlags::IN),
+        ];
+        while let Err(e) = poll(&mut fds, None) {
+            if e != rustix::io::Errno::INTR {
+                return Err(e.into());
+            }
+        }
+        if fds[1].revents().is_empty() {
+            Ok(())
+        } else {
+            Err(io::Error::new(io::ErrorKind::ConnectionAborted, "stopped"))
+        }
+    }
+
     /// The length when the input is a regular file read from its start.
     pub fn regular_len(&self) -> Option<u64> {
         self.file
@@ -116,23 +138,13 @@ impl Input {
 
 impl Read for Input {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.may_block {
-            let mut fds = [
-                PollFd::new(&self.file, PollFlags::IN),
-                PollFd::new(&self.cancel, PollFlags::IN),
-            ];
-            loop {
-                match poll(&mut fds, None) {
-                    Ok(_) => break,
-                    Err(rustix::io::Errno::INTR) => {}
-                    Err(e) => return Err(e.into()),
-                }
-            }
-            if !fds[1].revents().is_empty() {
-                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "stopped"));
-            }
-        }
+        self.wait()?;
         self.file.read(buf)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [io::IoSliceMut<'_>]) -> io::Result<usize> {
+        self.wait()?;
+        self.file.read_vectored(bufs)
     }
 }
 
@@ -160,14 +172,16 @@ impl std::fmt::Debug for Place {
 }
 
 impl Output {
-    /// Opens `path`, or standard output when there is none or it is `-`.
+    /// Opens `path`, or standard output when there is none. `-` is standard output, too, and a
+    /// terminal then, which nobody else gets binary data on.
     ///
     /// # Errors
     /// See [`Output::stdout`] and [`Output::file`].
     pub fn open(path: Option<&Path>, input: Option<&Input>) -> Result<Self, Error> {
         match path {
-            Some(path) if path != Path::new("-") => Self::file(path, input),
-            _ => Self::stdout(),
+            Some(path) if path == Path::new("-") => Self::any_stdout(),
+            Some(path) => Self::file(path, input),
+            None => Self::stdout(),
         }
     }
 
@@ -188,8 +202,9 @@ impl Output {
     /// See [`Output::stdout`] and [`Output::file`].
     pub fn open_watched(path: Option<&Path>) -> Result<Self, Error> {
         match path {
-            Some(path) if path != Path::new("-") => Self::unguarded(path, None),
-            _ => Self::stdout(),
+            Some(path) if path == Path::new("-") => Self::any_stdout(),
+            Some(path) => Self::unguarded(path, None),
+            None => Self::stdout(),
         }
     }
 
@@ -340,7 +355,8 @@ impl AsFd for Output {
 /// Widens `file` if it is a pipe: a wide pipe between two filters is worth a factor of three. The
 /// system may refuse, and then the pipe is slower but as good.
 fn widen(file: &File) {
-    let _ = rustix::pipe::fcntl_setpipe_size(file, PIPE_BYTES);
+    let widened = |bytes| rustix::pipe::fcntl_setpipe_size(file, bytes).is_ok();
+    let _ = PIPE_BYTES.into_iter().any(widened);
 }
 
 #[cfg(test)]

@@ -5,11 +5,12 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::edge::stdio::Cancel;
 use crate::seal::armor;
+use crate::seal::cut::{Ending, PlainCutter, SealedCutter};
 use crate::seal::header::Header;
 use crate::seal::opener::{Checker, Opened, Opener, Policy, Trust};
 use crate::seal::sealer::Sealer;
 use crate::seal::signed::Preamble;
-use crate::seal::stream::{NONCE_BYTES, PlainCutter, SealedCutter, buffer, read_nonce};
+use crate::seal::stream::{NONCE_BYTES, buffer, read_nonce};
 use crate::seal::{Error, FileKey, Recipient, Ring, Sender, check, check_mix};
 
 use super::ordered;
@@ -212,11 +213,12 @@ impl<R: Read + Send> Incoming<R> {
         let pool = Pool::default();
         let mut cutter = SealedCutter::new(input);
         let first = cutter.next(pool.get())?.ok_or_else(|| cut_off(&header))?;
+        let ending = Ending::new(payload_at(&header));
         let (opener, first) = Opener::begin(&header, file_key, &nonce, first, trust)?;
         let stanzas = header.len();
         drop(header);
         let bytes = release(
-            first,
+            (first, ending),
             || cutter.next(pool.get()),
             |batch| opener.open(batch),
             output,
@@ -248,9 +250,10 @@ impl<R: Read + Send> Incoming<R> {
         let pool = Pool::default();
         let mut cutter = PlainCutter::of_payload(payload);
         let first = cutter.next(pool.get())?.ok_or(Error::Unsigned)?;
+        let ending = Ending::new(payload_at(&header));
         let (checker, first) = Checker::begin(&header, &nonce, first, trust)?;
         let bytes = release(
-            first,
+            (first, ending),
             || cutter.next(pool.get()),
             |segment| checker.check(segment),
             output,
@@ -271,29 +274,33 @@ impl<R: Read + Send> Incoming<R> {
     }
 }
 
+/// Where the chunks of the stream with this header begin.
+fn payload_at(header: &Header) -> u64 {
+    (header.bytes().len() + NONCE_BYTES) as u64
+}
+
 fn cut_off(header: &Header) -> Error {
-    Error::Truncated {
-        offset: (header.bytes().len() + NONCE_BYTES) as u64,
-    }
+    let offset = payload_at(header);
+    Error::Truncated { offset }
 }
 
 /// Releases the first batch and then all others in their order; returns how many bytes that was.
 fn release<J: Send>(
-    first: Opened,
+    (first, mut ending): (Opened, Ending),
     next: impl FnMut() -> Result<Option<J>, Error> + Send,
-    open: impl Fn(J) -> Result<Opened, Error> + Sync,
+    open: impl Fn(J) -> Opened + Sync,
     output: &mut (impl Write + Send),
     (pool, workers, cancel): (&Pool, usize, &Cancel),
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<u64, Error> {
-    let (mut bytes, free) = first.release(output)?;
+    let (mut bytes, free) = first.release(&mut ending, output)?;
     pool.put(free);
     ordered(
         workers,
         next,
-        open,
-        |batch| {
-            let (released, free) = batch.release(output)?;
+        |batch| Ok(open(batch)),
+        |batch: Opened| {
+            let (released, free) = batch.release(&mut ending, output)?;
             pool.put(free);
             bytes += released;
             progress(bytes);
@@ -301,6 +308,7 @@ fn release<J: Send>(
         },
         || cancel.cancel(),
     )?;
+    ending.finish()?;
     output.flush().map_err(Error::Write)?;
     Ok(bytes)
 }

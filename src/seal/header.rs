@@ -1,6 +1,6 @@
 //! The header of an age file: stanzas, each with the file key for one recipient, and a MAC.
 
-use std::io::Read;
+use std::io::{IoSliceMut, Read};
 use std::ops::Range;
 
 use crate::crypt::secret::Secret;
@@ -130,7 +130,7 @@ impl Header {
             }
             let len = bytes.len();
             bytes.resize(len + READ_BYTES, 0);
-            let got = read_some(input, &mut bytes[len..])?;
+            let got = read_some(input, &mut [IoSliceMut::new(&mut bytes[len..])])?;
             bytes.truncate(len + got);
             if got == 0 {
                 let offset = u64::try_from(len).unwrap_or(u64::MAX);

@@ -8,6 +8,7 @@
 //! Nothing here knows of files, clocks or randomness: seeds and times are arguments.
 
 pub mod armor;
+pub mod cut;
 mod error;
 pub mod header;
 mod identity;
@@ -23,7 +24,7 @@ mod text;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut, Read};
 
 use crate::crypt::sign::VerifyingKey;
 
@@ -128,9 +129,9 @@ fn key_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// One read that is not disturbed by signals.
-fn read_some(input: &mut impl Read, buf: &mut [u8]) -> Result<usize, Error> {
+fn read_some(input: &mut impl Read, bufs: &mut [IoSliceMut<'_>]) -> Result<usize, Error> {
     loop {
-        match input.read(buf) {
+        match input.read_vectored(bufs) {
             Ok(got) => return Ok(got),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(read_failed(e)),
@@ -151,7 +152,7 @@ fn read_failed(error: io::Error) -> Error {
 fn read_full(input: &mut impl Read, buf: &mut [u8]) -> Result<usize, Error> {
     let mut len = 0;
     while len < buf.len() {
-        match read_some(input, &mut buf[len..])? {
+        match read_some(input, &mut [IoSliceMut::new(&mut buf[len..])])? {
             0 => break,
             got => len += got,
         }

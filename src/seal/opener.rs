@@ -5,6 +5,7 @@ use std::io::Write;
 
 use crate::crypt::hash;
 
+use super::cut::Ending;
 use super::header::{FileKey, Header};
 use super::signed::{self, MAGIC, Preamble};
 use super::stream::{ChunkCipher, NONCE_BYTES, Plain, Sealed};
@@ -81,11 +82,29 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Writes what may be released; returns how many bytes that was, and the buffer.
+    /// A segment that is good or of which nothing may be released.
+    fn segment(mut plain: Plain, result: Result<(), Error>) -> Self {
+        if result.is_err() {
+            plain.clear();
+        }
+        Self {
+            plain,
+            skip: 0,
+            problem: result.err(),
+        }
+    }
+
+    /// Writes what may be released; returns how many bytes that was, and the buffer. `ending` has
+    /// seen all batches before this one.
     ///
     /// # Errors
-    /// [`Error::Write`], or what is wrong with the rest of the batch.
-    pub fn release(self, out: &mut impl Write) -> Result<(u64, Vec<u8>), Error> {
+    /// [`Error::Write`], [`Error::Trailing`], or what is wrong with the rest of the batch.
+    pub fn release(
+        self,
+        ending: &mut Ending,
+        out: &mut impl Write,
+    ) -> Result<(u64, Vec<u8>), Error> {
+        ending.take(&self.plain)?;
         self.plain.write(out, self.skip)?;
         match self.problem {
             Some(problem) => Err(problem),
@@ -142,19 +161,10 @@ impl Bound {
     }
 
     /// Takes a segment after the first.
-    fn verify(
-        &self,
-        preamble: &Preamble,
-        mut plain: Plain,
-        hash: &[u8; 32],
-    ) -> Result<Opened, Error> {
+    fn verify(&self, preamble: &Preamble, mut plain: Plain, hash: &[u8; 32]) -> Opened {
         let (sender, stream) = (&preamble.sender, &self.stream);
-        signed::verify(sender, stream, self.payload_at, &mut plain, hash)?;
-        Ok(Opened {
-            plain,
-            skip: 0,
-            problem: None,
-        })
+        let result = signed::verify(sender, stream, self.payload_at, &mut plain, hash);
+        Opened::segment(plain, result)
     }
 }
 
@@ -185,47 +195,42 @@ impl Opener {
             preamble: None,
         };
         let Trust::Senders(senders, policy) = trust else {
-            let opened = opener.unsigned(first)?;
+            let opened = opener.unsigned(first);
+            if opened.plain.first_chunk().starts_with(MAGIC) {
+                return Err(Error::Signed);
+            }
             return Ok((opener, opened));
         };
-        let (plain, hash) = opener.decrypt(first)?;
+        let (plain, problem, hash) = first.open_signed(&opener.cipher, opener.bound.payload_at);
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
         let (preamble, opened) = opener.bound.admit(plain, &hash, (senders, policy))?;
         opener.preamble = Some(preamble);
         Ok((opener, opened))
     }
 
-    fn unsigned(&self, batch: Sealed) -> Result<Opened, Error> {
+    fn unsigned(&self, batch: Sealed) -> Opened {
         let (plain, problem) = batch.open(&self.cipher, self.bound.payload_at);
-        if plain.index() == 0 && plain.first_chunk().starts_with(MAGIC) {
-            return Err(Error::Signed);
-        }
-        Ok(Opened {
+        Opened {
             plain,
             skip: 0,
             problem,
-        })
-    }
-
-    /// Decrypts a segment, all of it or nothing.
-    fn decrypt(&self, batch: Sealed) -> Result<(Plain, [u8; 32]), Error> {
-        let (plain, problem, hash) = batch.open_signed(&self.cipher, self.bound.payload_at);
-        match problem {
-            Some(problem) => Err(problem),
-            None => Ok((plain, hash)),
         }
     }
 
-    /// Opens a batch after the first.
-    ///
-    /// # Errors
-    /// Whatever is wrong with a signed stream's segment; of an unsigned stream the chunks before
-    /// the first that is refused can still be released.
-    pub fn open(&self, batch: Sealed) -> Result<Opened, Error> {
+    /// Opens a batch after the first. What is wrong with it comes out when it is released: of a
+    /// signed stream's segment nothing is, of an unsigned stream the chunks before the first that
+    /// is refused.
+    pub fn open(&self, batch: Sealed) -> Opened {
+        let (cipher, payload_at) = (&self.cipher, self.bound.payload_at);
         let Some(preamble) = &self.preamble else {
             return self.unsigned(batch);
         };
-        let (plain, hash) = self.decrypt(batch)?;
-        self.bound.verify(preamble, plain, &hash)
+        match batch.open_signed(cipher, payload_at) {
+            (plain, Some(problem), _) => Opened::segment(plain, Err(problem)),
+            (plain, None, hash) => self.bound.verify(preamble, plain, &hash),
+        }
     }
 
     /// Who signed and what they said, unless the stream is unsigned.
@@ -258,11 +263,8 @@ impl Checker {
         Ok((Self { bound, preamble }, opened))
     }
 
-    /// Checks a segment after the first.
-    ///
-    /// # Errors
-    /// [`Error::Segment`].
-    pub fn check(&self, segment: Plain) -> Result<Opened, Error> {
+    /// Checks a segment after the first; [`Error::Segment`] comes out when it is released.
+    pub fn check(&self, segment: Plain) -> Opened {
         let hash = segment.signed_hash();
         self.bound.verify(&self.preamble, segment, &hash)
     }

@@ -9,9 +9,10 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::crypt::aead;
 
+use super::cut::{Ending, SealedCutter};
 use super::header::{FileKey, HEADER_BYTES_MAX, Header, Stanza};
 use super::sealer::Sealer;
-use super::stream::{self, ChunkCipher, NONCE_BYTES, SealedCutter};
+use super::stream::{self, ChunkCipher, NONCE_BYTES};
 use super::text::{base64, unbase64};
 use super::{Error, armor, identity, recipient};
 
@@ -128,12 +129,15 @@ pub fn decrypt(bytes: &[u8], passphrase: Option<&Passphrase>) -> Result<Zeroizin
     let payload_at = header.bytes().len();
     let nonce = stream::read_nonce(&mut input, payload_at)?;
     let cipher = ChunkCipher::new(&file_key, &nonce);
+    let payload_at = (payload_at + NONCE_BYTES) as u64;
     let mut cutter = SealedCutter::new(input);
+    let mut ending = Ending::new(payload_at);
     // Room for all of it at once: a buffer that grows leaves copies of the secret behind.
     let mut out = Zeroizing::new(Vec::with_capacity(bytes.len()));
     let mut buf = stream::buffer();
     while let Some(batch) = cutter.next(buf)? {
-        let (plain, problem) = batch.open(&cipher, (payload_at + NONCE_BYTES) as u64);
+        let (plain, problem) = batch.open(&cipher, payload_at);
+        ending.take(&plain)?;
         plain
             .slices(0)
             .for_each(|slice| out.extend_from_slice(slice));
@@ -143,6 +147,7 @@ pub fn decrypt(bytes: &[u8], passphrase: Option<&Passphrase>) -> Result<Zeroizin
             return Err(problem);
         }
     }
+    ending.finish()?;
     Ok(out)
 }
 

@@ -136,23 +136,21 @@ fn parse_age(word: &str) -> Result<Recipient, Error> {
     if lower.starts_with("age-secret-key-") || lower.starts_with(super::sender::SECRET_HRP) {
         return Err(Error::Key("a secret key where a recipient is expected"));
     }
-    if lower.starts_with("age1pq1") {
-        let key = HybridPublicKey::from_bytes(&unbech32(HYBRID_HRP, word)?);
-        let key = key.map_err(|_| UNSOUND)?;
-        return Ok(Recipient::Hybrid(Box::new(key)));
+    // The last `1` parts the type from the key, in which there is none.
+    let kind = lower.rsplit_once('1').map_or("", |(kind, _)| kind);
+    match kind {
+        HRP => unbech32(HRP, word).map(|bytes| Recipient::X25519(PublicKey(bytes))),
+        HYBRID_HRP => {
+            let key = HybridPublicKey::from_bytes(&unbech32(HYBRID_HRP, word)?);
+            let key = key.map_err(|_| UNSOUND)?;
+            Ok(Recipient::Hybrid(Box::new(key)))
+        }
+        "sealsign" => Err(Error::Key("a signing key where a recipient is expected")),
+        _ if kind.starts_with("age1") => Err(Error::Key(
+            "an age recipient of a type not supported: a plugin's or a hardware key",
+        )),
+        _ => Err(Error::Key("neither an age1… nor an ssh-ed25519 recipient")),
     }
-    if lower.starts_with("age1tag") {
-        return Err(Error::Key(
-            "an age recipient of a type not supported: a hardware key",
-        ));
-    }
-    if lower.starts_with("sealsign1") {
-        return Err(Error::Key("a signing key where a recipient is expected"));
-    }
-    if !lower.starts_with("age1") {
-        return Err(Error::Key("neither an age1… nor an ssh-ed25519 recipient"));
-    }
-    unbech32(HRP, word).map(|bytes| Recipient::X25519(PublicKey(bytes)))
 }
 
 const UNSOUND: Error = Error::Key("a recipient that is no sound key");
@@ -224,6 +222,24 @@ mod tests {
         assert_eq!(
             format!("{KEY} node 7").parse::<Recipient>().unwrap(),
             recipient
+        );
+    }
+
+    #[test]
+    fn a_key_that_spells_another_type_is_what_it_is() {
+        // `age1tag1…` are hardware keys, and `tag` is as good a beginning of a key as any.
+        for (bytes, start) in [([0x5f, 0x50], "age1tag"), ([0x08, 0x00], "age1pq")] {
+            let mut key = [0; 32];
+            key[..2].copy_from_slice(&bytes);
+            let recipient = Recipient::X25519(PublicKey(key));
+            let text = recipient.to_string();
+            assert!(text.starts_with(start), "{text}");
+            assert_eq!(text.parse::<Recipient>().unwrap(), recipient);
+        }
+        let hardware = "age1tag1qwe0kafsjrar4txm6heqnhpfuggzr0gvznz7fvygxrlq90u5mq2pysxtw6h";
+        assert!(
+            matches!(hardware.parse::<Recipient>(), Err(Error::Key(what))
+            if what.contains("not supported"))
         );
     }
 

@@ -5,9 +5,10 @@ use std::io::Read;
 use crate::crypt::hash;
 use crate::crypt::sign::{SIGNATURE_LEN, SigningKey};
 
+use super::cut::PlainCutter;
 use super::header::{FileKey, Header};
 use super::signed::{self, MAGIC, Preamble};
-use super::stream::{ChunkCipher, NONCE_BYTES, Plain, PlainCutter, Sealed};
+use super::stream::{ChunkCipher, NONCE_BYTES, Plain, Sealed};
 use super::{Error, Sender};
 
 /// Who signs, and what they say of the stream.

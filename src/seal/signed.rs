@@ -5,7 +5,7 @@
 
 use crate::crypt::sign::{SIGNATURE_LEN, SigningKey, VerifyingKey};
 
-use super::stream::{BATCH_BYTES, Plain};
+use super::stream::{Plain, batch_at};
 use super::{Error, Sender};
 
 /// How a signed payload begins.
@@ -138,7 +138,7 @@ pub(crate) fn verify(
     let number = segment.index();
     let wrong = || Error::Segment {
         segment: number,
-        offset: payload_at.saturating_add(number.saturating_mul(BATCH_BYTES as u64)),
+        offset: batch_at(payload_at, number),
     };
     let signature = segment.strip::<SIGNATURE_LEN>().ok_or_else(wrong)?;
     sender

@@ -3,7 +3,7 @@
 //! Chunks are worked on in batches of 16, in place: a batch has a slot for each chunk with its tag,
 //! so that plaintext and ciphertext have the same place.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 
 use crate::crypt::aead::{Cipher, TAG_LEN};
 use crate::crypt::hash::Blake3;
@@ -78,19 +78,18 @@ pub fn buffer() -> Vec<u8> {
 /// Up to 16 chunks of plaintext. All are full, except perhaps the last of the stream.
 #[derive(Debug)]
 pub struct Plain {
-    index: u64,
-    last: bool,
-    len: usize,
-    buf: Vec<u8>,
+    pub(super) index: u64,
+    pub(super) last: bool,
+    pub(super) len: usize,
+    pub(super) buf: Vec<u8>,
 }
 
 /// Up to 16 chunks of ciphertext, one after the other.
 #[derive(Debug)]
 pub struct Sealed {
-    index: u64,
-    last: bool,
-    len: usize,
-    buf: Vec<u8>,
+    pub(super) index: u64,
+    pub(super) len: usize,
+    pub(super) buf: Vec<u8>,
 }
 
 impl Plain {
@@ -99,9 +98,14 @@ impl Plain {
         self.index
     }
 
-    /// Whether the stream ends with this batch.
+    /// Whether the stream ends with this batch; of one that was opened, whether it says so.
     pub const fn last(&self) -> bool {
         self.last
+    }
+
+    /// Forgets the plaintext.
+    pub(crate) const fn clear(&mut self) {
+        self.len = 0;
     }
 
     /// How many bytes of plaintext there are.
@@ -127,6 +131,18 @@ impl Plain {
             at += take;
             Some(&self.buf[place..place + take])
         })
+    }
+
+    /// The free places up to byte `end` of the plaintext, slot by slot.
+    pub(super) fn spaces(&mut self, end: usize) -> Vec<IoSliceMut<'_>> {
+        let first = self.len / CHUNK_BYTES;
+        let slots = self.buf.chunks_mut(SLOT_BYTES).enumerate().skip(first);
+        let spaces = slots.filter_map(|(slot, buf)| {
+            let start = slot * CHUNK_BYTES;
+            let free = self.len.saturating_sub(start)..CHUNK_BYTES.min(end.checked_sub(start)?);
+            (!free.is_empty()).then(|| IoSliceMut::new(&mut buf[free]))
+        });
+        spaces.collect()
     }
 
     /// Adds `bytes` at the end. The cutter leaves room for a signature.
@@ -199,7 +215,6 @@ impl Plain {
         }
         Sealed {
             index: self.index,
-            last: self.last,
             len: self.len + chunks * TAG_LEN,
             buf: self.buf,
         }
@@ -246,6 +261,9 @@ impl Sealed {
     /// Checks and decrypts the chunks in place, up to the first that does not hold. The plaintext
     /// is all that held; it is the age file's true content as far as it goes, whatever the error.
     ///
+    /// A full batch may be the last or not, as its last chunk says: [`Ending`] compares that with
+    /// what follows, so that nobody has to wait for it.
+    ///
     /// `payload_at` is where the first chunk of the stream begins, for the sake of errors.
     pub fn open(self, cipher: &ChunkCipher, payload_at: u64) -> (Plain, Option<Error>) {
         self.open_each(cipher, payload_at, |_, _| {})
@@ -274,10 +292,9 @@ impl Sealed {
         payload_at: u64,
         mut each: impl FnMut(usize, &[u8]),
     ) -> (Plain, Option<Error>) {
-        let mut good = 0;
-        let mut problem = None;
+        let (mut good, mut last, mut problem) = (0, false, None);
         let mut spare = Vec::with_capacity(SLOT_BYTES);
-        let start = payload_at.saturating_add(self.index.saturating_mul(BATCH_BYTES as u64));
+        let start = batch_at(payload_at, self.index);
         // Without any bytes there is still a chunk to miss.
         for slot in 0..self.len.div_ceil(SLOT_BYTES).max(1) {
             let at = slot * SLOT_BYTES;
@@ -285,20 +302,20 @@ impl Sealed {
             let place = ChunkPlace {
                 chunk: self.index * BATCH_CHUNKS as u64 + slot as u64,
                 offset: start.saturating_add(at as u64),
-                last: self.last && end == self.len,
+                last: (end < BATCH_BYTES).then_some(end == self.len),
             };
             let buf = &mut self.buf[at..end];
-            let (text, error) = place.open(cipher, buf, &mut spare);
+            let text;
+            (text, last, problem) = place.open(cipher, buf, &mut spare);
             each(good, text);
             good += text.len();
-            problem = error;
             if problem.is_some() {
                 break;
             }
         }
         let plain = Plain {
             index: self.index,
-            last: self.last,
+            last,
             len: good,
             buf: self.buf,
         };
@@ -321,186 +338,64 @@ impl Sealed {
     }
 }
 
+/// Where the batch with number `index` begins in a stream whose chunks begin at `payload_at`.
+pub(crate) const fn batch_at(payload_at: u64, index: u64) -> u64 {
+    payload_at.saturating_add(index.saturating_mul(BATCH_BYTES as u64))
+}
+
 /// Where a chunk stands in its stream.
 struct ChunkPlace {
     chunk: u64,
     offset: u64,
-    last: bool,
+    /// Whether the input ends behind it; `None` when that is not known yet.
+    last: Option<bool>,
 }
 
 impl ChunkPlace {
-    /// Opens the chunk in its slot; returns what may be released, and what is wrong. `spare` serves
-    /// to try a second time.
+    /// Opens the chunk in its slot; returns what may be released, whether it says that it is the
+    /// last, and what is wrong. `spare` serves to try a second time.
     fn open<'a>(
         &self,
         cipher: &ChunkCipher,
         slot: &'a mut [u8],
         spare: &mut Vec<u8>,
-    ) -> (&'a [u8], Option<Error>) {
-        let &Self {
-            chunk,
-            offset,
-            last,
-        } = self;
+    ) -> (&'a [u8], bool, Option<Error>) {
+        let &Self { chunk, offset, .. } = self;
         let end = offset.saturating_add(slot.len() as u64);
         if slot.len() < TAG_LEN {
-            return (&[], Some(Error::Truncated { offset: end }));
+            return (&[], false, Some(Error::Truncated { offset: end }));
         }
         let full = slot.len() == SLOT_BYTES;
         if full {
             spare.clear();
             spare.extend_from_slice(slot);
         }
-        if cipher.open(chunk, last, slot).is_ok() {
+        let likely = self.last.unwrap_or(false);
+        if cipher.open(chunk, likely, slot).is_ok() {
             let text = &slot[..slot.len() - TAG_LEN];
             // Only the one chunk of an empty payload is empty.
             let empty = text.is_empty() && chunk > 0;
-            return (text, empty.then_some(Error::EmptyChunk { chunk, offset }));
+            let problem = empty.then_some(Error::EmptyChunk { chunk, offset });
+            return (text, likely, problem);
         }
         // The chunk may be true but not where the input ends: that says more than that it is
         // refused.
-        if full && let Ok(text) = cipher.open(chunk, !last, spare) {
+        if full && let Ok(text) = cipher.open(chunk, !likely, spare) {
             let room = &mut slot[..text.len()];
             room.copy_from_slice(text);
-            let error = if last {
-                Error::Truncated { offset: end }
-            } else {
-                Error::Trailing { offset: end }
-            };
-            return (room, Some(error));
+            let problem = self.last.map(|last| match last {
+                true => Error::Truncated { offset: end },
+                false => Error::Trailing { offset: end },
+            });
+            return (room, !likely, problem);
         }
-        (&[], Some(Error::Chunk { chunk, offset }))
-    }
-}
-
-/// Cuts plaintext into batches.
-#[derive(Debug)]
-pub struct PlainCutter<R> {
-    input: R,
-    /// What goes before the input.
-    prefix: Vec<u8>,
-    /// Bytes of each batch that are left free for a signature.
-    reserve: usize,
-    ahead: Option<u8>,
-    index: u64,
-    done: bool,
-}
-
-impl<R: Read> PlainCutter<R> {
-    /// Cuts the payload of a stream that was decrypted elsewhere.
-    pub const fn of_payload(input: R) -> Self {
-        Self::new(input, Vec::new(), 0)
-    }
-
-    /// Cuts `prefix`, at most half a chunk, and then `input`, leaving `reserve` bytes free in each
-    /// batch.
-    pub(crate) const fn new(input: R, prefix: Vec<u8>, reserve: usize) -> Self {
-        Self {
-            input,
-            prefix,
-            reserve,
-            ahead: None,
-            index: 0,
-            done: false,
-        }
-    }
-
-    /// The next batch, in `buf` from [`buffer`]; `None` after the last.
-    ///
-    /// # Errors
-    /// [`Error::Read`].
-    pub fn next(&mut self, buf: Vec<u8>) -> Result<Option<Plain>, Error> {
-        if self.done {
-            return Ok(None);
-        }
-        let mut batch = Plain {
-            index: self.index,
-            last: false,
-            len: 0,
-            buf,
-        };
-        batch.append(&std::mem::take(&mut self.prefix));
-        batch.append(self.ahead.take().as_slice());
-        let room = BATCH_PLAIN_BYTES - self.reserve;
-        while batch.len < room {
-            let take = (CHUNK_BYTES - batch.len % CHUNK_BYTES).min(room - batch.len);
-            let at = place(batch.len);
-            let got = read_full(&mut self.input, &mut batch.buf[at..at + take])?;
-            batch.len += got;
-            if got < take {
-                self.done = true;
-                break;
-            }
-        }
-        if !self.done {
-            // Whether a full batch is the last one, only the next byte tells.
-            let mut one = [0];
-            match read_full(&mut self.input, &mut one)? {
-                0 => self.done = true,
-                _ => self.ahead = Some(one[0]),
-            }
-        }
-        batch.last = self.done;
-        self.index += 1;
-        Ok(Some(batch))
-    }
-}
-
-/// Cuts the chunks that follow header and nonce into batches.
-#[derive(Debug)]
-pub struct SealedCutter<R> {
-    input: R,
-    ahead: Option<u8>,
-    index: u64,
-    done: bool,
-}
-
-impl<R: Read> SealedCutter<R> {
-    /// Cuts `input`, which stands at the first chunk.
-    pub fn new(input: R) -> Self {
-        Self {
-            input,
-            ahead: None,
-            index: 0,
-            done: false,
-        }
-    }
-
-    /// The next batch, in `buf` from [`buffer`]; `None` after the last.
-    ///
-    /// # Errors
-    /// [`Error::Read`].
-    pub fn next(&mut self, mut buf: Vec<u8>) -> Result<Option<Sealed>, Error> {
-        if self.done {
-            return Ok(None);
-        }
-        let mut len = 0;
-        if let Some(byte) = self.ahead.take() {
-            buf[0] = byte;
-            len = 1;
-        }
-        len += read_full(&mut self.input, &mut buf[len..BATCH_BYTES])?;
-        self.done = len < BATCH_BYTES;
-        if !self.done {
-            let mut one = [0];
-            match read_full(&mut self.input, &mut one)? {
-                0 => self.done = true,
-                _ => self.ahead = Some(one[0]),
-            }
-        }
-        let index = self.index;
-        self.index += 1;
-        Ok(Some(Sealed {
-            index,
-            last: self.done,
-            len,
-            buf,
-        }))
+        (&[], false, Some(Error::Chunk { chunk, offset }))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::cut::{Ending, PlainCutter, SealedCutter};
     use super::*;
 
     fn cipher() -> ChunkCipher {
@@ -518,15 +413,19 @@ mod tests {
 
     fn open(bytes: &[u8]) -> (Vec<u8>, Option<Error>) {
         let mut cutter = SealedCutter::new(bytes);
+        let mut ending = Ending::new(1000);
         let mut out = Vec::new();
         while let Some(batch) = cutter.next(buffer()).unwrap() {
             let (plain, problem) = batch.open(&cipher(), 1000);
+            if let Err(trailing) = ending.take(&plain) {
+                return (out, Some(trailing));
+            }
             plain.write(&mut out, 0).unwrap();
             if problem.is_some() {
                 return (out, problem);
             }
         }
-        (out, None)
+        (out, ending.finish().err())
     }
 
     fn text(len: usize) -> Vec<u8> {
@@ -635,25 +534,33 @@ mod tests {
     fn a_chunk_refuses_every_flip_and_every_cut() {
         let cipher = cipher();
         let mut spare = Vec::new();
-        for (len, last) in [(CHUNK_BYTES, false), (CHUNK_BYTES, true), (1000, true)] {
+        let (full, short) = (CHUNK_BYTES, 1000);
+        for (len, last, known) in [
+            (full, false, true),
+            (full, false, false),
+            (full, true, true),
+            (full, true, false),
+            (short, true, true),
+        ] {
             let place = ChunkPlace {
                 chunk: 3,
                 offset: 0,
-                last,
+                last: known.then_some(last),
             };
             let mut slot = text(len);
             let tag = cipher.seal(3, last, &mut slot);
             slot.extend(tag);
             let mut work = slot.clone();
-            assert!(place.open(&cipher, &mut work, &mut spare).1.is_none());
+            let (_, said, problem) = place.open(&cipher, &mut work, &mut spare);
+            assert!(problem.is_none() && said == last);
             for at in 0..slot.len() {
                 work.copy_from_slice(&slot);
                 work[at] ^= 1 << (at % 8);
-                let (text, problem) = place.open(&cipher, &mut work, &mut spare);
+                let (text, _, problem) = place.open(&cipher, &mut work, &mut spare);
                 assert!(matches!(problem, Some(Error::Chunk { .. })), "byte {at}");
                 assert!(text.is_empty());
                 work.copy_from_slice(&slot);
-                let (text, problem) = place.open(&cipher, &mut work[..at], &mut spare);
+                let (text, _, problem) = place.open(&cipher, &mut work[..at], &mut spare);
                 assert!(problem.is_some() && text.is_empty(), "{at} bytes");
             }
         }

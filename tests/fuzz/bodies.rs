@@ -4,9 +4,10 @@
 use std::io::{Read, Write};
 
 use sealcast::crypt::sign::SigningKey;
+use sealcast::seal::cut::PlainCutter;
 use sealcast::seal::opener::{Checker, Policy};
 use sealcast::seal::signed::Preamble;
-use sealcast::seal::stream::{PlainCutter, buffer};
+use sealcast::seal::stream::buffer;
 use sealcast::seal::{
     Error, FileKey, Header, Identity, Passphrase, Recipient, Ring, Sender, armor, parse_recipients,
     parse_senders, parse_signing_key,

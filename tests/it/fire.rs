@@ -7,8 +7,9 @@
 
 use std::io::{Cursor, Read};
 
+use sealcast::seal::cut::{Ending, SealedCutter};
 use sealcast::seal::opener::{Opener, Policy, Trust};
-use sealcast::seal::stream::{BATCH_BYTES, NONCE_BYTES, SLOT_BYTES, SealedCutter, buffer};
+use sealcast::seal::stream::{BATCH_BYTES, NONCE_BYTES, SLOT_BYTES, buffer};
 use sealcast::seal::{Error, FileKey, Header, Ring, Sender};
 
 use crate::seal::{FIRST, SEGMENT, admin, head_len, node, refused, sealed, text};
@@ -88,9 +89,14 @@ impl Stream {
                     begin(cutter.next(buffer()).unwrap().unwrap()).unwrap().0
                 });
                 opener.open(batch)
-            })?,
+            }),
         };
-        opened.release(&mut std::io::sink()).map(|_| ())
+        let mut ending = Ending::new(self.head as u64);
+        let (_, free) = opened.release(&mut ending, &mut std::io::sink())?;
+        match cutter.next(free)? {
+            Some(_) => Ok(()),
+            None => ending.finish(),
+        }
     }
 
     /// Runs `check` for all places, on two threads.
@@ -138,7 +144,7 @@ fn every_cut_in_a_segment_refuses_it() {
         if at == stream.head {
             return;
         }
-        // What ends with a segment ends without the last one.
+        // What ends with a segment lacks the last one.
         let segment = stream.segment(at - 1);
         let error = stream.open(&bytes[..at], segment).expect_err("a cut");
         let known = matches!(error, Error::Chunk { .. } | Error::Truncated { .. });

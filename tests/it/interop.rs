@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::seal_cli::{Keys, text};
 use crate::support::{feed, have, run};
@@ -170,18 +170,91 @@ fn passphrases_with_the_crate() {
     let secret = || age::secrecy::SecretString::from("blue sky".to_string());
     let seal = ["seal", "-q", "-p", "--passphrase-file", &file];
     let open = ["open", "-q", "-p", "--unsigned", "--passphrase-file", &file];
-    // The chunks are the same whatever the key, and each of these takes a second.
-    for (len, armor) in [(0, true), (65_537, false)] {
+    let identity = age::scrypt::Identity::new(secret());
+    let mut recipient = age::scrypt::Recipient::new(secret());
+    recipient.set_work_factor(10);
+    for (len, armor) in SIZES.into_iter().zip([false, true].into_iter().cycle()) {
         let text = text(len);
-        let more: &[&str] = if armor { &["-a"] } else { &[] };
-        let ours = sealcast(&[&seal, more].concat(), &text);
-        assert!(crate_decrypt(&age::scrypt::Identity::new(secret()), &ours) == text);
-        let mut recipient = age::scrypt::Recipient::new(secret());
-        recipient.set_work_factor(10);
         let to = std::iter::once(&recipient as &dyn age::Recipient);
         let theirs = crate_encrypt(age::Encryptor::with_recipients(to).unwrap(), &text, armor);
-        assert!(sealcast(&open, &theirs) == text);
+        assert!(sealcast(&open, &theirs) == text, "{len}");
+        let more: &[&str] = if armor { &["-a"] } else { &[] };
+        let ours = sealcast(&[&seal, more].concat(), &text);
+        assert!(crate_decrypt(&identity, &ours) == text, "{len}");
     }
+}
+
+/// Runs a command on a terminal where somebody types `lines`.
+fn on_a_terminal(command: &str, lines: &str) {
+    let mut script = Command::new("script");
+    script.args(["-qec", command, "/dev/null"]);
+    let mut child = script
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut keyboard = child.stdin.take().unwrap();
+    keyboard.write_all(lines.as_bytes()).unwrap();
+    // A terminal that is gone would take the command with it.
+    let out = child.wait_with_output().unwrap();
+    drop(keyboard);
+    assert!(out.status.success(), "{command}: {out:?}");
+}
+
+#[test]
+fn passphrases_with_the_tool() {
+    if !have("age") || !have("script") {
+        return;
+    }
+    let keys = Keys::new();
+    let [phrase, plain, sealed, back] = ["phrase", "plain", "sealed", "back"].map(|n| keys.path(n));
+    fs::write(&phrase, "blue sky\n").unwrap();
+    for (len, armor) in SIZES.into_iter().zip(["", " -a"].into_iter().cycle()) {
+        let text = text(len);
+        fs::write(&plain, &text).unwrap();
+        let encrypt = format!("age -p{armor} -o {sealed} {plain}");
+        on_a_terminal(&encrypt, "blue sky\nblue sky\n");
+        let open = ["open", "-q", "-p", "--unsigned", "--passphrase-file"];
+        let theirs = fs::read(&sealed).unwrap();
+        assert!(
+            sealcast(&[&open[..], &[&phrase]].concat(), &theirs) == text,
+            "{len}"
+        );
+        let seal = ["seal", "-q", "-p", "--passphrase-file", &phrase];
+        let more: Vec<_> = armor.split_ascii_whitespace().collect();
+        fs::write(&sealed, sealcast(&[&seal, &more[..]].concat(), &text)).unwrap();
+        on_a_terminal(&format!("age -d -o {back} {sealed}"), "blue sky\n");
+        // Of nothing it makes no file.
+        assert!(fs::read(&back).unwrap_or_default() == text, "{len}");
+        let _ = fs::remove_file(&back);
+    }
+}
+
+#[test]
+fn ssh_with_the_crate() {
+    if !have("ssh-keygen") {
+        return;
+    }
+    let keys = Keys::new();
+    let host = keys.path("host");
+    ssh_keygen(&host, "");
+    let (public, list) = (format!("{host}.pub"), keys.path("hosts"));
+    fs::copy(&public, &list).unwrap();
+    let text = fs::read_to_string(&public).unwrap();
+    let recipient: age::ssh::Recipient = text.trim().parse().unwrap();
+    let file = fs::read(&host).unwrap();
+    let identity = age::ssh::Identity::from_buffer(&file[..], None).unwrap();
+    let encrypt = |text: &[u8], armor| {
+        let to = std::iter::once(&recipient as &dyn age::Recipient);
+        crate_encrypt(age::Encryptor::with_recipients(to).unwrap(), text, armor)
+    };
+    both_ways(
+        (
+            &["seal", "-q", "--unsigned", "-R", &list],
+            &["open", "-q", "--unsigned", "-i", &host],
+        ),
+        (&encrypt, &|sealed| crate_decrypt(&identity, sealed)),
+    );
 }
 
 #[test]

@@ -196,8 +196,7 @@ fn truncations_are_refused_and_only_whole_segments_released() {
     places.extend(bytes.len() - 20..bytes.len());
     places.retain(|len| *len < bytes.len());
     for len in places {
-        // A segment is whole only when the byte behind it shows that it is not the last.
-        let whole = len.saturating_sub(head + 1) / BATCH_BYTES;
+        let whole = len.saturating_sub(head) / BATCH_BYTES;
         refused(&bytes[..len], &text, whole, &format!("{len} bytes"));
     }
 }
@@ -209,8 +208,11 @@ fn what_follows_the_end_is_refused() {
         for junk in [1, 16, 80, SLOT_BYTES] {
             let mut bytes = sealed(&text);
             bytes.extend(vec![0; junk]);
-            let whole = len / (SEGMENT + 1);
-            refused(&bytes, &text, whole, &format!("{len} and {junk}"));
+            // A full segment is released before it is known what follows.
+            let whole = (len + PREAMBLE) / SEGMENT;
+            let error = refused(&bytes, &text, whole, &format!("{len} and {junk}"));
+            let trailing = matches!(error, Error::Trailing { .. });
+            assert_eq!(trailing, whole > 0, "{len} and {junk}: {error}");
         }
     }
 }
@@ -232,7 +234,8 @@ fn segments_keep_their_places() {
     refused(&join(&[1, 0, 2, 3]), &text, 0, "first swapped");
     refused(&join(&[0, 2, 3]), &text, 1, "dropped");
     refused(&join(&[0, 1, 1, 2, 3]), &text, 2, "doubled");
-    refused(&join(&[0, 1, 2]), &text, 2, "cut");
+    let error = refused(&join(&[0, 1, 2]), &text, 3, "cut");
+    assert!(matches!(error, Error::Truncated { .. }), "{error}");
     // Even an insider, who can make every age tag hold.
     let inner = payload(&bytes);
     let parts: Vec<_> = inner.chunks(BATCH_PLAIN_BYTES).collect();

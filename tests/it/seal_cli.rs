@@ -10,7 +10,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use sealcast::seal::Identity;
 
 use crate::support::{feed, have, run, sealcast};
 
@@ -222,6 +224,93 @@ fn seal_says_what_it_needs() {
     assert!(String::from_utf8_lossy(&warned.stderr).contains("not signed"));
     let silent = run(&["seal", "-R", &nodes, "--unsigned"], b"x");
     assert!(silent.stderr.is_empty());
+}
+
+/// Starts sealcast between pipes.
+fn piped(args: &[&str]) -> (Child, ChildStdin, ChildStdout) {
+    let mut child = sealcast()
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    (child, stdin.unwrap(), stdout.unwrap())
+}
+
+#[test]
+fn a_segment_is_released_as_soon_as_all_of_it_is_there() {
+    let keys = Keys::new();
+    let text = text(3 * SEGMENT);
+    let bytes = keys.signed(&[], &text);
+    let mac = bytes.windows(5).position(|w| w == b"\n--- ").unwrap();
+    let header = mac + 1 + "--- ".len() + 43 + "\n".len();
+    // Header, nonce, and twice 16 chunks with their tags.
+    let end = |segments: usize| header + 16 + segments * ((1 << 20) + 16 * 16);
+    let (key, admin) = (keys.path("node.key"), keys.path("admin.pub"));
+    let (mut child, mut stdin, mut stdout) = piped(&["open", "-i", &key, "--from", &admin]);
+    let first = SEGMENT - 70;
+    let mut read = vec![0; first];
+    stdin.write_all(&bytes[..end(1)]).unwrap();
+    stdout.read_exact(&mut read).unwrap();
+    assert!(read == text[..first]);
+    read.resize(SEGMENT, 0);
+    stdin.write_all(&bytes[end(1)..end(2)]).unwrap();
+    stdout.read_exact(&mut read).unwrap();
+    assert!(read == text[first..][..SEGMENT]);
+    // Two whole segments are not the stream.
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    assert_eq!(stdout.read(&mut read).unwrap(), 0);
+}
+
+#[test]
+fn memory_is_bounded_whatever_the_stream_and_its_recipients() {
+    let keys = Keys::new();
+    let list = keys.path("many");
+    let mut lines: Vec<_> = (0..10_000u32)
+        .map(|i| {
+            let mut seed = [7; 32];
+            seed[..4].copy_from_slice(&i.to_be_bytes());
+            Identity::from_seed(seed).recipient().to_string() + "\n"
+        })
+        .collect();
+    lines.push(fs::read_to_string(keys.path("nodes.txt")).unwrap());
+    fs::write(&list, lines.concat()).unwrap();
+    let (key, admin, public) = (
+        keys.path("node.key"),
+        keys.path("admin.key"),
+        keys.path("admin.pub"),
+    );
+    let seal = piped(&["seal", "-R", &list, "-s", &admin]);
+    let open = piped(&["open", "-i", &key, "--from", &public]);
+    let (mut sealer, mut input, mut sealed) = seal;
+    let (mut opener, mut stream, mut output) = open;
+    let block = text(1 << 20);
+    let blocks = 100;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::io::copy(&mut sealed, &mut stream).unwrap();
+        });
+        let read = scope.spawn(move || {
+            let mut read = vec![0; 1 << 20];
+            (0..blocks).for_each(|_| output.read_exact(&mut read).unwrap());
+            output.read(&mut read).unwrap()
+        });
+        (0..blocks).for_each(|_| input.write_all(&block).unwrap());
+        for (name, child) in [("seal", &sealer), ("open", &opener)] {
+            let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+            let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+            let peak = peak.unwrap().trim().trim_end_matches(" kB");
+            let peak: u32 = peak.parse().unwrap();
+            assert!(peak < 32 << 10, "{name}: {peak} KiB");
+        }
+        drop(input);
+        assert_eq!(read.join().unwrap(), 0);
+    });
+    assert!(sealer.wait().unwrap().success());
+    assert!(opener.wait().unwrap().success());
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub(crate) struct CatchArgs {
     #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = value::bytes)]
     pub(crate) memory: u64,
     /// Write to FILE, which appears only when the stream is complete.
+    ///
+    /// `-` is standard output, even when that is a terminal.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Append a report to FILE when the session ends: one JSON object in a line.

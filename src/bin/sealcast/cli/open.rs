@@ -80,6 +80,8 @@ pub(crate) struct OpenArgs {
     #[arg(long, value_name = "BYTES", default_value = "2M", value_parser = value::header_bytes)]
     pub(crate) max_header: usize,
     /// Write to FILE, which appears only when all of the stream was good.
+    ///
+    /// `-` is standard output, even when that is a terminal.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }

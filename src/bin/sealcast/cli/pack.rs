@@ -24,6 +24,8 @@ pub(crate) struct PackArgs {
     #[arg(short = 'C', long, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
     /// Write to FILE, which appears when it is complete, instead of standard output.
+    ///
+    /// `-` is standard output, even when that is a terminal.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Leave out what GLOB fits, with everything below it; may be given several times.

@@ -70,6 +70,8 @@ pub(crate) struct SealArgs {
     #[arg(short, long)]
     pub(crate) armor: bool,
     /// Write to FILE, which appears only when it is complete.
+    ///
+    /// `-` is standard output, even when that is a terminal.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }
