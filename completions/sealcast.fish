@@ -28,7 +28,7 @@ complete -c sealcast -n "__fish_sealcast_needs_command" -l progress -d 'Draw a l
 always\t'Even into a file'
 never\t'Not at all'"
 complete -c sealcast -n "__fish_sealcast_needs_command" -s q -l quiet -d 'Say nothing but errors'
-complete -c sealcast -n "__fish_sealcast_needs_command" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_needs_command" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'
 complete -c sealcast -n "__fish_sealcast_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sealcast -n "__fish_sealcast_needs_command" -s V -l version -d 'Print version'
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "pack" -d 'Stream a tree as a compressed archive'
@@ -51,7 +51,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l one-file-syst
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l numeric-owner -d 'Leave the names of owners and groups out; their numbers are always there'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l strict -d 'Stop at the first object that cannot be packed as it is'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s q -l quiet -d 'Say nothing but errors'
-complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s r -l recipient -d 'Seal for RECIPIENT: `age1…`, `age1pq1…` or `ssh-ed25519 AAAA…`. Can be given many times' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s R -l recipients-file -d 'Seal for all recipients in FILE. Can be given many times' -r -F
@@ -67,7 +67,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s p -l passphra
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -l unsigned -d 'Do not sign, and do not warn about it'
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s a -l armor -d 'Write armor: text in place of binary data, a third longer'
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s q -l quiet -d 'Say nothing but errors'
-complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s I -l interface -d 'Use this network interface; without it the system\'s multicast route decides' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l group -d 'Use this multicast group' -r
@@ -87,7 +87,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l progress -d '
 always\t'Even into a file'
 never\t'Not at all'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s q -l quiet -d 'Say nothing but errors'
-complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s I -l interface -d 'Use this network interface; without it the system\'s multicast route decides' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l group -d 'Use this multicast group' -r
@@ -103,7 +103,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l progress -d 
 always\t'Even into a file'
 never\t'Not at all'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s q -l quiet -d 'Say nothing but errors'
-complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s i -l identity -d 'Open with the identities in FILE. Can be given many times' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -l passphrase-file -d 'Take passphrases from the first line of FILE, not from the terminal' -r -F
@@ -120,7 +120,7 @@ never\t'Not at all'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s p -l passphrase -d 'Open a stream that is sealed with a passphrase'
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -l unsigned -d 'Take streams without a signature, from whomever'
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s q -l quiet -d 'Say nothing but errors'
-complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -s C -l directory -d 'The directory that will hold the tree; it is made if it is not there' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l max-bytes -d 'Refuse an archive with more than BYTES of file content, holes not counted; K, M, G and T are understood' -r
@@ -136,7 +136,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l no-setuid -
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l no-xattrs -d 'Leave extended attributes out, and with them access lists, capabilities and labels'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l no-sync -d 'Do not wait until the tree is on the disk'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -s q -l quiet -d 'Say nothing but errors'
-complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -l passphrase-file -d 'Take the passphrase from the first line of FILE, not from the terminal' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s o -l output -d 'Write the secret key to FILE, and the public half to standard output' -r -F
@@ -149,11 +149,11 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s s -l sign -
 complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -l pq -d 'Make an identity that withstands quantum computers as well'
 complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s p -l passphrase -d 'Encrypt the key with a passphrase, which is asked for twice'
 complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s q -l quiet -d 'Say nothing but errors'
-complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'
 complete -c sealcast -n "__fish_sealcast_using_subcommand keygen" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sealcast -n "__fish_sealcast_using_subcommand selftest" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
 always\t'Even into a file'
 never\t'Not at all'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand selftest" -s q -l quiet -d 'Say nothing but errors'
-complete -c sealcast -n "__fish_sealcast_using_subcommand selftest" -s v -l verbose -d 'Say more; twice for the details of each step'
+complete -c sealcast -n "__fish_sealcast_using_subcommand selftest" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'
 complete -c sealcast -n "__fish_sealcast_using_subcommand selftest" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -16,7 +16,7 @@ pub enum Error {
     #[error("{} is standard input, which has the data", .0.display())]
     StdinTwice(PathBuf),
     /// Reading and writing the same file would destroy it.
-    #[error("input and output are the same file: {}", .0.display())]
+    #[error("the output would overwrite {}, which is an input", .0.display())]
     SameFile(PathBuf),
     /// A file or standard stream could not be opened.
     #[error("cannot open {}: {source}", path.display())]
@@ -24,6 +24,22 @@ pub enum Error {
         /// What was to be opened.
         path: PathBuf,
         /// Why it was not.
+        source: io::Error,
+    },
+    /// A new file could not be made.
+    #[error("cannot make a file in {}: {source}", dir.display())]
+    Create {
+        /// The directory.
+        dir: PathBuf,
+        /// Why it could not.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why it could not.
         source: io::Error,
     },
     /// A finished output could not be put in its place.
@@ -54,6 +70,9 @@ pub enum Error {
     /// There is no terminal to ask on.
     #[error("cannot ask for a passphrase: there is no terminal ({0})")]
     NoTerminal(#[source] io::Error),
+    /// A passphrase is no text.
+    #[error("the passphrase in {} is not utf-8 text", .0.display())]
+    PassphraseNotText(PathBuf),
     /// A passphrase is too long to be one.
     #[error("the passphrase has more than 4096 bytes")]
     PassphraseTooLong,

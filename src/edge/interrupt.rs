@@ -1,9 +1,11 @@
 //! Cleaning up when a signal ends the process.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
@@ -18,7 +20,7 @@ fn heeded() -> Vec<i32> {
     let ignored = ignored
         .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
         .unwrap_or(0);
-    [SIGHUP, SIGINT, SIGTERM]
+    [SIGHUP, SIGINT, SIGQUIT, SIGTERM]
         .into_iter()
         .filter(|signal| ignored >> (signal - 1) & 1 == 0)
         .collect()
@@ -26,38 +28,65 @@ fn heeded() -> Vec<i32> {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Runs a job when SIGINT, SIGTERM or SIGHUP arrives, then lets the signal do what it does by
-/// default, so that the parent sees the true cause of death. Dropping the guard forgets the job.
-pub struct Guard {
-    job: Arc<Mutex<Option<Job>>>,
+/// What is to be done before a signal ends the process, with a number for each job. One thread does
+/// it all: with several, one would end the process while another is still at work.
+struct Jobs {
+    next: u64,
+    waiting: BTreeMap<u64, Job>,
+    watched: bool,
 }
+
+static JOBS: Mutex<Jobs> = Mutex::new(Jobs {
+    next: 0,
+    waiting: BTreeMap::new(),
+    watched: false,
+});
+
+fn jobs() -> MutexGuard<'static, Jobs> {
+    JOBS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a job when SIGINT, SIGTERM, SIGHUP or SIGQUIT arrives, then lets the signal do what it does
+/// by default, so that the parent sees the true cause of death. Dropping the guard forgets the job.
+#[derive(Debug)]
+pub struct Guard(u64);
 
 /// Installs `job` for the case that a signal ends the process.
 ///
 /// # Errors
 /// [`Error::System`] when the handler cannot be installed.
 pub fn on_interrupt(job: impl FnOnce() + Send + 'static) -> Result<Guard, Error> {
-    let system = |source| Error::System {
-        what: "cannot watch for signals",
-        source,
+    let mut jobs = jobs();
+    if !jobs.watched {
+        clean_up_on_signals().map_err(|source| Error::System {
+            what: "cannot watch for signals",
+            source,
+        })?;
+        jobs.watched = true;
+    }
+    let number = jobs.next;
+    jobs.next += 1;
+    jobs.waiting.insert(number, Box::new(job));
+    Ok(Guard(number))
+}
+
+/// Starts the thread that waits for what may never come; it ends with the process.
+fn clean_up_on_signals() -> io::Result<()> {
+    let mut signals = Signals::new(heeded())?;
+    let clean_up = move || {
+        for signal in signals.forever() {
+            // Held to the end, so that nothing new is begun.
+            let mut jobs = jobs();
+            while let Some((_, job)) = jobs.waiting.pop_last() {
+                job();
+            }
+            die_of(signal);
+        }
     };
-    let mut signals = Signals::new(heeded()).map_err(system)?;
-    let job: Arc<Mutex<Option<Job>>> = Arc::new(Mutex::new(Some(Box::new(job))));
-    let shared = Arc::clone(&job);
-    // This thread waits for what may never come; it ends with the process.
     std::thread::Builder::new()
         .name("sc-signal".into())
-        .spawn(move || {
-            for signal in signals.forever() {
-                let job = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
-                if let Some(job) = job {
-                    job();
-                }
-                die_of(signal);
-            }
-        })
-        .map_err(system)?;
-    Ok(Guard { job })
+        .spawn(clean_up)
+        .map(|_| ())
 }
 
 /// Notices signals instead of dying of them, for those who have something to say first.
@@ -66,7 +95,7 @@ pub struct Watch {
     caught: Arc<AtomicI32>,
 }
 
-/// Watches for SIGINT, SIGTERM and SIGHUP. The first wakes `wake` up and is noted; the second does
+/// Watches for SIGINT, SIGTERM, SIGHUP and SIGQUIT. The first wakes `wake` up and is noted; the second does
 /// what it does by default.
 ///
 /// # Errors
@@ -109,9 +138,6 @@ pub fn die_of(signal: i32) {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.job
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        jobs().waiting.remove(&self.0);
     }
 }

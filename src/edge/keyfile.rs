@@ -3,15 +3,19 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use super::Error;
+use super::stdio::same_file;
 
 /// Bytes of the longest key file: what age allows, for lists of recipients are long.
 pub const KEY_FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// Room for what comes from a pipe; few keys need more.
+const PIPE_START_BYTES: usize = 16 << 10;
 
 /// The content of a key file.
 #[derive(Debug)]
@@ -32,7 +36,7 @@ impl KeyFile {
     }
 }
 
-/// Reads the key file `path`.
+/// Reads the key file `path`; `-` is standard input.
 ///
 /// # Errors
 /// [`Error::Open`] and [`Error::KeyFileTooLong`].
@@ -41,29 +45,57 @@ pub fn read(path: &Path) -> Result<KeyFile, Error> {
         path: path.into(),
         source,
     };
-    let file = File::open(path).map_err(open)?;
+    let path_read = if path == Path::new("-") {
+        Path::new("/dev/stdin")
+    } else {
+        path
+    };
+    let mut file = File::open(path_read).map_err(open)?;
     let meta = file.metadata().map_err(open)?;
-    let capacity = usize::try_from(meta.len().min(KEY_FILE_BYTES_MAX)).unwrap_or(0);
-    // Room for all of it at once: a buffer that grows leaves copies of the secret behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity + 1));
-    file.take(KEY_FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(open)?;
-    if bytes.len() as u64 > KEY_FILE_BYTES_MAX {
-        return Err(Error::KeyFileTooLong(path.into()));
+    let known = usize::try_from(meta.len().min(KEY_FILE_BYTES_MAX)).unwrap_or(0);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(known.max(PIPE_START_BYTES) + 1));
+    loop {
+        if bytes.len() == bytes.capacity() {
+            // A buffer that grows by itself leaves a copy of the secret behind.
+            let mut larger = Zeroizing::new(Vec::with_capacity(bytes.len() * 2));
+            larger.extend_from_slice(&bytes);
+            bytes = larger;
+        }
+        let len = bytes.len();
+        let room = bytes.capacity();
+        bytes.resize(room, 0);
+        let got = file.read(&mut bytes[len..]);
+        bytes.truncate(len + got.as_ref().map_or(0, |got| *got));
+        match got {
+            Ok(0) => break,
+            Ok(_) if bytes.len() as u64 > KEY_FILE_BYTES_MAX => {
+                return Err(Error::KeyFileTooLong(path.into()));
+            }
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(open(e)),
+        }
     }
     Ok(KeyFile {
         bytes,
-        exposed: meta.is_file() && meta.permissions().mode() & 0o044 != 0,
+        exposed: exposed(&meta),
     })
 }
 
-/// Reads the key file `path` for a filter whose data comes from standard input, which therefore
-/// cannot have the key as well.
+/// Reads the key file `path` for a filter whose data comes from standard input.
 ///
 /// # Errors
-/// [`Error::StdinTwice`], and those of [`read`].
+/// Those of [`beside_data`] and of [`read`].
 pub fn read_beside_data(path: &Path) -> Result<KeyFile, Error> {
+    beside_data(path)?;
+    read(path)
+}
+
+/// Refuses `path` when it is standard input, which has the data and cannot have keys as well.
+///
+/// # Errors
+/// [`Error::StdinTwice`].
+pub fn beside_data(path: &Path) -> Result<(), Error> {
     let same = || -> io::Result<bool> {
         let (file, data) = (
             fs::metadata(path)?,
@@ -71,18 +103,50 @@ pub fn read_beside_data(path: &Path) -> Result<KeyFile, Error> {
         );
         let data = File::from(data).metadata()?;
         // A regular file can be read twice, each time from its beginning.
-        Ok(!file.is_file() && (file.dev(), file.ino()) == (data.dev(), data.ino()))
+        Ok(!file.is_file() && same_file(&file, &data))
     };
     if path == Path::new("-") || same().unwrap_or(false) {
         return Err(Error::StdinTwice(path.into()));
     }
-    read(path)
+    Ok(())
+}
+
+/// Refuses `output` when it is one of `inputs`: keys are not overwritten with data.
+///
+/// # Errors
+/// [`Error::SameFile`].
+pub fn not_overwritten<'a>(
+    output: Option<&Path>,
+    inputs: impl IntoIterator<Item = &'a Path>,
+) -> Result<(), Error> {
+    let Some(there) = output.and_then(|path| fs::metadata(path).ok()) else {
+        return Ok(());
+    };
+    let same = |path: &Path| fs::metadata(path).is_ok_and(|m| same_file(&m, &there));
+    match inputs
+        .into_iter()
+        .find(|path| there.is_file() && same(path))
+    {
+        Some(path) => Err(Error::SameFile(path.into())),
+        None => Ok(()),
+    }
+}
+
+/// Whether standard output is a file that others than its owner can read.
+pub fn stdout_exposed() -> bool {
+    let stdout = io::stdout().as_fd().try_clone_to_owned();
+    let meta = stdout.and_then(|fd| File::from(fd).metadata());
+    meta.is_ok_and(|meta| exposed(&meta))
+}
+
+fn exposed(meta: &fs::Metadata) -> bool {
+    meta.is_file() && meta.permissions().mode() & 0o044 != 0
 }
 
 /// Makes the key file `path` with mode 0600 and the given content.
 ///
 /// # Errors
-/// [`Error::KeyFileExists`], [`Error::Open`], and [`Error::Commit`] when it cannot be written; then
+/// [`Error::KeyFileExists`], [`Error::Open`], and [`Error::Write`] when it cannot be written; then
 /// it is not there.
 pub fn create(path: &Path, content: &[u8]) -> Result<(), Error> {
     let mut file = OpenOptions::new()
@@ -102,7 +166,7 @@ pub fn create(path: &Path, content: &[u8]) -> Result<(), Error> {
         .map_err(|source| {
             // Half a key is none; that it cannot be removed either is the lesser trouble.
             let _ = fs::remove_file(path);
-            Error::Commit {
+            Error::Write {
                 path: path.into(),
                 source,
             }

@@ -39,19 +39,28 @@ pub fn ask(prompt: &str) -> Result<Zeroizing<String>, Error> {
     answer.ok_or(Error::PassphraseTooLong)
 }
 
-/// The first line of a file, without its end.
+/// The first line of a file, without its end; `-` is standard input.
 ///
 /// # Errors
-/// [`Error::Open`] and [`Error::PassphraseTooLong`].
+/// [`Error::Open`], [`Error::PassphraseNotText`] and [`Error::PassphraseTooLong`].
 pub fn read(path: &Path) -> Result<Zeroizing<String>, Error> {
     let open = |source| Error::Open {
         path: path.into(),
         source,
     };
-    let file = File::open(path).map_err(open)?;
-    first_line(&file)
-        .map_err(open)?
-        .ok_or(Error::PassphraseTooLong)
+    let path_read = if path == Path::new("-") {
+        Path::new("/dev/stdin")
+    } else {
+        path
+    };
+    let file = File::open(path_read).map_err(open)?;
+    match first_line(&file) {
+        Ok(line) => line.ok_or(Error::PassphraseTooLong),
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+            Err(Error::PassphraseNotText(path.into()))
+        }
+        Err(e) => Err(open(e)),
+    }
 }
 
 /// `None` when it is too long.

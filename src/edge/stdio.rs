@@ -1,16 +1,18 @@
 //! Standard streams and output files: never binary to a terminal, never half a file, pipes as wide
 //! as the system allows, and a reader that can be stopped.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
-use super::{Error, interrupt};
+use super::{Error, entropy, interrupt};
 
 /// Bytes asked for a pipe next to us, in turn until we get one: the first needs a privilege, the
 /// second is what everyone gets by default at most.
@@ -156,19 +158,14 @@ pub struct Output {
 }
 
 /// A file being written beside the name that it will have.
+#[derive(Debug)]
 struct Place {
     temporary: PathBuf,
     path: PathBuf,
+    /// The mode that it will have, where that of another file is taken over.
+    mode: Option<u32>,
     /// Removes the temporary file when a signal ends us; kept for that alone.
-    guard: Option<interrupt::Guard>,
-}
-
-impl std::fmt::Debug for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Place")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
-    }
+    _guard: Option<interrupt::Guard>,
 }
 
 impl Output {
@@ -234,12 +231,13 @@ impl Output {
     /// less the umask.
     ///
     /// # Errors
-    /// [`Error::SameFile`] when `input` is that file, [`Error::Open`] when it cannot be made.
+    /// [`Error::SameFile`] when `input` is that file, [`Error::Open`] and [`Error::Create`] when it
+    /// cannot be made.
     pub fn file(path: &Path, input: Option<&Input>) -> Result<Self, Error> {
         let mut output = Self::unguarded(path, input)?;
         if let Some(place) = &mut output.place {
             let doomed = place.temporary.clone();
-            place.guard = Some(interrupt::on_interrupt(move || {
+            place._guard = Some(interrupt::on_interrupt(move || {
                 let _ = fs::remove_file(doomed);
             })?);
         }
@@ -247,15 +245,19 @@ impl Output {
     }
 
     fn unguarded(path: &Path, input: Option<&Input>) -> Result<Self, Error> {
-        let mut mode = None;
         let open = |source| Error::Open {
             path: path.into(),
             source,
         };
         if let Ok(there) = fs::metadata(path) {
-            let same = |m: fs::Metadata| m.dev() == there.dev() && m.ino() == there.ino();
-            if input.is_some_and(|i| i.file.metadata().is_ok_and(same)) {
+            let same = |file: &File| file.metadata().is_ok_and(|m| same_file(&m, &there));
+            if input.is_some_and(|i| same(&i.file)) {
                 return Err(Error::SameFile(path.into()));
+            }
+            let stdout = Self::any_stdout()?;
+            if same(&stdout.file) {
+                // As /dev/stdout is, whatever it leads to.
+                return Ok(stdout);
             }
             if !there.is_file() {
                 // A device or fifo is written to directly: there is nothing to rename.
@@ -263,33 +265,46 @@ impl Output {
                 widen(&file);
                 return Ok(Self { file, place: None });
             }
-            // Who may read the old file may read the new one, and nobody else.
-            mode = Some(there.permissions());
         }
-        let name = path
-            .file_name()
-            .ok_or_else(|| open(io::ErrorKind::InvalidInput.into()))?;
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}.partial", std::process::id()));
-        let temporary = path.with_file_name(hidden);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-            .open(&temporary)
-            .map_err(open)?;
-        if let Some(mode) = mode {
-            file.set_permissions(mode).map_err(open)?;
-        }
+        let mode = mode_of(path);
+        let (file, temporary) = Self::temporary(path, mode.map_or(0o666, |_| 0o600))?;
         Ok(Self {
             file,
             place: Some(Place {
                 temporary,
                 path: path.into(),
-                guard: None,
+                mode,
+                _guard: None,
             }),
         })
+    }
+
+    /// A new file beside `path`, with a name that nobody foresees.
+    fn temporary(path: &Path, mode: u32) -> Result<(File, PathBuf), Error> {
+        let Some(name) = path.file_name() else {
+            return Err(Error::Open {
+                path: path.into(),
+                source: io::ErrorKind::InvalidInput.into(),
+            });
+        };
+        // The whole must not be longer than a name may be.
+        let start = &name.as_bytes()[..name.len().min(200)];
+        let random = hex::encode(&entropy::seed()?[..8]);
+        let hidden = [b".", start, b".", random.as_bytes(), b".partial"].concat();
+        let temporary = path.with_file_name(OsStr::from_bytes(&hidden));
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&temporary);
+        match file {
+            Ok(file) => Ok((file, temporary)),
+            Err(source) => {
+                let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+                let dir = parent.unwrap_or(Path::new(".")).into();
+                Err(Error::Create { dir, source })
+            }
+        }
     }
 
     /// A second handle to the same place, for a thread that writes: it outlives this output, but
@@ -312,15 +327,33 @@ impl Output {
         let Some(place) = &self.place else {
             return Ok(());
         };
-        self.file
-            .sync_all()
-            .and_then(|()| fs::rename(&place.temporary, &place.path))
-            .map_err(|source| Error::Commit {
-                path: place.path.clone(),
-                source,
-            })?;
+        self.settle(place).map_err(|source| Error::Commit {
+            path: place.path.clone(),
+            source,
+        })?;
         self.place = None;
         Ok(())
+    }
+
+    fn settle(&self, place: &Place) -> io::Result<()> {
+        if let Some(mode) = place.mode {
+            self.file
+                .set_permissions(fs::Permissions::from_mode(mode))?;
+        }
+        self.file.sync_all()?;
+        fs::rename(&place.temporary, &place.path)?;
+        let parent = place.path.parent().filter(|p| !p.as_os_str().is_empty());
+        // The data is there, in whichever order the disk gets to know; some file systems cannot say.
+        let _ = File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all());
+        Ok(())
+    }
+
+    /// What it is called in errors.
+    pub fn name(&self) -> String {
+        let place = self.place.as_ref();
+        place.map_or("the output".into(), |place| {
+            place.path.display().to_string()
+        })
     }
 }
 
@@ -332,13 +365,27 @@ impl Drop for Output {
     }
 }
 
+impl Output {
+    /// Writes with `write`, and waits where others have made the descriptor one that does not.
+    fn patiently(&mut self, write: impl Fn(&mut File) -> io::Result<usize>) -> io::Result<usize> {
+        loop {
+            match write(&mut self.file) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], None)?;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
 impl Write for Output {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.file.write(buf)
+        self.patiently(|file| file.write(buf))
     }
 
     fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        self.file.write_vectored(bufs)
+        self.patiently(|file| file.write_vectored(bufs))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -350,6 +397,22 @@ impl AsFd for Output {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
+}
+
+/// Whether both describe one file.
+pub(super) fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+/// The mode that a file at `path` hands on to the one that takes its place: who may read the old
+/// one may read the new one, and nobody else. A link, another user's file, and privileges that come
+/// with a file hand nothing on.
+fn mode_of(path: &Path) -> Option<u32> {
+    let there = fs::symlink_metadata(path).ok()?;
+    let ours = there.is_file() && there.uid() == rustix::process::geteuid().as_raw();
+    let group = there.gid() == rustix::process::getegid().as_raw();
+    let kept = if group { 0o777 } else { 0o707 };
+    ours.then_some(there.mode() & kept)
 }
 
 /// Widens `file` if it is a pipe: a wide pipe between two filters is worth a factor of three. The
@@ -390,6 +453,30 @@ mod tests {
             Output::file(&path, Some(&input)),
             Err(Error::SameFile(_))
         ));
+    }
+
+    #[test]
+    fn a_file_hands_its_mode_on_but_no_privileges() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("out"), dir.path().join("link"));
+        let replaced = |path: &Path| {
+            let output = Output::file(path, None).unwrap();
+            let early = output.file.metadata().unwrap().mode() & 0o7777;
+            output.commit().unwrap();
+            (early, fs::symlink_metadata(path).unwrap().mode() & 0o7777)
+        };
+        let usual = replaced(&path).1;
+        for (mode, wanted) in [(0o600, 0o600), (0o640, 0o640), (0o6755, 0o755)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(replaced(&path), (0o600, wanted));
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o4711)).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(replaced(&link).1, usual);
+        assert!(fs::symlink_metadata(&link).unwrap().is_file());
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o4711);
+        let long = dir.path().join("x".repeat(255));
+        assert_eq!(replaced(&long).1, usual);
     }
 
     #[test]

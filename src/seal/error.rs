@@ -18,6 +18,9 @@ pub enum Error {
     #[error("cannot go on working: {0}")]
     System(#[from] io::Error),
 
+    /// There is no input at all.
+    #[error("the input is empty")]
+    Empty,
     /// The input does not begin as an age file.
     #[error("not a sealed stream: the input does not begin with `age-encryption.org/v1`")]
     NotAge,
@@ -42,7 +45,8 @@ pub enum Error {
     #[error("header is forged: its mac does not hold")]
     HeaderForged,
     /// None of the identities can open the stream.
-    #[error("no identity fits any stanza of the header; it has {stanzas}")]
+    #[error("no identity fits: the stream is sealed for {stanzas} other {}",
+        if *stanzas == 1 { "recipient" } else { "recipients" })]
     NoIdentity {
         /// How many recipients the header names.
         stanzas: usize,
@@ -110,7 +114,8 @@ pub enum Error {
         offset: u64,
     },
     /// The label is another one.
-    #[error("the stream is labelled `{found}`, not `{wanted}`")]
+    #[error("the stream is labelled `{found}`, not `{wanted}`{}",
+        if found.is_empty() { ": it has no label" } else { "" })]
     Label {
         /// The label of the stream, with what cannot be printed escaped.
         found: String,
@@ -132,7 +137,8 @@ pub enum Error {
         ahead_s: u64,
     },
     /// The serial number is too low.
-    #[error("the stream has the serial number {found}, and at least {min} is wanted")]
+    #[error("the stream has the serial number {found}{}, and at least {min} is wanted",
+        if *found == 0 { ", which is none" } else { "" })]
     Serial {
         /// The stream's serial number.
         found: u64,

@@ -98,7 +98,7 @@ impl Header {
     /// Reads a header of at most `max` bytes, or 1 GiB. Returns what was read beyond it, too.
     ///
     /// # Errors
-    /// [`Error::NotAge`], [`Error::HeaderTooLong`], [`Error::Header`],
+    /// [`Error::Empty`], [`Error::NotAge`], [`Error::HeaderTooLong`], [`Error::Header`],
     /// [`Error::Truncated`] and [`Error::Read`].
     pub fn read(input: &mut impl Read, max: usize) -> Result<(Self, Vec<u8>), Error> {
         let max = max.min(LONGEST);
@@ -135,7 +135,7 @@ impl Header {
             if got == 0 {
                 let offset = u64::try_from(len).unwrap_or(u64::MAX);
                 return Err(match len {
-                    0 => Error::NotAge,
+                    0 => Error::Empty,
                     _ => Error::Truncated { offset },
                 });
             }
@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn every_truncation_is_noticed() {
         let bytes = made();
-        assert!(matches!(read(b""), Err(Error::NotAge)));
+        assert!(matches!(read(b""), Err(Error::Empty)));
         for len in 1..bytes.len() {
             assert!(
                 matches!(

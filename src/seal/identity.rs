@@ -14,7 +14,7 @@ use super::header::{FileKey, Header, Stanza};
 use super::passphrase::SCRYPT;
 use super::recipient::{self, Recipient};
 use super::text::{bech32, unbase64, unbech32};
-use super::{Error, Passphrase, ssh};
+use super::{Error, Passphrase, passphrase, ssh};
 
 const HRP: &str = "age-secret-key-";
 const HYBRID_HRP: &str = "age-secret-key-pq-";
@@ -71,17 +71,22 @@ impl Identity {
             let key = ssh::parse_private(text, passphrase)?;
             return Ok(vec![Self::Ssh(Box::new(key))]);
         }
-        let mut found = Vec::new();
+        let (mut found, mut plugins) = (Vec::new(), false);
         for (line, text) in super::key_lines(text) {
+            if text.to_ascii_lowercase().starts_with("age-plugin-") {
+                plugins = true;
+                continue;
+            }
             found.push(Self::parse_line(text).map_err(|e| e.at_line(line))?);
         }
-        if found.is_empty() {
-            return Err(Error::Key("the file holds no identity"));
+        match found.len() {
+            0 if plugins => Err(Error::Key("the file holds identities of plugins only")),
+            0 => Err(Error::Key("the file holds no identity")),
+            _ => Ok(found),
         }
-        Ok(found)
     }
 
-    fn parse_line(line: &str) -> Result<Self, Error> {
+    pub(super) fn parse_line(line: &str) -> Result<Self, Error> {
         let begins = |prefix: &str| {
             line.get(..prefix.len())
                 .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
@@ -91,11 +96,6 @@ impl Identity {
         }
         if begins("age1") || begins("ssh-") || begins("sealsign1") {
             return Err(Error::Key("a public key where an identity is expected"));
-        }
-        if begins("age-plugin-") {
-            return Err(Error::Key(
-                "an age identity of a type not supported: a plugin's",
-            ));
         }
         if begins(HYBRID_HRP) {
             let bytes = Zeroizing::new(unbech32(HYBRID_HRP, line)?);
@@ -145,9 +145,6 @@ impl Ring {
         range: Range<usize>,
     ) -> Result<Option<FileKey>, Error> {
         for stanza in header.stanzas(range) {
-            if stanza.kind() == SCRYPT && header.len() > 1 {
-                return Err(stanza.wrong("a passphrase stanza is not alone"));
-            }
             for held in &self.0 {
                 if let Some(key) = held.unwrap(&stanza)? {
                     return Ok(Some(key));
@@ -170,8 +167,10 @@ impl Ring {
 /// Takes the file key that was found, if one was, and checks the header with it.
 ///
 /// # Errors
-/// [`Error::NoIdentity`], [`Error::Passphrase`] and [`Error::HeaderForged`].
+/// [`Error::NoIdentity`], [`Error::Passphrase`], [`Error::HeaderForged`], and [`Error::Header`] when
+/// a passphrase's stanza is not alone.
 pub fn check(header: &Header, found: Option<FileKey>) -> Result<FileKey, Error> {
+    passphrase::find(header)?;
     let Some(key) = found else {
         let mut first = header.stanzas(0..1);
         return Err(match first.next() {

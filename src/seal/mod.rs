@@ -12,6 +12,7 @@ pub mod cut;
 mod error;
 pub mod header;
 mod identity;
+mod inventory;
 pub mod opener;
 pub mod passphrase;
 mod recipient;
@@ -31,6 +32,7 @@ use crate::crypt::sign::VerifyingKey;
 pub use error::Error;
 pub use header::{FileKey, Header};
 pub use identity::{Identity, Ring, check};
+pub use inventory::{Found, inventory};
 pub use passphrase::Passphrase;
 pub use recipient::{Recipient, check_mix, parse_recipients};
 pub use sender::{Sender, parse_senders, parse_signing_key, signing_key_line};
@@ -40,6 +42,15 @@ impl Error {
     fn at_line(self, line: usize) -> Self {
         match self {
             Self::Key(what) => Self::KeyLine { line, what },
+            other => other,
+        }
+    }
+
+    /// The same complaint about a key without its line, where there is only one.
+    #[must_use]
+    pub fn one(self) -> Self {
+        match self {
+            Self::KeyLine { what, .. } => Self::Key(what),
             other => other,
         }
     }
@@ -57,10 +68,46 @@ pub struct Named<K> {
 /// The keys of a file with a list of them.
 #[derive(Clone, Debug)]
 pub struct List<K> {
-    /// Those that can be used, in their order, without those that the file says are revoked.
+    /// Those that can be used, in their order, without those that the list says are revoked.
     pub keys: Vec<Named<K>>,
-    /// How many lines with ssh keys cannot be used: revoked, of another type, or an authority.
+    /// Those that are revoked, as text.
+    pub revoked: BTreeSet<String>,
+    /// How many lines cannot be used: of other types, authorities, and all about revoked keys.
     pub passed_over: usize,
+}
+
+impl<K: Display> List<K> {
+    /// All that is in several lists. What one of them says is revoked counts in none.
+    pub fn join(lists: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self {
+            keys: Vec::new(),
+            revoked: BTreeSet::new(),
+            passed_over: 0,
+        };
+        for list in lists {
+            all.keys.extend(list.keys);
+            all.revoked.extend(list.revoked);
+            all.passed_over += list.passed_over;
+        }
+        let listed = all.keys.len();
+        if !all.revoked.is_empty() {
+            all.keys
+                .retain(|named| !all.revoked.contains(&named.key.to_string()));
+        }
+        all.passed_over += listed - all.keys.len();
+        all
+    }
+
+    /// Refuses a list without any key.
+    fn some(self, none: &'static str) -> Result<Self, Error> {
+        if !self.keys.is_empty() || !self.revoked.is_empty() {
+            return Ok(self);
+        }
+        Err(Error::Key(match self.passed_over {
+            0 => none,
+            _ => "no key in the file can be used: an ssh key must be of type ed25519",
+        }))
+    }
 }
 
 /// What one line of a list holds.
@@ -70,14 +117,14 @@ enum Entry<K> {
     PassedOver,
 }
 
-/// Reads a list of keys; `parse` reads a line.
+/// Reads a list of keys; `parse` reads a line without a mark.
 fn parse_list<K: Display>(
     text: &str,
     parse: impl Fn(&str) -> Result<Entry<K>, Error>,
 ) -> Result<List<K>, Error> {
     let (mut keys, mut revoked, mut passed_over) = (Vec::new(), BTreeSet::new(), 0);
     for (line, text) in key_lines(text) {
-        match parse(text).map_err(|e| e.at_line(line))? {
+        match parse_entry(text, &parse).map_err(|e| e.at_line(line))? {
             Entry::Key(key) => keys.push(key),
             Entry::Revoked(key) => {
                 revoked.insert(key.to_string());
@@ -86,12 +133,43 @@ fn parse_list<K: Display>(
             Entry::PassedOver => passed_over += 1,
         }
     }
-    let listed = keys.len();
-    if !revoked.is_empty() {
-        keys.retain(|named: &Named<K>| !revoked.contains(&named.key.to_string()));
+    Ok(List::join([List {
+        keys,
+        revoked,
+        passed_over,
+    }]))
+}
+
+/// Reads a line that may begin with a mark, as those of known_hosts. One that is not known might
+/// have meant a key to be revoked.
+fn parse_entry<K>(
+    text: &str,
+    parse: impl Fn(&str) -> Result<Entry<K>, Error>,
+) -> Result<Entry<K>, Error> {
+    if !text.starts_with('@') {
+        return parse(text);
     }
-    passed_over += listed - keys.len();
-    Ok(List { keys, passed_over })
+    let (mark, rest) = text
+        .split_once(|c: char| c.is_ascii_whitespace())
+        .unwrap_or((text, ""));
+    let rest = rest.trim_ascii_start();
+    match mark {
+        "@cert-authority" => return Ok(Entry::PassedOver),
+        "@revoked" => {}
+        _ => return Err(Error::Key("a mark other than @revoked and @cert-authority")),
+    }
+    // Names may stand before a key of any kind.
+    let parsed =
+        parse(rest).or_else(
+            |e| match rest.split_once(|c: char| c.is_ascii_whitespace()) {
+                Some((_, key)) => parse(key.trim_ascii_start()).map_err(|_| e),
+                None => Err(e),
+            },
+        )?;
+    Ok(match parsed {
+        Entry::Key(named) => Entry::Revoked(named.key),
+        other => other,
+    })
 }
 
 /// What a line with an ssh key holds, as a key of the kind that `wrap` makes of it.
@@ -101,7 +179,6 @@ fn ssh_entry<K>(line: &ssh::Line<'_>, wrap: impl Fn(VerifyingKey) -> K) -> Entry
             key: wrap(key),
             name: name.to_string(),
         }),
-        ssh::Line::Revoked(key) => Entry::Revoked(wrap(key)),
         ssh::Line::Skipped => Entry::PassedOver,
     }
 }

@@ -3,7 +3,7 @@
 //! What is sealed with a passphrase has no other recipients: who can open it could have made it.
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -47,12 +47,15 @@ impl Passphrase {
 
     /// Wraps the file key: the one stanza of a header. `seed` is 32 random bytes that serve this
     /// once; the work factor is 2 to the power of `work_log2`, which is 1 to [`WORK_LOG2_MAX`].
-    pub fn wrap(&self, file_key: &FileKey, seed: [u8; 32], work_log2: u8) -> String {
+    ///
+    /// # Errors
+    /// [`Error::System`] when there is not enough memory.
+    pub fn wrap(&self, file_key: &FileKey, seed: [u8; 32], work_log2: u8) -> Result<String, Error> {
         let mut salt = [0; SALT_LEN];
         salt.copy_from_slice(&seed[..SALT_LEN]);
         let work = work_log2.clamp(1, WORK_LOG2_MAX);
-        let body = recipient::wrap(&self.key(&salt, work), file_key);
-        format!("-> {SCRYPT} {} {work}\n{body}\n", base64(&salt))
+        let body = recipient::wrap(&self.key(&salt, work)?, file_key);
+        Ok(format!("-> {SCRYPT} {} {work}\n{body}\n", base64(&salt)))
     }
 
     /// Finds the file key of a header that is for a passphrase and checks the header with it.
@@ -81,10 +84,18 @@ impl Passphrase {
             return Err(stanza.wrong("a work factor is greater than 22"));
         }
         let body = identity::body(stanza)?;
-        Ok(identity::open(&self.key(&salt, work), body))
+        Ok(identity::open(&self.key(&salt, work)?, body))
     }
 
-    fn key(&self, salt: &[u8; SALT_LEN], work_log2: u8) -> aead::Key {
+    /// Derives a key with 2^work_log2 KiB of memory.
+    ///
+    /// # Errors
+    /// [`Error::System`] when there is not so much.
+    fn key(&self, salt: &[u8; SALT_LEN], work_log2: u8) -> Result<aead::Key, Error> {
+        // The deriving itself would end the process.
+        Vec::<u8>::new()
+            .try_reserve_exact(1 << (work_log2 + 10))
+            .map_err(io::Error::other)?;
         #[expect(
             clippy::expect_used,
             reason = "the work factor is from 1 to 22, for which scrypt has parameters"
@@ -97,7 +108,7 @@ impl Passphrase {
             reason = "scrypt makes 32 bytes whatever it is given"
         )]
         scrypt::scrypt(self.expose(), &salt, &params, &mut *key).expect("a length in range");
-        aead::Key::new(*key)
+        Ok(aead::Key::new(*key))
     }
 }
 
@@ -137,12 +148,13 @@ pub fn decrypt(bytes: &[u8], passphrase: Option<&Passphrase>) -> Result<Zeroizin
     let mut buf = stream::buffer();
     while let Some(batch) = cutter.next(buf)? {
         let (plain, problem) = batch.open(&cipher, payload_at);
-        ending.take(&plain)?;
+        let in_place = ending.take(&plain);
         plain
             .slices(0)
             .for_each(|slice| out.extend_from_slice(slice));
         buf = plain.into_buffer();
         buf.as_mut_slice().zeroize();
+        in_place?;
         if let Some(problem) = problem {
             return Err(problem);
         }
@@ -155,7 +167,7 @@ pub fn decrypt(bytes: &[u8], passphrase: Option<&Passphrase>) -> Result<Zeroizin
 /// twice 32 random bytes that serve this once.
 ///
 /// # Errors
-/// None that depends on the arguments.
+/// [`Error::System`] when there is not enough memory.
 pub fn encrypt(
     text: &str,
     passphrase: &Passphrase,
@@ -166,7 +178,7 @@ pub fn encrypt(
     let mut nonce = [0; NONCE_BYTES];
     file_key.expose_mut().copy_from_slice(&seeds[0][..16]);
     nonce.copy_from_slice(&seeds[0][16..]);
-    let stanza = passphrase.wrap(&file_key, seeds[1], work_log2);
+    let stanza = passphrase.wrap(&file_key, seeds[1], work_log2)?;
     let sealer = Sealer::new(&[stanza], &file_key, &nonce, None)?;
     let mut out = Vec::new();
     let mut armor = armor::Writer::new(&mut out)?;
@@ -196,7 +208,7 @@ fn work_log2(text: &str) -> Option<u8> {
 ///
 /// # Errors
 /// [`Error::Header`] when it is not the only stanza.
-fn find(header: &Header) -> Result<Option<Stanza<'_>>, Error> {
+pub(super) fn find(header: &Header) -> Result<Option<Stanza<'_>>, Error> {
     let mut stanzas = header.stanzas(0..header.len());
     let Some(stanza) = stanzas.find(|stanza| stanza.kind() == SCRYPT) else {
         return Ok(None);
@@ -222,7 +234,9 @@ mod tests {
 
     #[test]
     fn the_file_key_comes_back_for_the_passphrase_alone() {
-        let stanza = passphrase("blue").wrap(&FileKey::new([8; 16]), [1; 32], 2);
+        let stanza = passphrase("blue")
+            .wrap(&FileKey::new([8; 16]), [1; 32], 2)
+            .unwrap();
         let one = header(std::slice::from_ref(&stanza));
         let key = passphrase("blue").unwrap(&one).unwrap();
         assert_eq!(key, FileKey::new([8; 16]));
@@ -246,7 +260,9 @@ mod tests {
 
     #[test]
     fn work_factors_have_one_form_and_a_maximum() {
-        let good = passphrase("blue").wrap(&FileKey::new([8; 16]), [1; 32], 2);
+        let good = passphrase("blue")
+            .wrap(&FileKey::new([8; 16]), [1; 32], 2)
+            .unwrap();
         let bad = [
             "0",
             "02",

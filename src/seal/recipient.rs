@@ -82,7 +82,7 @@ impl FromStr for Recipient {
 
     /// Reads one recipient; whatever follows it after a space is a comment.
     fn from_str(text: &str) -> Result<Self, Error> {
-        match parse(text)? {
+        match super::parse_entry(text, parse)? {
             Entry::Key(named) => Ok(named.key),
             Entry::Revoked(_) | Entry::PassedOver => Err(Error::Key(
                 "an ssh key of a type other than ssh-ed25519, or a revoked one",
@@ -97,14 +97,7 @@ impl FromStr for Recipient {
 /// [`Error::KeyLine`] for the first line that holds no recipient, [`Error::Key`] when no key of the
 /// file can be used.
 pub fn parse_recipients(text: &str) -> Result<List<Recipient>, Error> {
-    let list = super::parse_list(text, parse)?;
-    if list.keys.is_empty() {
-        return Err(Error::Key(match list.passed_over {
-            0 => "the file holds no recipient",
-            _ => "no key in the file can be used: they are revoked or not ssh-ed25519",
-        }));
-    }
-    Ok(list)
+    super::parse_list(text, parse)?.some("the file holds no recipient")
 }
 
 /// Checks that the recipients may share a stream: who breaks the keys of the others must not open
@@ -121,7 +114,7 @@ pub fn check_mix(recipients: &[Recipient]) -> Result<(), Error> {
     Ok(())
 }
 
-fn parse(text: &str) -> Result<Entry<Recipient>, Error> {
+pub(super) fn parse(text: &str) -> Result<Entry<Recipient>, Error> {
     if let Some(line) = ssh::parse_line(text) {
         return Ok(super::ssh_entry(&line?, Recipient::Ssh));
     }
@@ -149,6 +142,9 @@ fn parse_age(word: &str) -> Result<Recipient, Error> {
         _ if kind.starts_with("age1") => Err(Error::Key(
             "an age recipient of a type not supported: a plugin's or a hardware key",
         )),
+        _ if word.starts_with("-----BEGIN ") => {
+            Err(Error::Key("a secret key where a recipient is expected"))
+        }
         _ => Err(Error::Key("neither an age1… nor an ssh-ed25519 recipient")),
     }
 }
@@ -264,8 +260,25 @@ mod tests {
         let list = parse_recipients(&text).unwrap();
         assert_eq!(list.keys.len(), 1);
         assert_eq!((list.keys[0].name.as_str(), list.passed_over), ("b", 3));
-        let none = format!("a {bad}\n@revoked * {bad}\n");
-        assert!(matches!(parse_recipients(&none), Err(Error::Key(_))));
+        let none = parse_recipients(&format!("a {bad}\n@revoked * {bad}\n")).unwrap();
+        assert!(none.keys.is_empty());
+        // A list of its own revokes as well, and keys of all kinds.
+        let other = parse_recipients(&format!("b {good}\na {bad}\n{KEY}\n")).unwrap();
+        let joined = List::join([other.clone(), none.clone()]);
+        assert_eq!(joined.keys.len(), 2);
+        let age = parse_recipients(&format!("@revoked {KEY}\n@revoked node-7 {KEY}\n")).unwrap();
+        assert_eq!(List::join([none, other, age]).keys.len(), 1);
+        // What may have been meant so is not passed over.
+        for mark in ["@revoke", "@Revoked", "@"] {
+            let text = format!("{good}\n{mark} * {bad}\n");
+            let wrong = parse_recipients(&text);
+            assert!(
+                matches!(wrong, Err(Error::KeyLine { line: 2, .. })),
+                "{mark}"
+            );
+        }
+        let authority = format!("{good}\n@cert-authority * {bad}\n");
+        assert_eq!(parse_recipients(&authority).unwrap().keys.len(), 1);
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl FromStr for Sender {
 
     /// Reads one sender, `sealsign1…` or `ssh-ed25519 AAAA…`; what follows is a comment.
     fn from_str(text: &str) -> Result<Self, Error> {
-        match parse(text)? {
+        match super::parse_entry(text, parse)? {
             Entry::Key(named) => Ok(named.key),
             Entry::Revoked(_) | Entry::PassedOver => Err(Error::Key(
                 "an ssh key of a type other than ssh-ed25519, or a revoked one",
@@ -61,17 +61,10 @@ impl FromStr for Sender {
 /// # Errors
 /// [`Error::KeyLine`] for the first line that holds no sender, [`Error::Key`] when none does.
 pub fn parse_senders(text: &str) -> Result<List<Sender>, Error> {
-    let list = super::parse_list(text, parse)?;
-    if list.keys.is_empty() {
-        return Err(Error::Key(match list.passed_over {
-            0 => "the file holds no signing key",
-            _ => "no key in the file can be used: they are revoked or not ssh-ed25519",
-        }));
-    }
-    Ok(list)
+    super::parse_list(text, parse)?.some("the file holds no signing key")
 }
 
-fn parse(text: &str) -> Result<Entry<Sender>, Error> {
+pub(super) fn parse(text: &str) -> Result<Entry<Sender>, Error> {
     if let Some(line) = ssh::parse_line(text) {
         return Ok(super::ssh_entry(&line?, Sender));
     }
@@ -82,7 +75,8 @@ fn parse(text: &str) -> Result<Entry<Sender>, Error> {
             "a recipient where a signing key is expected: it cannot name a sender",
         ));
     }
-    if lower.starts_with(SECRET_HRP) || lower.starts_with("age-secret-key-") {
+    let secret = [SECRET_HRP, "age-secret-key-", "-----begin "];
+    if secret.iter().any(|prefix| lower.starts_with(prefix)) {
         return Err(Error::Key("a secret key where a public one is expected"));
     }
     if !lower.starts_with("sealsign1") {
@@ -129,7 +123,7 @@ pub fn parse_signing_key(text: &str, passphrase: Option<&Passphrase>) -> Result<
     Ok(key)
 }
 
-fn parse_signing_line(line: &str) -> Result<SigningKey, Error> {
+pub(super) fn parse_signing_line(line: &str) -> Result<SigningKey, Error> {
     let lower = Zeroizing::new(line.to_ascii_lowercase());
     if lower.starts_with("age-secret-key-") {
         return Err(Error::Key("an identity where a signing key is expected"));

@@ -38,53 +38,85 @@ pub(crate) fn line(key: &VerifyingKey) -> String {
 }
 
 /// What a line of a file with ssh keys holds.
+#[expect(clippy::large_enum_variant, reason = "it lives as long as its line")]
 pub(crate) enum Line<'a> {
     /// A key that can be used, and whose it is.
     Key(VerifyingKey, &'a str),
-    /// A key that must not be used wherever else it stands.
-    Revoked(VerifyingKey),
-    /// A key of a type that cannot be used, in a list of hosts where such are common, or one that
-    /// is marked as an authority.
+    /// A key of a type that cannot be used, of which lists of hosts and users are full.
     Skipped,
 }
 
 /// Reads a line as in `authorized_keys` (`ssh-ed25519 AAAA… comment`) or as in `known_hosts` and
 /// `allowed_signers` (`names ssh-ed25519 AAAA…`). `None` when it is no line with an ssh key.
 pub(crate) fn parse_line(line: &str) -> Option<Result<Line<'_>, Error>> {
-    let fields: Vec<_> = line.split_ascii_whitespace().take(4).collect();
-    let mark = fields.first().filter(|f| f.starts_with('@'));
-    let fields = if mark.is_some() {
-        &fields[1..]
-    } else {
-        &fields[..]
-    };
-    let at = fields.iter().take(2).position(|f| is_kind(f))?;
-    if mark.is_some_and(|mark| *mark != "@revoked") || (at == 1 && fields[1] != KIND) {
-        return Some(Ok(Line::Skipped));
+    let fields: Vec<_> = line.split_ascii_whitespace().collect();
+    if is_native(fields.first()?) {
+        return None;
+    }
+    let at = (0..fields.len()).find(|at| {
+        // Whatever its type, a key's encoding begins with a short length.
+        let encoded = fields.get(at + 1).is_some_and(|f| f.starts_with("AAAA"));
+        encoded || (*at == 0 && fields[0] == KIND)
+    })?;
+    if at > 1 || (at == 1 && is_options(fields[0])) {
+        return Some(Err(Error::Key(
+            "options before an ssh key, which are not understood",
+        )));
     }
     if fields[at] != KIND {
-        return Some(Err(Error::Key(
-            "an ssh key of a type other than ssh-ed25519",
-        )));
+        return Some(Ok(Line::Skipped));
     }
     let key = fields.get(at + 1).and_then(|text| parse_wire(text));
     Some(match key {
-        Some(key) if mark.is_some() => Ok(Line::Revoked(key)),
-        Some(key) => Ok(Line::Key(key, name(fields, at))),
+        Some(key) => Ok(Line::Key(key, name(&fields, at))),
         None => Err(Error::Key("a malformed ssh-ed25519 key")),
     })
+}
+
+/// Whether a line that begins so has a key in bech32: what follows is a comment, whatever it says.
+fn is_native(first: &str) -> bool {
+    let begins = |prefix: &str| {
+        let start = first.get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    let word = first
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    // A host may have such a name, but not such a long one.
+    let long = first.len() > "age1".len() + 52;
+    let native = ["age1", "age-", "sealsign1", "sealsign-"];
+    word && long && native.into_iter().any(begins)
+}
+
+/// Whether the field before a key has options of `authorized_keys`, and not names.
+fn is_options(field: &str) -> bool {
+    const FLAGS: [&str; 14] = [
+        "agent-forwarding",
+        "cert-authority",
+        "no-agent-forwarding",
+        "no-port-forwarding",
+        "no-pty",
+        "no-touch-required",
+        "no-user-rc",
+        "no-x11-forwarding",
+        "port-forwarding",
+        "pty",
+        "restrict",
+        "user-rc",
+        "verify-required",
+        "x11-forwarding",
+    ];
+    let hashed = field.starts_with('|');
+    !hashed && field.contains(['=', '"'])
+        || field
+            .split(',')
+            .any(|item| FLAGS.contains(&item.to_ascii_lowercase().as_str()))
 }
 
 /// The names before a key, unless they are hashed, or the comment behind it.
 fn name<'a>(fields: &[&'a str], at: usize) -> &'a str {
     let before = fields[..at].first().filter(|names| !names.starts_with('|'));
     before.or(fields.get(at + 2)).copied().unwrap_or_default()
-}
-
-fn is_kind(field: &str) -> bool {
-    ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"]
-        .iter()
-        .any(|prefix| field.starts_with(prefix))
 }
 
 fn parse_wire(text: &str) -> Option<VerifyingKey> {
@@ -119,11 +151,12 @@ pub(crate) fn parse_private(
         .strip_prefix(PRIVATE_BEGIN)
         .and_then(|t| t.strip_suffix(PRIVATE_END))
         .ok_or(WRONG)?;
-    let joined: Zeroizing<String> =
-        Zeroizing::new(inner.chars().filter(|c| !c.is_ascii_whitespace()).collect());
+    // Room for all of it at once: a text that grows leaves copies of the secret behind.
+    let mut joined = Zeroizing::new(String::with_capacity(inner.len()));
+    joined.extend(inner.split_ascii_whitespace());
     let bytes = Zeroizing::new(STANDARD.decode(joined.as_bytes()).map_err(|_| WRONG)?);
     let body = bytes.strip_prefix(PRIVATE_MAGIC).ok_or(WRONG)?;
-    let locked = Locked::parse(body).ok_or(WRONG)?;
+    let locked = Locked::parse(body)?;
     let (inner, encrypted) = locked.unlock(passphrase)?;
     let mut inner = Fields(&inner);
     if inner.u32().ok_or(WRONG)? != inner.u32().ok_or(WRONG)? {
@@ -138,10 +171,13 @@ pub(crate) fn parse_private(
             "an openssh private key of a type other than ssh-ed25519",
         ));
     }
-    key_pair(&mut inner).ok_or(WRONG)
+    key_pair(&mut inner)
+        .filter(|key| locked.public == wire(&key.public()))
+        .ok_or(WRONG)
 }
 
 const WRONG: Error = Error::Key("a malformed openssh private key");
+const CIPHER: Error = Error::Key("an openssh private key under a cipher other than aes256-ctr");
 
 /// `None` when the halves do not fit each other.
 fn key_pair(fields: &mut Fields<'_>) -> Option<SigningKey> {
@@ -149,7 +185,10 @@ fn key_pair(fields: &mut Fields<'_>) -> Option<SigningKey> {
     let both: &[u8; 64] = fields.string()?.try_into().ok()?;
     let key = SigningKey::from_seed(*both.first_chunk()?);
     let fits = key.public().as_bytes() == public && both[32..] == *public;
-    fits.then_some(key)
+    fields.string()?;
+    // What fills the last block of the cipher counts from one.
+    let filled = fields.0.iter().zip(1..).all(|(byte, at)| *byte == at);
+    (fits && filled).then_some(key)
 }
 
 /// A private key as it stands in its file (PROTOCOL.key of OpenSSH).
@@ -157,23 +196,33 @@ struct Locked<'a> {
     cipher: &'a [u8],
     kdf: &'a [u8],
     options: &'a [u8],
+    /// The public half, which is never encrypted.
+    public: &'a [u8],
     text: &'a [u8],
 }
 
 impl<'a> Locked<'a> {
-    /// `None` when the fields are not as OpenSSH writes them.
-    fn parse(bytes: &'a [u8]) -> Option<Self> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         let mut fields = Fields(bytes);
-        let (cipher, kdf, options) = (fields.string()?, fields.string()?, fields.string()?);
-        (fields.u32()? == 1).then_some(())?;
-        fields.string()?;
-        let text = fields.string()?;
-        fields.0.is_empty().then_some(Self {
+        let mut string = || fields.string().ok_or(WRONG);
+        let (cipher, kdf, options) = (string()?, string()?, string()?);
+        // Some ciphers put a tag behind all fields.
+        if ![&b"none"[..], b"aes256-ctr"].contains(&cipher) {
+            return Err(CIPHER);
+        }
+        if fields.u32() != Some(1) {
+            return Err(WRONG);
+        }
+        let mut string = || fields.string().ok_or(WRONG);
+        let (public, text) = (string()?, string()?);
+        let locked = Self {
             cipher,
             kdf,
             options,
+            public,
             text,
-        })
+        };
+        fields.0.is_empty().then_some(locked).ok_or(WRONG)
     }
 
     /// The key's fields, and whether a passphrase was needed for them.
@@ -183,9 +232,7 @@ impl<'a> Locked<'a> {
             return Ok((text, false));
         }
         if self.cipher != b"aes256-ctr" || self.kdf != b"bcrypt" {
-            return Err(Error::Key(
-                "an openssh private key under a cipher other than aes256-ctr",
-            ));
+            return Err(CIPHER);
         }
         let (salt, rounds) = self.bcrypt_options().ok_or(WRONG)?;
         if rounds > ROUNDS_MAX {
@@ -269,16 +316,41 @@ mod tests {
     fn other_lines_are_told_apart() {
         let line = line(&key());
         let skipped = |text: &str| matches!(parse_line(text), Some(Ok(Line::Skipped)));
-        let revoked = format!("@revoked * {line}");
-        assert!(matches!(parse_line(&revoked), Some(Ok(Line::Revoked(_)))));
-        assert!(skipped(&format!("@cert-authority * {line}")));
         assert!(skipped("node ssh-rsa AAAAB3NzaC1yc2EAAAADAQAB"));
         assert!(skipped("node ecdsa-sha2-nistp256 AAAAE2VjZHNh"));
-        assert!(matches!(parse_line("ssh-rsa AAAAB3Nz"), Some(Err(_))));
+        assert!(skipped("ssh-rsa AAAAB3Nz root@node"));
+        assert!(skipped("sk-ssh-ed25519@openssh.com AAAAGnNr"));
         assert!(matches!(parse_line("ssh-ed25519"), Some(Err(_))));
         assert!(matches!(parse_line(&line[..line.len() - 1]), Some(Err(_))));
         assert!(parse_line("age1abc").is_none());
-        // Options that limit a signer are not understood, so the line is not taken.
-        assert!(parse_line(&format!("me cert-authority {line}")).is_none());
+        assert!(parse_line("node without a key").is_none());
+    }
+
+    #[test]
+    fn a_comment_does_not_make_another_key_an_ssh_key() {
+        let line = line(&key());
+        let age = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
+        assert!(parse_line(&format!("{age} ssh-gateway")).is_none());
+        assert!(parse_line(&format!("{age} {line}")).is_none());
+        assert!(parse_line(&format!("{} {line}", age.to_uppercase())).is_none());
+        // Hosts may have any name.
+        assert_eq!(found(&format!("ssh-gw.example.com {line}")), Some(key()));
+        assert_eq!(found(&format!("age1-node {line}")), Some(key()));
+    }
+
+    #[test]
+    fn options_that_limit_a_key_are_not_passed_over() {
+        let line = line(&key());
+        for options in [
+            "cert-authority",
+            "Restrict,pty",
+            "from=\"10.0.0.0/8\",no-pty",
+            "command=\"echo hello\"",
+            "me cert-authority",
+            "me namespaces=\"file\"",
+        ] {
+            let found = parse_line(&format!("{options} {line}")).map(|r| r.map(|_| ()));
+            assert!(matches!(found, Some(Err(Error::Key(_)))), "{options}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bech32::primitives::checksum::Checksum;
 use bech32::primitives::decode::CheckedHrpstring;
 use bech32::{Bech32, Fe1024, Hrp};
+use zeroize::Zeroizing;
 
 use crate::crypt::hash;
 
@@ -31,12 +32,17 @@ impl Checksum for Long {
 
 /// `data` as bech32 in lower case. `hrp` is one of our own constants.
 pub(crate) fn bech32(hrp: &str, data: &[u8]) -> String {
+    // Room for all of it at once: a text that grows leaves copies of a secret behind.
+    let digits = (data.len() * 8).div_ceil(5);
+    let mut text = String::with_capacity(hrp.len() + 1 + digits + Long::CHECKSUM_LENGTH);
     #[expect(
         clippy::expect_used,
         reason = "our prefixes are valid and the length has no limit"
     )]
-    bech32::encode_lower::<Long>(Hrp::parse(hrp).expect("a valid prefix"), data)
-        .expect("a string within the limit")
+    let hrp = Hrp::parse(hrp).expect("a valid prefix");
+    #[expect(clippy::expect_used, reason = "a string takes all that is written")]
+    bech32::encode_lower_to_fmt::<Long, _>(&mut text, hrp, data).expect("room in memory");
+    text
 }
 
 /// The `N` bytes of a bech32 string under `hrp`, in either case but not in both.
@@ -52,7 +58,8 @@ pub(crate) fn unbech32<const N: usize>(hrp: &str, text: &str) -> Result<[u8; N],
         *byte = bytes.next().ok_or(Error::Key("a key that is too short"))?;
     }
     // Writing it again also catches padding bits that are not zero.
-    if bytes.next().is_some() || !bech32(hrp, &data).eq_ignore_ascii_case(text) {
+    let again = Zeroizing::new(bech32(hrp, &data));
+    if bytes.next().is_some() || !again.eq_ignore_ascii_case(text) {
         return Err(WRONG);
     }
     Ok(data)

@@ -150,7 +150,7 @@ impl Vector {
             ("armor failure", Err(Error::Armor(_) | Error::NotAge)) => true,
             (
                 "header failure",
-                Err(Error::Header { .. } | Error::NotAge | Error::Truncated { .. }),
+                Err(Error::Header { .. } | Error::Empty | Error::NotAge | Error::Truncated { .. }),
             ) => true,
             (
                 "payload failure",

@@ -147,7 +147,7 @@ fn each_refusal_has_its_status() {
     check(&with(&["-q"]), &bytes, 0, text.len(), "");
     check(&from, &bytes[..1_500_000], 3, first, "cut short");
     check(&from, &bytes[..100], 3, 0, "truncated");
-    check(&from, b"", 3, 0, "not a sealed stream");
+    check(&from, b"", 3, 0, "empty");
     check(&from, b"junk", 3, 0, "not a sealed stream");
     check(&with(&["--max-header", "64"]), &bytes, 3, 0, "--max-header");
     check(&["--unsigned"], &bytes, 5, 0, "--from");

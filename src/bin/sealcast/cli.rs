@@ -43,7 +43,7 @@ pub(crate) struct GlobalArgs {
     /// Say nothing but errors.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Say more; twice for the details of each step.
+    /// Say more; `cast` and `catch` say still more when it is given twice.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Draw a line of progress on standard error: on a terminal, always, or never.

@@ -3,6 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ErrorKind};
+
 use crate::report::Voice;
 
 mod convert;
@@ -117,11 +119,20 @@ pub(crate) fn finish(result: Result<(), Failure>, voice: &Voice) -> ExitCode {
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     // Help that cannot be printed, say into a closed pipe, has no one to complain to.
     let _ = error.print();
+    if error.kind() == ErrorKind::UnknownArgument && !names_an_option(error) {
+        let hint = "data comes on standard input: redirect a file with `<`, or pipe it in";
+        crate::report::line(&format!("sealcast: hint: {hint}\n"));
+    }
     if error.use_stderr() {
         ExitCode::from(ExitStatus::Usage as u8)
     } else {
         ExitCode::SUCCESS
     }
+}
+
+fn names_an_option(error: &clap::Error) -> bool {
+    let found = error.get(ContextKind::InvalidArg);
+    found.is_none_or(|arg| arg.to_string().starts_with('-'))
 }
 
 /// A panic is a bug: say so, name the version, and leave with a status of its own.

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use sealcast::crypt::sign::SigningKey;
-use sealcast::edge::{clock, entropy, keyfile};
-use sealcast::seal::passphrase::{WORK_LOG2, encrypt, is_encrypted};
+use sealcast::edge::{self, clock, entropy, keyfile};
+use sealcast::seal::passphrase::{WORK_LOG2, encrypt};
 use sealcast::seal::{
-    self, Identity, Named, Passphrase, Recipient, Sender, parse_recipients, parse_senders,
+    self, Found, Identity, Named, Passphrase, Recipient, Sender, inventory, parse_senders,
     parse_signing_key, signing_key_line,
 };
 use zeroize::Zeroizing;
@@ -23,7 +23,15 @@ pub(crate) fn run(args: &KeygenArgs, voice: &Voice) -> Result<(), Failure> {
         return print_public(path, args.sign, &secrets, voice);
     }
     if let Some(path) = &args.list {
-        return list(path, &secrets);
+        return list(path, &secrets, voice);
+    }
+    let output = args
+        .output
+        .as_deref()
+        .filter(|path| *path != Path::new("-"));
+    if let Some(path) = output.filter(|path| path.symlink_metadata().is_ok()) {
+        // Before anybody thinks of a passphrase.
+        return Err(edge::Error::KeyFileExists(path.into()).into());
     }
     let new = NewKey::make(args)?;
     let created = clock::utc(clock::unix_seconds());
@@ -32,17 +40,20 @@ pub(crate) fn run(args: &KeygenArgs, voice: &Voice) -> Result<(), Failure> {
         new.public,
         new.secret.as_str()
     ));
-    let file = if args.passphrase {
+    let file = if args.passphrase || args.passphrase_file.is_some() {
         let passphrase = secrets.new_passphrase("this key")?;
         let seeds = [entropy::seed()?, entropy::seed()?];
         Zeroizing::new(encrypt(&text, &passphrase, seeds, WORK_LOG2)?)
     } else {
         Zeroizing::new(text.as_bytes().to_vec())
     };
-    if let Some(path) = &args.output {
+    if let Some(path) = output {
         keyfile::create(path, &file)?;
         print(format!("{}\n", new.public).as_bytes())?;
     } else {
+        if keyfile::stdout_exposed() {
+            voice.warning("the secret key goes into a file that others can read; see -o");
+        }
         print(&file)?;
         voice.note(&format!("public key: {}", new.public));
     }
@@ -86,10 +97,12 @@ impl NewKey {
     }
 }
 
-/// What a file with secret keys holds.
+/// What a file of keys holds.
 enum Held {
     Identities(Vec<Identity>),
     Signing(SigningKey),
+    /// Not secret at all.
+    Senders(Vec<Named<Sender>>),
 }
 
 /// An OpenSSH key can be either; it is an identity unless `sign` says otherwise.
@@ -113,7 +126,15 @@ fn print_public(
     secrets: &Secrets<'_>,
     voice: &Voice,
 ) -> Result<(), Failure> {
-    let publics: Vec<_> = match secrets.read(path, |text, pass| held(text, pass, sign))? {
+    let parse = |text: &str, passphrase: Option<&Passphrase>| {
+        // What is public already can have another form as a sender's key.
+        match parse_senders(text) {
+            Ok(list) if sign => Ok(Held::Senders(list.keys)),
+            _ => held(text, passphrase, sign),
+        }
+    };
+    let secret = |held: &Held| !matches!(held, Held::Senders(_));
+    let publics: Vec<_> = match secrets.read_some(path, parse, secret)? {
         Held::Identities(identities) => identities
             .iter()
             .map(|i| (i.recipient().to_string(), i.recipient().fingerprint()))
@@ -122,6 +143,10 @@ fn print_public(
             let sender = Sender::new(key.public());
             vec![(sender.to_string(), sender.fingerprint())]
         }
+        Held::Senders(keys) => keys
+            .iter()
+            .map(|named| (named.key.to_string(), named.key.fingerprint()))
+            .collect(),
     };
     for (public, fingerprint) in publics {
         print(format!("{public}\n").as_bytes())?;
@@ -131,47 +156,27 @@ fn print_public(
 }
 
 /// Lists public and secret keys alike.
-fn list(path: &Path, secrets: &Secrets<'_>) -> Result<(), Failure> {
-    let file = keyfile::read(path)?;
-    let public = !is_encrypted(&file.bytes);
-    let (recipients, senders) = match file.text(path) {
-        Ok(text) if public => (parse_recipients(text), parse_senders(text)),
-        _ => (Err(seal::Error::Locked), Err(seal::Error::Locked)),
+fn list(path: &Path, secrets: &Secrets<'_>, voice: &Voice) -> Result<(), Failure> {
+    let secret = |found: &(Vec<Found>, usize)| {
+        let secret = |found: &Found| matches!(found, Found::Identity(_) | Found::Signing(_));
+        found.0.iter().any(secret)
     };
-    let mut lines = Vec::new();
-    for named in recipients.iter().flat_map(|list| &list.keys) {
-        lines.push(recipient_line(named));
-    }
-    for named in senders.iter().flat_map(|list| &list.keys) {
-        lines.push(sender_line(named));
-    }
-    if lines.is_empty() {
-        lines = secret_lines(path, secrets)?;
-    }
-    print(lines.concat().as_bytes())
-}
-
-fn secret_lines(path: &Path, secrets: &Secrets<'_>) -> Result<Vec<String>, Failure> {
-    let held = secrets.read(path, |text, passphrase| held(text, passphrase, false))?;
-    let name = String::new();
-    let sender = |key: &SigningKey| {
-        let (key, name) = (Sender::new(key.public()), name.clone());
-        sender_line(&Named { key, name })
-    };
-    Ok(match &held {
-        Held::Signing(key) => vec![sender(key)],
-        Held::Identities(all) => {
-            let of = |identity: &Identity| {
-                let (key, name) = (identity.recipient(), name.clone());
-                let mut lines = vec![recipient_line(&Named { key, name })];
-                if let Identity::Ssh(key) = identity {
-                    lines.push(sender(key));
-                }
-                lines
-            };
-            all.iter().flat_map(of).collect()
-        }
-    })
+    let (found, passed_over) = secrets.read_some(path, inventory, secret)?;
+    voice.passed_over(path, passed_over);
+    let name = String::new;
+    let lines = found.iter().map(|found| match found {
+        Found::Recipient(named) => recipient_line(named),
+        Found::Sender(named) => sender_line(named),
+        Found::Identity(identity) => recipient_line(&Named {
+            key: identity.recipient(),
+            name: name(),
+        }),
+        Found::Signing(key) => sender_line(&Named {
+            key: Sender::new(key.public()),
+            name: name(),
+        }),
+    });
+    print(lines.collect::<String>().as_bytes())
 }
 
 fn recipient_line(named: &Named<Recipient>) -> String {

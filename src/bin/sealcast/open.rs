@@ -1,13 +1,15 @@
 //! `sealcast open`: arguments to configuration, one library call, report.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sealcast::edge::stdio::{Input, Output};
 use sealcast::edge::{clock, keyfile};
 use sealcast::pipe::seal::{Incoming, Report, workers};
 use sealcast::seal::opener::{MaxAge, Policy, Trust};
-use sealcast::seal::{Identity, Named, Passphrase, Ring, Sender, parse_senders};
+use sealcast::seal::{
+    self, FileKey, Identity, List, Named, Passphrase, Ring, Sender, parse_senders,
+};
 
 use crate::cli::OpenArgs;
 use crate::exit::{ExitStatus, Failure};
@@ -15,37 +17,37 @@ use crate::report::{Voice, bytes};
 use crate::secret::Secrets;
 
 pub(crate) fn run(args: &OpenArgs, voice: &Voice) -> Result<(), Failure> {
+    let senders = args.from.iter().map(Path::new);
+    let files = args.identity.iter().chain(&args.passphrase_file);
+    let files = files.chain(&args.inner).map(PathBuf::as_path);
+    keyfile::not_overwritten(args.output.as_deref(), files.chain(senders))?;
     let secrets = Secrets::new(voice, args.passphrase_file.as_deref(), true);
-    let identities = identities(args, &secrets, voice)?;
-    let known = senders(args, voice)?;
+    let keys = Keys::read(args, &secrets, voice)?;
+    let known = senders_of(args, voice)?;
     let input = Input::stdin()?;
     let mut output = Output::open(args.output.as_deref(), Some(&input))?;
+    voice.mute_beside(&output);
     let report = match &args.inner {
         Some(sealed) => check(args, sealed, &known, input, &mut output, voice)?,
         None => {
             let cancel = input.cancel();
             let incoming = Incoming::read(input, args.max_header)?;
-            let file_key = if args.passphrase {
-                let header = incoming.header();
-                // Nobody is asked in vain.
-                if !Passphrase::fits(header) {
-                    return Err(not_for_passphrase());
-                }
-                secrets.passphrase("this stream")?.unwrap(header)?
-            } else {
-                incoming.unwrap(&Ring::new(&identities), workers())?
-            };
-            incoming.open(
-                &file_key,
-                &trust(args, &known),
-                &mut output,
-                workers(),
-                &cancel,
-                |done| voice.progress(|| format!("{} opened", bytes(done))),
-            )?
+            let file_key = keys.unwrap(&incoming)?;
+            let name = output.name();
+            incoming
+                .open(
+                    &file_key,
+                    &trust(args, &known),
+                    &mut output,
+                    workers(),
+                    &cancel,
+                    |done| voice.progress(|| format!("{} opened", bytes(done))),
+                )
+                .map_err(|e| Failure::stream(&name, e))?
         }
     };
     output.commit()?;
+    voice.done();
     voice.detail(1, || {
         format!(
             "{} written, stanzas in the header: {}",
@@ -55,6 +57,70 @@ pub(crate) fn run(args: &OpenArgs, voice: &Voice) -> Result<(), Failure> {
     });
     voice.note(&verdict(&report, &known));
     Ok(())
+}
+
+/// What can open a stream.
+struct Keys<'a> {
+    passphrase: bool,
+    open: Vec<Identity>,
+    /// Files of identities with a passphrase, which is asked for only when no other fits.
+    locked: Vec<&'a Path>,
+    secrets: &'a Secrets<'a>,
+    voice: &'a Voice,
+}
+
+impl<'a> Keys<'a> {
+    fn read(
+        args: &'a OpenArgs,
+        secrets: &'a Secrets<'a>,
+        voice: &'a Voice,
+    ) -> Result<Self, Failure> {
+        let (mut open, mut locked) = (Vec::new(), Vec::new());
+        for path in &args.identity {
+            match secrets.open_identities(path)? {
+                Some(found) => open.extend(found),
+                None => locked.push(path.as_path()),
+            }
+        }
+        let keys = Self {
+            passphrase: args.passphrase,
+            open,
+            locked,
+            secrets,
+            voice,
+        };
+        keys.show(&keys.open);
+        Ok(keys)
+    }
+
+    fn show(&self, identities: &[Identity]) {
+        for identity in identities {
+            let fingerprint = || identity.recipient().fingerprint();
+            self.voice
+                .detail(1, || format!("identity {}", fingerprint()));
+        }
+    }
+
+    fn unwrap(&self, incoming: &Incoming<Input>) -> Result<FileKey, Failure> {
+        if self.passphrase {
+            let header = incoming.header();
+            // Nobody is asked in vain.
+            if !Passphrase::fits(header) {
+                return Err(not_for_passphrase());
+            }
+            return Ok(self.secrets.passphrase("this stream")?.unwrap(header)?);
+        }
+        let mut found = incoming.unwrap(&Ring::new(&self.open), workers());
+        for path in &self.locked {
+            if !matches!(found, Err(seal::Error::NoIdentity { .. })) {
+                break;
+            }
+            let identities = self.secrets.identities(path)?;
+            self.show(&identities);
+            found = incoming.unwrap(&Ring::new(&identities), workers());
+        }
+        Ok(found?)
+    }
 }
 
 fn not_for_passphrase() -> Failure {
@@ -72,17 +138,24 @@ fn check(
     voice: &Voice,
 ) -> Result<Report, Failure> {
     let file = File::open(sealed).map_err(|e| Failure::io(&sealed.display().to_string(), &e))?;
-    let incoming = Incoming::read(file, args.max_header)?;
+    let incoming = Incoming::read(file, args.max_header).map_err(|e| match e {
+        seal::Error::Read(e) => Failure::io(&sealed.display().to_string(), &e),
+        other => Failure::from(other).of_file(sealed),
+    })?;
     let keys: Vec<_> = known.iter().map(|named| named.key).collect();
-    let cancel = input.cancel();
-    Ok(incoming.check(
-        input,
-        (&keys, &policy(args)),
-        output,
-        workers(),
-        &cancel,
-        |done| voice.progress(|| format!("{} checked", bytes(done))),
-    )?)
+    let (cancel, name) = (input.cancel(), output.name());
+    let trust = (&keys[..], &policy(args));
+    let progress = |done| voice.progress(|| format!("{} checked", bytes(done)));
+    incoming
+        .check(input, trust, output, workers(), &cancel, progress)
+        .map_err(|e| match e {
+            seal::Error::Unsigned => {
+                let fact = "standard input does not begin as a signed payload";
+                Failure::new(ExitStatus::Sender, fact)
+                    .hint("give what age -d makes of the sealed stream; it may have failed")
+            }
+            other => Failure::stream(&name, other),
+        })
 }
 
 /// What the receiver may now believe.
@@ -109,29 +182,19 @@ fn verdict(report: &Report, known: &[Named<Sender>]) -> String {
     text
 }
 
-fn identities(
-    args: &OpenArgs,
-    secrets: &Secrets<'_>,
-    voice: &Voice,
-) -> Result<Vec<Identity>, Failure> {
-    let mut all = Vec::new();
-    for path in &args.identity {
-        all.extend(secrets.identities(path)?);
-    }
-    for identity in &all {
-        voice.detail(1, || {
-            format!("identity {}", identity.recipient().fingerprint())
-        });
-    }
-    Ok(all)
-}
-
 /// The senders whose streams are taken; none when unsigned ones are.
-fn senders(args: &OpenArgs, voice: &Voice) -> Result<Vec<Named<Sender>>, Failure> {
-    let mut all = Vec::new();
+fn senders_of(args: &OpenArgs, voice: &Voice) -> Result<Vec<Named<Sender>>, Failure> {
+    let mut lists = Vec::new();
     for text in &args.from {
-        all.extend(from(text)?);
+        lists.push(from(text, voice)?);
     }
+    let mut all = List::join(lists).keys;
+    if all.is_empty() && !args.from.is_empty() {
+        let fact = "no sender is left: all are revoked";
+        return Err(Failure::new(ExitStatus::Usage, fact));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    all.retain(|named| seen.insert(named.key.to_string()));
     for Named { key, name } in &all {
         voice.detail(1, || {
             format!("trusted {} {}", key.fingerprint(), name.escape_debug())
@@ -161,16 +224,32 @@ fn policy(args: &OpenArgs) -> Policy {
     }
 }
 
-/// One key, when `text` begins like one, or else those in the file of that name.
-fn from(text: &str) -> Result<Vec<Named<Sender>>, Failure> {
-    let keys = ["sealsign", "ssh-", "age1", "age-secret-key-"];
-    let lower = text.to_ascii_lowercase();
-    if keys.iter().any(|key| lower.starts_with(key)) && !Path::new(text).exists() {
-        let list = parse_senders(text).map_err(|e| Failure::key_text(text, &e))?;
-        return Ok(list.keys);
-    }
+/// One key, when `text` is one, or else those in the file of that name. What is a key is never
+/// looked for as a file: who can make one in this directory must not choose whom we trust.
+fn from(text: &str, voice: &Voice) -> Result<List<Sender>, Failure> {
+    let parsed = parse_senders(text);
     let path = Path::new(text);
+    match parsed {
+        Ok(list) => return Ok(list),
+        Err(e) if like_a_key(text) && !path.exists() => {
+            return Err(Failure::key_text(text, &e.one()));
+        }
+        Err(_) => {}
+    }
     let file = keyfile::read_beside_data(path)?;
     let list = parse_senders(file.text(path)?).map_err(|e| Failure::key_file(path, &e))?;
-    Ok(list.keys)
+    voice.passed_over(path, list.passed_over);
+    Ok(list)
+}
+
+fn like_a_key(text: &str) -> bool {
+    let lower = text.trim_start().to_ascii_lowercase();
+    let keys = [
+        "sealsign1",
+        "sealsign-secret-",
+        "ssh-ed25519 ",
+        "age1",
+        "age-secret-key-",
+    ];
+    keys.iter().any(|key| lower.starts_with(key))
 }

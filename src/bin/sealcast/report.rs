@@ -3,6 +3,8 @@
 
 use std::fs::File;
 use std::io::{IsTerminal, Write};
+use std::ops::Range;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -31,6 +33,7 @@ struct Progress {
 
 #[derive(Default)]
 struct Drawn {
+    muted: bool,
     last: Option<Instant>,
     width: usize,
 }
@@ -94,10 +97,8 @@ impl Voice {
         let Ok(mut state) = progress.state.lock() else {
             return;
         };
-        if state
-            .last
-            .is_some_and(|last| last.elapsed() < PROGRESS_EVERY)
-        {
+        let early = |last: Instant| last.elapsed() < PROGRESS_EVERY;
+        if state.muted || state.last.is_some_and(early) {
             return;
         }
         state.last = Some(Instant::now());
@@ -111,7 +112,28 @@ impl Voice {
         }
     }
 
-    fn say(&self, kind: &str, text: &str) {
+    /// How many lines of a key file were passed over, for `-v`.
+    pub(crate) fn passed_over(&self, path: &Path, lines: usize) {
+        if lines > 0 {
+            self.detail(1, || {
+                let path = path.display();
+                format!("{path}: passed over {lines} ssh keys that are revoked or not ed25519")
+            });
+        }
+    }
+
+    /// Draws no progress on a terminal that has the data, too: they would mix.
+    pub(crate) fn mute_beside(&self, output: &impl AsFd) {
+        if rustix::termios::isatty(output)
+            && let Some(progress) = &self.progress
+            && let Ok(mut state) = progress.state.lock()
+        {
+            state.muted = true;
+        }
+    }
+
+    /// Takes the line of progress away.
+    pub(crate) fn done(&self) {
         if let Some(progress) = &self.progress
             && progress.terminal
             && let Ok(mut state) = progress.state.lock()
@@ -120,7 +142,11 @@ impl Voice {
             line(&format!("\r{:width$}\r", "", width = state.width));
             state.width = 0;
         }
-        line(&format!("sealcast {}: {kind}{text}\n", self.name));
+    }
+
+    fn say(&self, kind: &str, text: &str) {
+        self.done();
+        line(&format!("sealcast {}: {kind}{}\n", self.name, safe(text)));
     }
 }
 
@@ -139,6 +165,31 @@ pub(crate) fn append(path: Option<&Path>, report: &Value) -> Result<(), Failure>
 pub(crate) fn line(text: &str) {
     // With standard error gone there is no one left to tell.
     let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// What is said never moves the cursor, nor shows a secret key that stands where a name should.
+fn safe(text: &str) -> String {
+    const SHOWN: usize = 12;
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(secret) = secret_in(rest) {
+        out += &plain(&rest[..secret.start + SHOWN]);
+        out.push('…');
+        rest = &rest[secret.end..];
+    }
+    out + &plain(rest)
+}
+
+/// Where the first secret key is.
+fn secret_in(text: &str) -> Option<Range<usize>> {
+    let lower = text.to_ascii_lowercase();
+    let starts = ["age-secret-key-", "sealsign-secret-"].map(|prefix| lower.find(prefix));
+    let start = starts.into_iter().flatten().min()?;
+    let other = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+    let end = lower[start..]
+        .find(other)
+        .map_or(text.len(), |len| start + len);
+    Some(start..end).filter(|secret| secret.len() > 40)
 }
 
 /// What a peer calls itself or says, without what would move the cursor or begin a line of ours.
@@ -181,5 +232,25 @@ pub(crate) fn bytes(n: u64) -> String {
         0 => format!("{n} B"),
         _ if value < 10.0 => format!("{value:.2} {}", UNITS[unit]),
         _ => format!("{value:.1} {}", UNITS[unit]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_harmless() {
+        let secret = format!("AGE-SECRET-KEY-1{}", "Q".repeat(58));
+        let said = safe(&format!("cannot open /tmp/{secret}: not there; {secret}"));
+        assert_eq!(
+            said,
+            "cannot open /tmp/AGE-SECRET-K…: not there; AGE-SECRET-K…"
+        );
+        assert_eq!(safe("a\nb\u{1b}[31m"), "a\u{fffd}b\u{fffd}[31m");
+        assert_eq!(
+            safe("no AGE-SECRET-KEY-1…, 3 °C"),
+            "no AGE-SECRET-KEY-1…, 3 °C"
+        );
     }
 }

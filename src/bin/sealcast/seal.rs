@@ -1,6 +1,7 @@
 //! `sealcast seal`: arguments to configuration, one library call, report.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use sealcast::crypt::secret::Secret;
 use sealcast::edge::stdio::{Input, Output};
@@ -8,14 +9,18 @@ use sealcast::edge::{clock, entropy, keyfile};
 use sealcast::pipe;
 use sealcast::seal::passphrase::WORK_LOG2;
 use sealcast::seal::sealer::{Sealer, Signer};
-use sealcast::seal::{self, FileKey, Named, Recipient, Sender, armor, parse_recipients};
+use sealcast::seal::{self, FileKey, List, Named, Recipient, Sender, armor, parse_recipients};
+use zeroize::Zeroizing;
 
 use crate::cli::SealArgs;
-use crate::exit::Failure;
+use crate::exit::{ExitStatus, Failure};
 use crate::report::{Voice, bytes};
 use crate::secret::Secrets;
 
 pub(crate) fn run(args: &SealArgs, voice: &Voice) -> Result<(), Failure> {
+    let files = args.recipients_file.iter().chain(&args.sign);
+    let files = files.chain(&args.passphrase_file).map(PathBuf::as_path);
+    keyfile::not_overwritten(args.output.as_deref(), files)?;
     let recipients = recipients(args, voice)?;
     let secrets = Secrets::new(voice, args.passphrase_file.as_deref(), true);
     let signer = signer(args, &secrets, voice)?;
@@ -29,25 +34,26 @@ pub(crate) fn run(args: &SealArgs, voice: &Voice) -> Result<(), Failure> {
         Output::open(args.output.as_deref(), Some(&input))?
     };
 
-    let seed = entropy::seed()?;
+    let seed = Zeroizing::new(entropy::seed()?);
     let (file_key, nonce) = seed.split_at(16);
     let file_key = Secret::new(array(file_key));
     let stanzas = if args.passphrase {
         let passphrase = secrets.new_passphrase("this stream")?;
-        vec![passphrase.wrap(&file_key, entropy::seed()?, WORK_LOG2)]
+        vec![passphrase.wrap(&file_key, entropy::seed()?, WORK_LOG2)?]
     } else {
         wrap(&recipients, &file_key)?
     };
     let sealer = Sealer::new(&stanzas, &file_key, &array(nonce), signer)?;
+    voice.mute_beside(&output);
+    let name = output.name();
     let written = if args.armor {
-        let mut armor = armor::Writer::new(&mut output).map_err(seal::Error::Write)?;
-        let written = write(input, &mut armor, &sealer, voice)?;
-        armor.finish().map_err(seal::Error::Write)?;
-        written
+        armored(input, &mut output, &sealer, voice)
     } else {
-        write(input, &mut output, &sealer, voice)?
+        write(input, &mut output, &sealer, voice)
     };
+    let written = written.map_err(|e| Failure::stream(&name, e))?;
     output.commit()?;
+    voice.done();
     voice.detail(1, || {
         format!("{} written, recipients: {}", bytes(written), stanzas.len())
     });
@@ -60,24 +66,28 @@ fn wrap(recipients: &[Recipient], file_key: &FileKey) -> Result<Vec<String>, Fai
     Ok(pipe::seal::wrap(recipients, file_key, ephemeral, workers)?)
 }
 
+fn armored(
+    input: Input,
+    output: &mut Output,
+    sealer: &Sealer,
+    voice: &Voice,
+) -> Result<u64, seal::Error> {
+    let mut armor = armor::Writer::new(output).map_err(seal::Error::Write)?;
+    let written = write(input, &mut armor, sealer, voice)?;
+    armor.finish().map_err(seal::Error::Write)?;
+    Ok(written)
+}
+
 fn write(
     input: Input,
     output: &mut (impl Write + Send),
     sealer: &Sealer,
     voice: &Voice,
-) -> Result<u64, Failure> {
+) -> Result<u64, seal::Error> {
     let cancel = input.cancel();
     let workers = pipe::seal::workers();
-    Ok(pipe::seal::seal(
-        input,
-        output,
-        sealer,
-        &cancel,
-        workers,
-        |done| {
-            voice.progress(|| format!("{} sealed", bytes(done)));
-        },
-    )?)
+    let progress = |done| voice.progress(|| format!("{} sealed", bytes(done)));
+    pipe::seal::seal(input, output, sealer, &cancel, workers, progress)
 }
 
 fn array(half: &[u8]) -> [u8; 16] {
@@ -88,25 +98,26 @@ fn array(half: &[u8]) -> [u8; 16] {
 
 /// All recipients, each once, in the order in which they were given.
 fn recipients(args: &SealArgs, voice: &Voice) -> Result<Vec<Recipient>, Failure> {
-    let mut all = Vec::new();
+    let mut lists = Vec::new();
     for text in &args.recipient {
-        let key = text.parse().map_err(|e| Failure::key_text(text, &e))?;
-        let name = String::new();
-        all.push(Named { key, name });
+        lists.push(parse_recipients(text).map_err(|e| {
+            let failure = Failure::key_text(text, &e.one());
+            match Path::new(text).exists() {
+                true => failure.hint("-R takes recipients from a file"),
+                false => failure,
+            }
+        })?);
     }
     for path in &args.recipients_file {
         let file = keyfile::read_beside_data(path)?;
         let list = parse_recipients(file.text(path)?).map_err(|e| Failure::key_file(path, &e))?;
-        if list.passed_over > 0 {
-            voice.detail(1, || {
-                format!(
-                    "{}: passed over {} ssh keys that are revoked or not ed25519",
-                    path.display(),
-                    list.passed_over
-                )
-            });
-        }
-        all.extend(list.keys);
+        voice.passed_over(path, list.passed_over);
+        lists.push(list);
+    }
+    let mut all = List::join(lists).keys;
+    if all.is_empty() && !args.passphrase {
+        let fact = "no recipient is left: all are revoked";
+        return Err(Failure::new(ExitStatus::Usage, fact));
     }
     let mut seen = std::collections::BTreeSet::new();
     all.retain(|named| seen.insert(named.key.to_string()));

@@ -13,7 +13,7 @@ use clap::Args;
 pub(crate) struct KeygenArgs {
     /// Make a signing key for a sender, not an identity for a receiver.
     ///
-    /// With -y, print an OpenSSH key as the key of a sender.
+    /// With -y, print an OpenSSH key, which may be a public one then, as the key of a sender.
     #[arg(short, long, conflicts_with = "list")]
     pub(crate) sign: bool,
     /// Make an identity that withstands quantum computers as well.
@@ -29,7 +29,8 @@ pub(crate) struct KeygenArgs {
     pub(crate) passphrase: bool,
     /// Take the passphrase from the first line of FILE, not from the terminal.
     ///
-    /// FILE may be a descriptor, such as /dev/fd/3.
+    /// A new key is then encrypted with it, as with -p. FILE may be a descriptor, such as
+    /// /dev/fd/3, or `-` for standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
     /// Write the secret key to FILE, and the public half to standard output.
@@ -41,14 +42,14 @@ pub(crate) struct KeygenArgs {
     /// Print the public half of every key in FILE.
     ///
     /// FILE is a key file made by this command or by age-keygen, or an OpenSSH private key of type
-    /// ed25519.
+    /// ed25519; `-` is standard input.
     #[arg(short = 'y', long, value_name = "FILE", conflicts_with = "output")]
     pub(crate) public: Option<PathBuf>,
     /// List the keys in FILE with their fingerprints, one a line.
     ///
-    /// FILE has public or secret keys of any kind. A line has the fingerprint, `recipient` or
-    /// `sender`, the type of the key, and the name that stands beside it. An ssh key can be both
-    /// and has a line for each.
+    /// FILE has public or secret keys of any kind; `-` is standard input. A line has the
+    /// fingerprint, `recipient` or `sender`, the type of the key, and the name that stands beside
+    /// it. An ssh key can be both and has a line for each.
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["public", "output"])]
     pub(crate) list: Option<PathBuf>,
 }

@@ -13,17 +13,15 @@ use super::value;
 /// place.
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("trust").required(true).args(["from", "unsigned"]))]
+#[command(group = ArgGroup::new("with").required(true).multiple(true)
+          .args(["identity", "passphrase", "inner"]))]
 pub(crate) struct OpenArgs {
     /// Open with the identities in FILE. Can be given many times.
     ///
     /// FILE is made by `sealcast keygen` or age-keygen(1), or is an OpenSSH private key of type
-    /// ed25519, such as /etc/ssh/ssh_host_ed25519_key. If it has a passphrase, that is asked for.
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        required_unless_present_any = ["passphrase", "inner"]
-    )]
+    /// ed25519, such as /etc/ssh/ssh_host_ed25519_key. If it has a passphrase, that is asked for
+    /// when no identity without one fits.
+    #[arg(short, long, value_name = "FILE")]
     pub(crate) identity: Vec<PathBuf>,
     /// Open a stream that is sealed with a passphrase.
     ///
@@ -50,8 +48,8 @@ pub(crate) struct OpenArgs {
     ///
     /// A key is `sealsign1…` as printed by `sealcast keygen`, or `ssh-ed25519 AAAA…`. A file has
     /// one a line, perhaps followed by a name; blank lines and lines that begin with `#` are passed
-    /// over. ssh keys may stand behind names, as in known_hosts or allowed_signers. Anything that
-    /// does not begin like a key is taken for the name of a file.
+    /// over. ssh keys may stand behind names, as in known_hosts or allowed_signers. What is no key
+    /// is taken for the name of a file.
     #[arg(short, long, value_name = "SENDER")]
     pub(crate) from: Vec<String>,
     /// Take streams without a signature, from whomever.
@@ -65,6 +63,7 @@ pub(crate) struct OpenArgs {
     pub(crate) label: Option<String>,
     /// Refuse streams sealed longer than DURATION ago, such as 90s, 15m, 12h, 7d or 2w.
     ///
+    /// A number alone is seconds.
     /// The time is the one that the sender signed. A stream from more than five minutes in the
     /// future is refused, too.
     #[arg(long, value_name = "DURATION", conflicts_with = "unsigned",

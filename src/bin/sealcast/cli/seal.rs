@@ -2,21 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 /// Encrypt to many recipients and sign.
 ///
 /// Reads data from standard input and writes a sealed stream: an age file that each recipient can
 /// open, signed so that receivers can tell who sent it.
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("for").required(true).multiple(true)
+          .args(["recipient", "recipients_file", "passphrase"]))]
 pub(crate) struct SealArgs {
     /// Seal for RECIPIENT: `age1…`, `age1pq1…` or `ssh-ed25519 AAAA…`. Can be given many times.
-    #[arg(
-        short,
-        long,
-        value_name = "RECIPIENT",
-        required_unless_present_any = ["recipients_file", "passphrase"]
-    )]
+    #[arg(short, long, value_name = "RECIPIENT")]
     pub(crate) recipient: Vec<String>,
     /// Seal for all recipients in FILE. Can be given many times.
     ///

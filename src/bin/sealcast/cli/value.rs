@@ -46,7 +46,7 @@ pub(crate) fn bits_per_s(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "give bits a second above 0, perhaps with k, M or G, such as 600M".into())
 }
 
-/// A time in milliseconds, with the units ms, s, m, h, d, w; a number alone is seconds.
+/// A time in milliseconds, with the units ms, s, m, h, d, w in lower case; a number alone is seconds.
 pub(crate) fn milliseconds(text: &str) -> Result<u64, String> {
     const S: u64 = 1_000;
     let units = [
@@ -58,7 +58,9 @@ pub(crate) fn milliseconds(text: &str) -> Result<u64, String> {
         ("d", 86_400 * S),
         ("w", 604_800 * S),
     ];
-    scaled(text, &units).ok_or_else(|| {
+    // `1M` might as well be a month.
+    let lower = Some(text).filter(|text| !text.bytes().any(|b| b.is_ascii_uppercase()));
+    lower.and_then(|text| scaled(text, &units)).ok_or_else(|| {
         "give seconds, or a number with ms, s, m, h, d or w, such as 90s or 12h".into()
     })
 }
@@ -97,7 +99,16 @@ mod tests {
         for text in ["", "x", "5 M", "5Q", "-1", "99999999999999T"] {
             assert!(bytes(text).is_err(), "{text}");
         }
-        for text in ["", "s", "-5s", "1.5h", "5 m", "5M5", "9999999999999999999w"] {
+        for text in [
+            "",
+            "s",
+            "-5s",
+            "1.5h",
+            "5 m",
+            "5M5",
+            "5M",
+            "9999999999999999999w",
+        ] {
             assert!(seconds(text).is_err(), "{text}");
         }
         assert!(bits_per_s("0").is_err() && header_bytes("2G").is_err());

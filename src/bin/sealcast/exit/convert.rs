@@ -22,14 +22,15 @@ impl From<edge::Error> for Failure {
             edge::Error::SameFile(_) => {
                 Self::new(ExitStatus::Usage, message).hint("give the output another name")
             }
-            edge::Error::Open { .. } | edge::Error::System { .. } => {
-                Self::new(ExitStatus::Local, message)
-            }
+            edge::Error::Open { .. }
+            | edge::Error::Create { .. }
+            | edge::Error::Write { .. }
+            | edge::Error::System { .. } => Self::new(ExitStatus::Local, message),
             edge::Error::KeyFileExists(_) => Self::new(ExitStatus::Local, message)
-                .hint("give another name, or move the old key away yourself"),
-            edge::Error::KeyFileTooLong(_) | edge::Error::KeyFileNotText(_) => {
-                Self::new(ExitStatus::Usage, message)
-            }
+                .hint("give another name, or see with -y what its public half is"),
+            edge::Error::KeyFileTooLong(_)
+            | edge::Error::KeyFileNotText(_)
+            | edge::Error::PassphraseNotText(_) => Self::new(ExitStatus::Usage, message),
             edge::Error::NoTerminal(_) => Self::new(ExitStatus::Local, message)
                 .hint("--passphrase-file takes it from a file or, as /dev/fd/3, a descriptor"),
             edge::Error::PassphraseTooLong => Self::new(ExitStatus::Usage, message),
@@ -76,8 +77,25 @@ impl Failure {
     /// A key on the command line that cannot be used; the text itself may be a secret, so that only
     /// its beginning is shown.
     pub(crate) fn key_text(text: &str, error: &seal::Error) -> Self {
-        let start: String = text.chars().take(12).collect();
-        Self::new(ExitStatus::Usage, format!("`{start}…`: {error}"))
+        let mut start: String = text.chars().take(12).collect();
+        if start.len() < text.len() {
+            start.push('…');
+        }
+        Self::new(ExitStatus::Usage, format!("`{start}`: {error}"))
+    }
+
+    /// The same failure, which the file at `path` is to blame for.
+    pub(crate) fn of_file(mut self, path: &Path) -> Self {
+        self.message = format!("{}: {}", path.display(), self.message);
+        self
+    }
+
+    /// A stream that was not sealed or not opened; the output has the name `output`.
+    pub(crate) fn stream(output: &str, error: seal::Error) -> Self {
+        match error {
+            seal::Error::Write(e) => Self::io(&format!("cannot write {output}"), &e),
+            other => other.into(),
+        }
     }
 
     /// A key file that cannot be used.
@@ -99,6 +117,7 @@ impl From<seal::Error> for Failure {
             E::Read(e) => Self::io("cannot read standard input", &e),
             E::Write(e) => Self::io("cannot write the output", &e),
             E::System(e) => Self::io("cannot go on working", &e),
+            E::Empty => data(message).hint("the filter before this one may have failed"),
             E::NotAge => data(message).hint("is this what `sealcast seal` wrote?"),
             E::Armor(_) => data(message).hint("armor must be passed on exactly as it was made"),
             E::HeaderTooLong { .. } => {
