@@ -95,7 +95,8 @@ pub struct Watch {
     caught: Arc<AtomicI32>,
 }
 
-/// Watches for SIGINT, SIGTERM, SIGHUP and SIGQUIT. The first wakes `wake` up and is noted; the second does
+/// Watches for SIGINT, SIGTERM, SIGHUP and SIGQUIT. The first wakes `wake` up and is noted; the
+/// second does
 /// what it does by default.
 ///
 /// # Errors

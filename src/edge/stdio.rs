@@ -343,7 +343,7 @@ impl Output {
         self.file.sync_all()?;
         fs::rename(&place.temporary, &place.path)?;
         let parent = place.path.parent().filter(|p| !p.as_os_str().is_empty());
-        // The data is there, in whichever order the disk gets to know; some file systems cannot say.
+        // The data is in place; some file systems cannot say when the name is on the disk.
         let _ = File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all());
         Ok(())
     }

@@ -167,8 +167,8 @@ impl Ring {
 /// Takes the file key that was found, if one was, and checks the header with it.
 ///
 /// # Errors
-/// [`Error::NoIdentity`], [`Error::Passphrase`], [`Error::HeaderForged`], and [`Error::Header`] when
-/// a passphrase's stanza is not alone.
+/// [`Error::NoIdentity`], [`Error::Passphrase`], [`Error::HeaderForged`], and [`Error::Header`]
+/// when a passphrase's stanza is not alone.
 pub fn check(header: &Header, found: Option<FileKey>) -> Result<FileKey, Error> {
     passphrase::find(header)?;
     let Some(key) = found else {

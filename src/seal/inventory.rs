@@ -20,8 +20,8 @@ pub enum Found {
     Signing(SigningKey),
 }
 
-/// The keys in the text of a file in their order, without those that are revoked, and how many lines
-/// were passed over. An ssh key is found twice, as it can be both.
+/// The keys in the text of a file in their order, without those that are revoked, and how many
+/// lines were passed over. An ssh key is found twice, as it can be both.
 ///
 /// # Errors
 /// [`Error::KeyLine`], [`Error::Key`] when there is none, and those of [`Identity::parse_file`] for

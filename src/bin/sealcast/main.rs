@@ -19,6 +19,7 @@ mod report;
 mod seal;
 mod secret;
 mod selftest;
+mod streams;
 mod unpack;
 
 fn main() -> ExitCode {
@@ -28,15 +29,19 @@ fn main() -> ExitCode {
         Err(e) => return exit::usage(&e),
     };
     let voice = report::Voice::new(cli.command.name(), &cli.global);
-    let result = match &cli.command {
-        cli::Command::Pack(args) => pack::run(args, &voice),
-        cli::Command::Unpack(args) => unpack::run(args, &voice),
-        cli::Command::Seal(args) => seal::run(args, &voice),
-        cli::Command::Open(args) => open::run(args, &voice),
-        cli::Command::Keygen(args) => keygen::run(args, &voice),
-        cli::Command::Cast(args) => cast::run(args, &voice),
-        cli::Command::Catch(args) => catch::run(args, &voice),
-        cli::Command::Selftest(args) => selftest::run(args, &voice),
-    };
+    let result = streams::check(&cli.command).and_then(|()| run(&cli.command, &voice));
     exit::finish(result, &voice)
+}
+
+fn run(command: &cli::Command, voice: &report::Voice) -> Result<(), exit::Failure> {
+    match command {
+        cli::Command::Pack(args) => pack::run(args, voice),
+        cli::Command::Unpack(args) => unpack::run(args, voice),
+        cli::Command::Seal(args) => seal::run(args, voice),
+        cli::Command::Open(args) => open::run(args, voice),
+        cli::Command::Keygen(args) => keygen::run(args, voice),
+        cli::Command::Cast(args) => cast::run(args, voice),
+        cli::Command::Catch(args) => catch::run(args, voice),
+        cli::Command::Selftest(args) => selftest::run(args, voice),
+    }
 }

@@ -46,7 +46,8 @@ pub(crate) fn bits_per_s(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "give bits a second above 0, perhaps with k, M or G, such as 600M".into())
 }
 
-/// A time in milliseconds, with the units ms, s, m, h, d, w in lower case; a number alone is seconds.
+/// A time in milliseconds, with the units ms, s, m, h, d, w in lower case; a number alone is
+/// seconds.
 pub(crate) fn milliseconds(text: &str) -> Result<u64, String> {
     const S: u64 = 1_000;
     let units = [
