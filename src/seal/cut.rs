@@ -37,7 +37,7 @@ impl<R: Read> PlainCutter<R> {
         }
     }
 
-    /// The next batch, in `buf` from [`buffer`]; `None` after the last.
+    /// The next batch, in `buf` from [`super::stream::buffer`]; `None` after the last.
     ///
     /// # Errors
     /// [`Error::Read`].
@@ -92,7 +92,7 @@ impl<R: Read> SealedCutter<R> {
         }
     }
 
-    /// The next batch, in `buf` from [`buffer`], as soon as all of it is there; `None` after the
+    /// The next batch, in `buf` from [`super::stream::buffer`], as soon as all of it is there; `None` after the
     /// last. The first may be empty.
     ///
     /// # Errors
