@@ -261,8 +261,8 @@ impl Sealed {
     /// Checks and decrypts the chunks in place, up to the first that does not hold. The plaintext
     /// is all that held; it is the age file's true content as far as it goes, whatever the error.
     ///
-    /// A full batch may be the last or not, as its last chunk says: [`super::cut::Ending`] compares that with
-    /// what follows, so that nobody has to wait for it.
+    /// A full batch may be the last or not, as its last chunk says: [`super::cut::Ending`] compares
+    /// that with what follows, so that nobody has to wait for it.
     ///
     /// `payload_at` is where the first chunk of the stream begins, for the sake of errors.
     pub fn open(self, cipher: &ChunkCipher, payload_at: u64) -> (Plain, Option<Error>) {
