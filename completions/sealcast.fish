@@ -42,13 +42,18 @@ complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "selftest" -d 'Run
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s C -l directory -d 'Go into DIR first: relative paths begin there' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s o -l output -d 'Write to FILE, which appears when it is complete, instead of standard output' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l exclude -d 'Leave out what GLOB fits, with everything below it; may be given several times' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l exclude-from -d 'Leave out what the patterns in FILE fit, one a line; may be given several times' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l clamp-mtime -d 'Pack times of modification later than SECONDS since 1970 as that time' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l level -d 'Compress at level N, from 1 (fast) to 19 (small)' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l rate -d 'Compress as hard as a network that takes RATE leaves time for, such as 100M or 1G' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l threads -d 'Compress on N threads; as many as there are processors unless given' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
 always\t'Even into a file'
 never\t'Not at all'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l one-file-system -d 'Stay on the file system of each PATH; mount points are packed as empty directories'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l numeric-owner -d 'Leave the names of owners and groups out; their numbers are always there'
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l long -d 'Compress in frames of 64 MiB, not 8, and find repetitions all over them'
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l adapt -d 'Compress as hard as the output leaves time for, frame by frame'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l strict -d 'Stop at the first object that cannot be packed as it is'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s q -l quiet -d 'Say nothing but errors'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'

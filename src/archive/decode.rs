@@ -249,10 +249,10 @@ mod tests {
     }
 
     fn squeezed(parts: &[&[u8]]) -> Vec<u8> {
-        let mut squeezer = Squeezer::new(3).unwrap();
+        let mut squeezer = Squeezer::new().unwrap();
         let mut out = Vec::new();
         for part in parts {
-            squeezer.squeeze(part, &mut out).unwrap();
+            squeezer.squeeze(part, 3, &mut out).unwrap();
         }
         out
     }

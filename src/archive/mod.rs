@@ -11,6 +11,7 @@ mod entry;
 mod error;
 mod glob;
 mod header;
+mod level;
 pub mod name;
 mod number;
 pub mod pax;
@@ -23,9 +24,10 @@ pub use decode::{Decoder, SKIPPABLE_BYTES_MAX, WINDOW_LOG_MAX};
 pub use entry::{Content, Device, Entry, Kind, Meta, Segment, Time, Totals, Xattr};
 pub use error::{Error, Looks};
 pub use glob::{BadPattern, Glob};
+pub use level::Chooser;
 pub use reader::Reader;
 pub use sparse::SEGMENTS_MAX;
-pub use squeeze::{FRAME_BYTES, LEVEL_DEFAULT, Squeezer};
+pub use squeeze::{FRAME_BYTES, LEVEL_DEFAULT, LONG_FRAME_BYTES, Squeezer};
 pub use writer::Writer;
 
 /// The version of the archive format that is written, and the greatest that is read.

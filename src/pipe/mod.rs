@@ -6,5 +6,5 @@ pub mod seal;
 mod unpack;
 
 pub use ordered::ordered;
-pub use pack::pack;
+pub use pack::{Effort, pack};
 pub use unpack::unpack;

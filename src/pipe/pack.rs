@@ -5,29 +5,91 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;
 
-use crate::archive::{FRAME_BYTES, Squeezer, Totals};
+use crate::archive::{Chooser, FRAME_BYTES, LEVEL_DEFAULT, LONG_FRAME_BYTES, Squeezer, Totals};
+use crate::edge::clock::Clock;
 use crate::edge::tree::{self, Error, Note};
 
 use super::ordered;
 
-/// Packs a tree as a compressed archive into `out`, at the given level on the given number of
-/// threads. The bytes do not depend on the threads.
+/// How an archive is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// At one level, 1 to 19; the bytes do not depend on the threads.
+    Level(i32),
+    /// The same, in frames eight times as long.
+    Long(i32),
+    /// At the level that brings each frame through the output soonest.
+    Adapt,
+}
+
+impl Effort {
+    fn choice(self, threads: usize) -> Choice {
+        match self {
+            Self::Level(level) | Self::Long(level) => Choice::Fixed(level),
+            Self::Adapt => {
+                let chooser = Chooser::new(LEVEL_DEFAULT, threads);
+                Choice::Adapted(Box::new(Mutex::new(chooser)))
+            }
+        }
+    }
+
+    const fn frame_bytes(self) -> usize {
+        match self {
+            Self::Long(_) => LONG_FRAME_BYTES,
+            Self::Level(_) | Self::Adapt => FRAME_BYTES,
+        }
+    }
+
+    fn squeezer(self) -> io::Result<Squeezer> {
+        match self {
+            Self::Long(_) => Squeezer::long(),
+            Self::Level(_) | Self::Adapt => Squeezer::new(),
+        }
+    }
+}
+
+/// Who says at which level a frame is compressed, and hears how long that took.
+enum Choice {
+    Fixed(i32),
+    Adapted(Box<Mutex<Chooser>>),
+}
+
+impl Choice {
+    fn level(&self) -> i32 {
+        match self {
+            Self::Fixed(level) => *level,
+            Self::Adapted(chooser) => lock(chooser).level(),
+        }
+    }
+
+    fn hear(&self, tell: impl FnOnce(&mut Chooser)) {
+        if let Self::Adapted(chooser) = self {
+            tell(&mut lock(chooser));
+        }
+    }
+}
+
+/// Packs a tree as a compressed archive into `out`, on the given number of threads.
 ///
 /// # Errors
 /// Those of [`tree::pack`].
 pub fn pack(
     config: &tree::Pack,
-    level: i32,
+    effort: Effort,
     threads: usize,
     mut out: impl Write + Send,
     tell: &(dyn Fn(&Note) + Sync),
 ) -> Result<Totals, Error> {
+    let choice = effort.choice(threads);
     let (slices_in, slices_out) = sync_channel(1);
     let (plain, squeezed) = (Spare::default(), Spare::default());
     let squeezers = Mutex::new(Vec::new());
+    let clock = Clock::new();
+    let now_us = || clock.now().as_us();
     std::thread::scope(|scope| {
         let slicer = Slicer {
             slice: plain.take(),
+            slice_bytes: effort.frame_bytes(),
             slices: slices_in,
             spare: &plain,
         };
@@ -42,10 +104,13 @@ pub fn pack(
             let idle = lock(&squeezers).pop();
             let mut squeezer = match idle {
                 Some(squeezer) => squeezer,
-                None => Squeezer::new(level)?,
+                None => effort.squeezer()?,
             };
             let mut frame = squeezed.take();
-            squeezer.squeeze(&slice, &mut frame)?;
+            let (level, begun) = (choice.level(), now_us());
+            squeezer.squeeze(&slice, level, &mut frame)?;
+            let taken = now_us() - begun;
+            choice.hear(|chooser| chooser.compressed(level, slice.len(), frame.len(), taken));
             lock(&squeezers).push(squeezer);
             plain.give(slice);
             Ok(frame)
@@ -55,7 +120,9 @@ pub fn pack(
             move || Ok(slices_out.recv().ok()),
             squeeze,
             |frame: Vec<u8>| {
+                let begun = now_us();
                 out.write_all(&frame)?;
+                choice.hear(|chooser| chooser.written(frame.len(), begun, now_us()));
                 squeezed.give(frame);
                 Ok(())
             },
@@ -94,6 +161,7 @@ impl Spare {
 /// Cuts a stream into slices of the length of a frame.
 struct Slicer<'a> {
     slice: Vec<u8>,
+    slice_bytes: usize,
     slices: SyncSender<Vec<u8>>,
     spare: &'a Spare,
 }
@@ -116,12 +184,13 @@ impl Slicer<'_> {
 
 impl Write for Slicer<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        if self.slice.capacity() < FRAME_BYTES {
-            self.slice.reserve_exact(FRAME_BYTES - self.slice.len());
+        if self.slice.capacity() < self.slice_bytes {
+            self.slice
+                .reserve_exact(self.slice_bytes - self.slice.len());
         }
-        let len = buf.len().min(FRAME_BYTES - self.slice.len());
+        let len = buf.len().min(self.slice_bytes - self.slice.len());
         self.slice.extend_from_slice(&buf[..len]);
-        if self.slice.len() == FRAME_BYTES {
+        if self.slice.len() == self.slice_bytes {
             self.send()?;
         }
         Ok(len)

@@ -92,8 +92,8 @@ impl<R: Read> SealedCutter<R> {
         }
     }
 
-    /// The next batch, in `buf` from [`super::stream::buffer`], as soon as all of it is there; `None`
-    /// after the last. The first may be empty.
+    /// The next batch, in `buf` from [`super::stream::buffer`], as soon as all of it is there;
+    /// `None` after the last. The first may be empty.
     ///
     /// # Errors
     /// [`Error::Read`].

@@ -27,12 +27,9 @@ while getopts s:r:n:p:R option; do
     esac
 done
 
-die() {
-    printf 'seal.sh: %s\n' "$*" >&2
-    exit 1
-}
+. tests/bench/table.sh
 [ -x "$sealcast" ] || die "$sealcast is missing: cargo build --release"
-command -v age >/dev/null || die 'age is missing: apt-get install age'
+need age
 [ -x /usr/bin/time ] || die 'time is missing: apt-get install time'
 if [ -n "$build_rage" ]; then
     cargo install --quiet --locked --root "$target/bench" --bin rage --version 0.12.1 rage
@@ -40,11 +37,7 @@ if [ -n "$build_rage" ]; then
 fi
 tools=(sealcast age)
 if command -v rage >/dev/null; then tools+=(rage); fi
-if [ "$nice" != 0 ]; then
-    renice -n "$nice" $$ >/dev/null
-    # Where sessions share the processors, a process's own priority counts within its session only.
-    [ ! -w /proc/$$/autogroup ] || echo "$nice" >/proc/$$/autogroup
-fi
+prioritize "$nice"
 
 work=$(mktemp -d /dev/shm/sealcast-bench-XXXXXX)
 trap 'rm -rf "$work"' EXIT
@@ -75,65 +68,21 @@ export -f signed unsigned verified unverified age_encrypt age_decrypt rage_encry
     many_seal many_open many_age_encrypt many_age_decrypt many_rage_encrypt many_rage_decrypt \
     between_pipes
 
-# run COMMAND INPUT [OUTPUT]: prints seconds, CPU seconds and the most memory of a process in MiB.
-run() {
-    local began=$EPOCHREALTIME ended
-    /usr/bin/time -q -f '%U %S %M' -o "$work/time" bash -o pipefail -c "$1" \
-        <"$2" >"${3:-/dev/null}" || die "$1 failed"
-    ended=$EPOCHREALTIME
-    awk -v s="$(awk "BEGIN { print $ended - $began }")" \
-        '{ printf "%.4f %.2f %.1f\n", s, $1 + $2, $3 / 1024 }' "$work/time"
-}
-
-# Runs all rows, "NAME|COMMAND|INPUT", in turn; the first `age` of the rows is what counts as 1.
-table() {
-    local title=$1 row name command input results=$work/results i
-    shift
-    rm -f "$results"
-    for ((i = 0; i < repetitions; i++)); do
-        for row in "$@"; do
-            IFS='|' read -r name command input <<<"$row"
-            printf '%s|%s\n' "$name" "$(run "$command" "$input")" >>"$results"
-        done
-    done
-    printf '\n%-34s %9s %9s %8s %8s\n' "$title" seconds 'CPU s' MiB 'age = 1'
-    awk -F '[| ]' -v OFS='|' '{ n = NF - 2; print $0 }' "$results" |
-        awk -F '|' -v reps="$repetitions" '
-        function median(list, column, a, v, n, i, j, t) {
-            n = split(list, a, ";") - 1
-            for (i = 1; i <= n; i++) { split(a[i], v, " "); a[i] = v[column] + 0 }
-            for (i = 2; i <= n; i++) for (j = i; j > 1 && a[j] < a[j - 1]; j--) {
-                t = a[j]; a[j] = a[j - 1]; a[j - 1] = t
-            }
-            return (a[int((n + 1) / 2)] + a[int(n / 2) + 1]) / 2
-        }
-        !($1 in runs) { order[++rows] = $1 }
-        { runs[$1] = runs[$1] $2 ";" }
-        END {
-            for (i = 1; i <= rows; i++) if (order[i] ~ /^age/ && !age) age = median(runs[order[i]], 1)
-            for (i = 1; i <= rows; i++) {
-                s = median(runs[order[i]], 1)
-                printf "%-34s %9.3f %9.2f %8.1f %8.2f\n", order[i], s, median(runs[order[i]], 2),
-                    median(runs[order[i]], 3), age / s
-            }
-        }'
-}
-
 # encrypt WRAPPER WORDS, decrypt WRAPPER WORDS: a table of one direction, with rage if there is one.
 encrypt() {
     local rows=("sealcast seal, signed|$1 signed|$work/data"
         "sealcast seal, unsigned|$1 unsigned|$work/data" "age|$1 age_encrypt|$work/data")
     [ ${#tools[@]} = 2 ] || rows+=("rage|$1 rage_encrypt|$work/data")
-    table "encrypt $mib MiB$2" "${rows[@]}"
+    table "encrypt $mib MiB$2" age "${rows[@]}"
 }
 decrypt() {
     local rows=("sealcast open, signed|$1 verified|$work/signed"
         "sealcast open, unsigned|$1 unverified|$work/plain" "age -d|$1 age_decrypt|$work/plain")
     [ ${#tools[@]} = 2 ] || rows+=("rage -d|$1 rage_decrypt|$work/plain")
-    table "decrypt $mib MiB$2" "${rows[@]}"
+    table "decrypt $mib MiB$2" age "${rows[@]}"
 }
 
-echo "Medians of $repetitions; 'age = 1' is the speed as a multiple of age's."
+echo "Medians of $repetitions; 'age=1' is the speed as a multiple of age's."
 encrypt '' ''
 decrypt '' ''
 encrypt between_pipes ' between pipes'
@@ -146,8 +95,8 @@ for n in $((recipients / 10)) "$recipients"; do
     many_age_encrypt <"$work/few" >"$work/many"
     rows=("sealcast seal|many_seal|$work/few" "age|many_age_encrypt|$work/few")
     [ ${#tools[@]} = 2 ] || rows+=("rage|many_rage_encrypt|$work/few")
-    table "to $n recipients" "${rows[@]}"
+    table "to $n recipients" age "${rows[@]}"
     rows=("sealcast open|many_open|$work/many" "age -d|many_age_decrypt|$work/many")
     [ ${#tools[@]} = 2 ] || rows+=("rage -d|many_rage_decrypt|$work/many")
-    table "as the last of $n" "${rows[@]}"
+    table "as the last of $n" age "${rows[@]}"
 done

@@ -305,9 +305,9 @@ fn a_cut_archive_changes_nothing() {
         assert!(!b.exists(), "{cut}");
     }
     let mut squeezed = Vec::new();
-    let mut squeezer = sealcast::archive::Squeezer::new(3).unwrap();
+    let mut squeezer = sealcast::archive::Squeezer::new().unwrap();
     for part in tar.chunks(3 * 512) {
-        squeezer.squeeze(part, &mut squeezed).unwrap();
+        squeezer.squeeze(part, 3, &mut squeezed).unwrap();
     }
     for cut in (0..squeezed.len()).step_by(37) {
         let out = unpack(&squeezed[..cut], &b, &[]);

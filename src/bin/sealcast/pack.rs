@@ -1,24 +1,20 @@
 //! `sealcast pack`: arguments to configuration, one library call, report.
 
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use sealcast::archive::Glob;
+use sealcast::archive::{Chooser, Glob, Time};
 use sealcast::edge::stdio::Output;
 use sealcast::edge::tree::{Note, Pack};
-use sealcast::pipe;
+use sealcast::pipe::{self, Effort};
 
 use crate::cli::PackArgs;
 use crate::exit::{ExitStatus, Failure};
 use crate::report::{self, Voice};
 
 pub(crate) fn run(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
-    let globs = args.exclude.iter().map(|pattern| {
-        Glob::new(pattern.as_bytes()).map_err(|e| {
-            let shown = pattern.to_string_lossy();
-            Failure::new(ExitStatus::Usage, format!("bad pattern `{shown}`: {e}"))
-        })
-    });
-    let exclude = globs.collect::<Result<_, _>>()?;
+    let exclude = exclude(args)?;
     let mut output = Output::open(args.output.as_deref(), None)?;
     let config = Pack {
         base: args.directory.clone(),
@@ -26,6 +22,7 @@ pub(crate) fn run(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
         exclude,
         one_file_system: args.one_file_system,
         numeric_owner: args.numeric_owner,
+        mtime_max: args.clamp_mtime.map(|secs| Time { secs, nanos: 0 }),
         strict: args.strict,
         output: rustix::fs::fstat(&output)
             .ok()
@@ -42,7 +39,12 @@ pub(crate) fn run(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
             voice.note(&note.to_string());
         }
     };
-    let totals = pipe::pack(&config, args.level, threads, &mut output, &tell)?;
+    let effort = effort(args, threads);
+    voice.detail(1, || match effort {
+        Effort::Level(level) | Effort::Long(level) => format!("compressing at level {level}"),
+        Effort::Adapt => "compressing at the level that suits the output".into(),
+    });
+    let totals = pipe::pack(&config, effort, threads, &mut output, &tell)?;
     output.commit()?;
     voice.detail(1, || {
         let bytes = report::bytes(totals.bytes);
@@ -61,4 +63,43 @@ pub(crate) fn run(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// The patterns of the command line and of files.
+fn exclude(args: &PackArgs) -> Result<Vec<Glob>, Failure> {
+    let mut patterns: Vec<_> = args.exclude.iter().map(|p| p.as_bytes().to_vec()).collect();
+    for path in &args.exclude_from {
+        let shown = path.display().to_string();
+        let source = match path.to_str() {
+            Some("-") => Path::new("/dev/stdin"),
+            _ => path,
+        };
+        let text = fs::read(source).map_err(|e| Failure::io(&shown, &e))?;
+        let lines = text.split(|b| *b == b'\n');
+        let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        patterns.extend(
+            lines
+                .filter(|line| !line.is_empty() && !line.starts_with(b"#"))
+                .map(<[u8]>::to_vec),
+        );
+    }
+    let glob = |pattern: &Vec<u8>| {
+        Glob::new(pattern).map_err(|e| {
+            let shown = String::from_utf8_lossy(pattern);
+            Failure::new(ExitStatus::Usage, format!("bad pattern `{shown}`: {e}"))
+        })
+    };
+    patterns.iter().map(glob).collect()
+}
+
+fn effort(args: &PackArgs, threads: usize) -> Effort {
+    let level = match args.rate {
+        Some(rate) => Chooser::for_rate(rate, threads),
+        None => args.level,
+    };
+    match (args.adapt, args.long) {
+        (true, _) => Effort::Adapt,
+        (_, true) => Effort::Long(level),
+        _ => Effort::Level(level),
+    }
 }

@@ -190,8 +190,7 @@ impl Survey {
 
     /// The hash of the file's data with their places, and where it has holes.
     fn hash(&mut self, fd: BorrowedFd<'_>, stat: &Stat) -> rustix::io::Result<(String, String)> {
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
-        let map = holes(fd, size)?;
+        let map = holes(fd, stat)?;
         let places = match &map {
             None => "none".to_owned(),
             Some(map) => map
@@ -202,7 +201,7 @@ impl Survey {
         };
         let whole = vec![crate::archive::Segment {
             offset: 0,
-            len: size,
+            len: u64::try_from(stat.st_size).unwrap_or(0),
         }];
         let mut hasher = blake3::Hasher::new();
         for segment in map.unwrap_or(whole) {

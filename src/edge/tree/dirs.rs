@@ -1,7 +1,7 @@
 //! Directories below a root, opened once and kept while they are in use.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
@@ -19,8 +19,8 @@ const LOOKUP_BYTES_MAX: usize = 2048;
 /// Opens directories below a root and never leaves it: not by `..`, nor by a symbolic link, nor
 /// into another file system.
 pub(super) struct Dirs {
-    root: Rc<OwnedFd>,
-    open: HashMap<Vec<u8>, (Rc<OwnedFd>, u64)>,
+    root: Arc<OwnedFd>,
+    open: HashMap<Vec<u8>, (Arc<OwnedFd>, u64)>,
     clock: u64,
     /// Whether the system looks paths up under rules. A sandbox may forbid it.
     rules: bool,
@@ -29,7 +29,7 @@ pub(super) struct Dirs {
 impl Dirs {
     pub(super) fn new(root: OwnedFd) -> Self {
         Self {
-            root: Rc::new(root),
+            root: Arc::new(root),
             open: HashMap::new(),
             clock: 0,
             rules: true,
@@ -37,21 +37,21 @@ impl Dirs {
     }
 
     /// The directory at `path`, a checked path.
-    pub(super) fn get(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>> {
+    pub(super) fn get(&mut self, path: &[u8]) -> Result<Arc<OwnedFd>> {
         self.clock += 1;
         if path.is_empty() {
-            return Ok(Rc::clone(&self.root));
+            return Ok(Arc::clone(&self.root));
         }
         if let Some((fd, used)) = self.open.get_mut(path) {
             *used = self.clock;
-            return Ok(Rc::clone(fd));
+            return Ok(Arc::clone(fd));
         }
         // From the nearest ancestor that is open, in pieces that the system takes.
         let mut from = split(path).0;
         let mut fd = loop {
             match self.open.get(from) {
-                _ if from.is_empty() => break Rc::clone(&self.root),
-                Some((fd, _)) => break Rc::clone(fd),
+                _ if from.is_empty() => break Arc::clone(&self.root),
+                Some((fd, _)) => break Arc::clone(fd),
                 None => from = split(from).0,
             }
         };
@@ -63,7 +63,7 @@ impl Dirs {
                 let cut = rest[..LOOKUP_BYTES_MAX].iter().rposition(|&b| b == b'/');
                 &rest[..cut.ok_or(Errno::NAMETOOLONG)?]
             };
-            fd = Rc::new(self.below(&fd, piece)?);
+            fd = Arc::new(self.below(&fd, piece)?);
             rest = rest.get(piece.len() + 1..).unwrap_or(&[]);
         }
         if self.open.len() == OPEN_MAX {
@@ -73,7 +73,7 @@ impl Dirs {
             }
         }
         self.open
-            .insert(path.to_vec(), (Rc::clone(&fd), self.clock));
+            .insert(path.to_vec(), (Arc::clone(&fd), self.clock));
         Ok(fd)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::BufRead;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::dirs::Dirs;
 use super::place::{MARKER, Merged, Stage};
+use super::writers::{Job, SMALL_BYTES_MAX, Writers};
 use super::{Error, Existing, Names, restore};
 use crate::archive::name::split;
 use crate::archive::{Content, Device, Entry, Kind, Meta, Reader, Time, Totals};
@@ -114,25 +115,29 @@ fn restore_into<R: BufRead>(
         .dir()
         .try_clone()
         .map_err(Error::system("open", b""))?;
-    let mut extractor = Extractor {
-        config,
-        dirs: Dirs::new(root),
-        seen: HashMap::new(),
-        pending: Vec::new(),
-        implied: 0,
-        kept_paths: 0,
-        kept_attributes: 0,
-        restorer: restore::Restorer::new(config.setuid, config.xattrs),
-        inside: stage.is_inside(),
-        devices_left_out: 0,
-    };
-    extractor.all(&mut reader)?;
-    let Extractor {
+    let restorer = restore::Restorer::new(config.setuid, config.xattrs);
+    let extracted = std::thread::scope(|scope| {
+        let writers = Writers::start(scope, &restorer)?;
+        let extractor = Extractor {
+            config,
+            writers,
+            dirs: Dirs::new(root),
+            seen: HashMap::new(),
+            pending: Vec::new(),
+            implied: 0,
+            kept_paths: 0,
+            kept_attributes: 0,
+            restorer,
+            inside: stage.is_inside(),
+            devices_left_out: 0,
+        };
+        extractor.all(&mut reader)
+    })?;
+    let Extracted {
         mut pending,
         mut restorer,
         devices_left_out,
-        ..
-    } = extractor;
+    } = extracted;
     if !stage.is_inside() && pending.iter().all(|(path, _)| !path.is_empty()) {
         // The archive does not say what its root looks like.
         let meta = match stage.replaced() {
@@ -158,11 +163,12 @@ fn restore_into<R: BufRead>(
         }
         Ok(())
     })?;
+    let lost = restorer.take_lost();
     Ok(Restored {
         totals: reader.totals().unwrap_or(reader.seen()),
         ours: reader.version().is_some(),
-        owners_lost: restorer.owners_lost,
-        xattrs_lost: restorer.xattrs_lost,
+        owners_lost: lost.owners,
+        xattrs_lost: lost.xattrs,
         devices_left_out,
     })
 }
@@ -243,6 +249,7 @@ enum Seen {
 
 struct Extractor<'a> {
     config: &'a Unpack,
+    writers: Writers,
     dirs: Dirs,
     seen: HashMap<[u8; 16], Seen>,
     /// Directories, whose metadata comes last.
@@ -256,8 +263,15 @@ struct Extractor<'a> {
     devices_left_out: u64,
 }
 
+/// What is left to do when all entries are there.
+struct Extracted {
+    pending: Vec<(Vec<u8>, Directory)>,
+    restorer: restore::Restorer,
+    devices_left_out: u64,
+}
+
 impl Extractor<'_> {
-    fn all<R: BufRead>(&mut self, reader: &mut Reader<'_, R>) -> Result<(), Error> {
+    fn all<R: BufRead>(mut self, reader: &mut Reader<'_, R>) -> Result<Extracted, Error> {
         let Limits { entries, bytes } = self.config.limits;
         while let Some(entry) = reader.next()? {
             let seen = reader.seen();
@@ -273,16 +287,18 @@ impl Extractor<'_> {
                     limit: bytes,
                 });
             }
-            self.entry(&entry, reader)?;
+            self.entry(entry, reader)?;
         }
-        Ok(())
+        self.writers.settle()?;
+        self.restorer.add_lost(self.writers.lost());
+        Ok(Extracted {
+            pending: self.pending,
+            restorer: self.restorer,
+            devices_left_out: self.devices_left_out,
+        })
     }
 
-    fn entry<R: BufRead>(
-        &mut self,
-        entry: &Entry,
-        reader: &mut Reader<'_, R>,
-    ) -> Result<(), Error> {
+    fn entry<R: BufRead>(&mut self, entry: Entry, reader: &mut Reader<'_, R>) -> Result<(), Error> {
         let path = &entry.path;
         if self.inside && path.starts_with(MARKER) {
             return Err(refuse(path, "its name is reserved in such a target"));
@@ -290,7 +306,7 @@ impl Extractor<'_> {
         let key = key(path);
         let before = self.seen.get(&key).copied();
         if let Kind::Directory = entry.kind {
-            return self.directory(entry, key, before);
+            return self.directory(&entry, key, before);
         }
         if before.is_some() {
             return Err(refuse(path, "it is there twice"));
@@ -299,20 +315,24 @@ impl Extractor<'_> {
         let dir = self.parent(parent)?;
         let mut seen = Seen::Other;
         match &entry.kind {
-            Kind::File(content) => self.file(&dir, name, entry, content, reader)?,
+            Kind::File(Content { size, map: None }) if *size <= SMALL_BYTES_MAX => {
+                self.seen.insert(key, seen);
+                return self.small(dir, *size, entry, reader);
+            }
+            Kind::File(content) => self.file(&dir, name, &entry, content, reader)?,
             Kind::Symlink(target) => {
                 symlinkat(&**target, &*dir, name).map_err(Error::system("create", path))?;
                 self.restorer.named(&dir, name, path, &entry.meta, true)?;
             }
             Kind::HardLink(to) => seen = self.link(&dir, name, path, to)?,
             Kind::Fifo => {
-                self.node(&dir, name, entry, FileType::Fifo, 0)?;
+                self.node(&dir, name, &entry, FileType::Fifo, 0)?;
             }
             Kind::Character(device) => {
-                seen = self.device(&dir, name, entry, FileType::CharacterDevice, *device)?;
+                seen = self.device(&dir, name, &entry, FileType::CharacterDevice, *device)?;
             }
             Kind::Block(device) => {
-                seen = self.device(&dir, name, entry, FileType::BlockDevice, *device)?;
+                seen = self.device(&dir, name, &entry, FileType::BlockDevice, *device)?;
             }
             Kind::Directory => {}
         }
@@ -382,7 +402,7 @@ impl Extractor<'_> {
     }
 
     /// The directory that an entry goes into; makes those that the archive does not mention.
-    fn parent(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Error> {
+    fn parent(&mut self, path: &[u8]) -> Result<Arc<OwnedFd>, Error> {
         let mut missing = Vec::new();
         let mut at = path;
         while !at.is_empty() {
@@ -416,6 +436,30 @@ impl Extractor<'_> {
         self.dirs.get(path).map_err(Error::system("open", path))
     }
 
+    /// Reads a small file and has it made.
+    fn small<R: BufRead>(
+        &mut self,
+        dir: Arc<OwnedFd>,
+        size: u64,
+        entry: Entry,
+        reader: &mut Reader<'_, R>,
+    ) -> Result<(), Error> {
+        let mut data = self.writers.buffer();
+        while (data.len() as u64) < size {
+            let piece = reader.data()?;
+            let len = piece.len();
+            data.extend_from_slice(piece);
+            reader.consume(len);
+        }
+        let Entry { path, meta, .. } = entry;
+        self.writers.give(Job {
+            dir,
+            path,
+            meta,
+            data,
+        })
+    }
+
     fn file<R: BufRead>(
         &mut self,
         dir: &OwnedFd,
@@ -425,20 +469,10 @@ impl Extractor<'_> {
         reader: &mut Reader<'_, R>,
     ) -> Result<(), Error> {
         let path = &entry.path;
-        let flags =
-            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // With nothing special about it the file is made with its mode, and needs no more calls.
-        let plain = self.restorer.is_plain(&entry.meta);
-        let mode = if plain { entry.meta.mode } else { 0o600 };
-        let fd = openat(dir, name, flags, Mode::from_raw_mode(mode))
-            .map_err(Error::system("create", path))?;
+        let (fd, given) = create(dir, name, path, &entry.meta, &self.restorer)?;
         let write_error = || Error::system("write", path);
         match &content.map {
-            None => {
-                if content.size > 0 {
-                    write_data(&fd, reader, u64::MAX, path)?;
-                }
-            }
+            None => write_data(&fd, reader, u64::MAX, path)?,
             Some(map) => {
                 rustix::fs::ftruncate(&fd, content.size).map_err(|e| write_error()(e))?;
                 for segment in map {
@@ -448,11 +482,6 @@ impl Extractor<'_> {
                 }
             }
         }
-        let given = if plain {
-            restore::Given::Mode
-        } else {
-            restore::Given::Nothing
-        };
         self.restorer.open(&fd, path, &entry.meta, given)
     }
 
@@ -469,6 +498,8 @@ impl Extractor<'_> {
             }
             None => return Err(refuse(path, "it is a hard link to no earlier entry")),
         }
+        // It may be a file that is not made yet.
+        self.writers.settle()?;
         let (to_dir, to_name) = split(to);
         let to_dir = self
             .dirs
@@ -521,6 +552,40 @@ impl Extractor<'_> {
             .map_err(Error::system("create", path))?;
         self.restorer.named(dir, name, path, &entry.meta, false)
     }
+}
+
+/// Makes a file; with nothing special about it, with its mode, so that it needs no more calls.
+fn create(
+    dir: &OwnedFd,
+    name: &[u8],
+    path: &[u8],
+    meta: &Meta,
+    restorer: &restore::Restorer,
+) -> Result<(OwnedFd, restore::Given), Error> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let (mode, given) = if restorer.is_plain(meta) {
+        (meta.mode, restore::Given::Mode)
+    } else {
+        (0o600, restore::Given::Nothing)
+    };
+    openat(dir, name, flags, Mode::from_raw_mode(mode))
+        .map(|fd| (fd, given))
+        .map_err(Error::system("create", path))
+}
+
+/// Makes a small file whose content is at hand.
+pub(super) fn small_file(job: &Job, restorer: &mut restore::Restorer) -> Result<(), Error> {
+    let (path, name) = (&job.path, split(&job.path).1);
+    let (fd, given) = create(&job.dir, name, path, &job.meta, restorer)?;
+    let mut left = &job.data[..];
+    while !left.is_empty() {
+        match rustix::io::write(&fd, left) {
+            Ok(n) => left = &left[n..],
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(Error::system("write", path)(e)),
+        }
+    }
+    restorer.open(&fd, path, &job.meta, given)
 }
 
 /// Writes stored bytes of the present entry, at most `limit`.

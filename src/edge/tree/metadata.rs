@@ -105,10 +105,13 @@ pub(super) fn mtime(stat: &Stat) -> Time {
     }
 }
 
-/// Where a file of `size` bytes has data; nothing when it has no holes.
-pub(super) fn holes(fd: impl AsFd, size: u64) -> Result<Option<Vec<Segment>>> {
+/// Where an open file has data; nothing when it has no holes.
+pub(super) fn holes(fd: impl AsFd, stat: &Stat) -> Result<Option<Vec<Segment>>> {
     use rustix::fs::{SeekFrom, seek};
-    if size == 0 {
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    // What fits into one block is there or not, and the number of blocks tells.
+    let block = u64::try_from(stat.st_blksize).unwrap_or(0).min(4096);
+    if size == 0 || (size <= block && stat.st_blocks > 0) {
         return Ok(None);
     }
     let fd = fd.as_fd();

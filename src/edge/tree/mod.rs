@@ -14,6 +14,7 @@ mod remove;
 mod restore;
 mod sample;
 mod walk;
+mod writers;
 
 pub use compare::differences;
 pub use error::Error;

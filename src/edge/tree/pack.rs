@@ -14,7 +14,7 @@ use super::metadata::{Source, Xattrs, holes, meta, mtime, read_at};
 use super::walk::{Step, Walk};
 use super::{Error, Names};
 use crate::archive::name::{Shown, check, join};
-use crate::archive::{self, Content, Device, Entry, Glob, Kind, Segment, Totals, Xattr, pax};
+use crate::archive::{self, Content, Device, Entry, Glob, Kind, Segment, Time, Totals, Xattr, pax};
 
 /// How much of a file is read at once.
 const READ_BYTES: usize = 256 << 10;
@@ -32,6 +32,8 @@ pub struct Pack {
     pub one_file_system: bool,
     /// Whether to leave the names of owners out.
     pub numeric_owner: bool,
+    /// The latest time of modification that is packed; later ones become it.
+    pub mtime_max: Option<Time>,
     /// Whether to give up at the first object that cannot be packed as it is.
     pub strict: bool,
     /// The device and inode of the archive itself, which is not packed.
@@ -425,7 +427,7 @@ impl<W: Write> Packer<'_, W> {
         let shape = self
             .xattrs
             .read(Source::open(&fd))
-            .and_then(|xattrs| Ok((xattrs, holes(&fd, size)?)));
+            .and_then(|xattrs| Ok((xattrs, holes(&fd, &stat)?)));
         let (xattrs, map) = match shape {
             Ok(shape) => shape,
             Err(e) => return self.failed(path, e),
@@ -519,6 +521,9 @@ impl<W: Write> Packer<'_, W> {
             return Ok(false);
         }
         let mut meta = meta(stat, xattrs, &self.names);
+        if let Some(max) = self.config.mtime_max {
+            meta.mtime = meta.mtime.min(max);
+        }
         let first = stat.st_nlink > 1 && !matches!(kind, Kind::Directory | Kind::HardLink(_));
         if matches!(kind, Kind::HardLink(_)) {
             // The first name has told everything.

@@ -31,8 +31,23 @@ pub(super) struct Restorer {
     gid: u32,
     setuid: bool,
     xattrs: bool,
-    pub(super) owners_lost: u64,
-    pub(super) xattrs_lost: u64,
+    lost: Lost,
+}
+
+/// How much this user was not allowed to restore.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Lost {
+    pub(super) owners: u64,
+    pub(super) xattrs: u64,
+}
+
+impl Lost {
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self {
+            owners: self.owners + other.owners,
+            xattrs: self.xattrs + other.xattrs,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -61,9 +76,26 @@ impl Restorer {
             gid: rustix::process::getegid().as_raw(),
             setuid,
             xattrs,
-            owners_lost: 0,
-            xattrs_lost: 0,
+            lost: Lost::default(),
         }
+    }
+
+    /// One like this for another thread, which has lost nothing yet.
+    pub(super) fn another(&self) -> Self {
+        Self {
+            lost: Lost::default(),
+            ..*self
+        }
+    }
+
+    /// What was lost since this was asked before.
+    pub(super) fn take_lost(&mut self) -> Lost {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Adds what another has lost.
+    pub(super) const fn add_lost(&mut self, lost: Lost) {
+        self.lost = self.lost.and(lost);
     }
 
     /// Whether an object made by us with its mode has all of its metadata but the time.
@@ -143,7 +175,7 @@ impl Restorer {
         // An ordinary user may give things to groups of their own.
         let group = meta.gid == self.gid || chown(None, Some(gid(meta.gid))).is_ok();
         let owned = group && meta.uid == self.uid;
-        self.owners_lost += u64::from(!owned);
+        self.lost.owners += u64::from(!owned);
         Ok(owned)
     }
 
@@ -186,7 +218,7 @@ impl Restorer {
             match result {
                 Ok(()) => {}
                 Err(Errno::PERM | Errno::ACCESS | Errno::NOTSUP) if !self.root => {
-                    self.xattrs_lost += 1;
+                    self.lost.xattrs += 1;
                 }
                 Err(source) => {
                     return Err(Error::Attribute {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::value;
+
 /// Stream a tree as a compressed archive.
 ///
 /// Writes the tree at PATH to standard output as a tar archive in zstd frames, which `sealcast
@@ -37,16 +39,46 @@ pub(crate) struct PackArgs {
     /// directories only.
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<OsString>,
+    /// Leave out what the patterns in FILE fit, one a line; may be given several times.
+    ///
+    /// Blank lines, and lines that begin with `#`, are passed over; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) exclude_from: Vec<PathBuf>,
     /// Stay on the file system of each PATH; mount points are packed as empty directories.
     #[arg(long)]
     pub(crate) one_file_system: bool,
     /// Leave the names of owners and groups out; their numbers are always there.
     #[arg(long)]
     pub(crate) numeric_owner: bool,
+    /// Pack times of modification later than SECONDS since 1970 as that time.
+    ///
+    /// SECONDS may be negative and begin with `@`. For archives that are the same whenever their
+    /// files were made; see $SOURCE_DATE_EPOCH.
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true,
+          value_parser = value::unix_seconds)]
+    pub(crate) clamp_mtime: Option<i64>,
     /// Compress at level N, from 1 (fast) to 19 (small).
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(i32).range(1..=19))]
     pub(crate) level: i32,
+    /// Compress in frames of 64 MiB, not 8, and find repetitions all over them.
+    ///
+    /// The archive gets smaller and takes longer to compress. Packing then needs some 70 MiB of
+    /// memory for each thread and 300 more, and unpacking 64 MiB more than otherwise.
+    #[arg(long)]
+    pub(crate) long: bool,
+    /// Compress as hard as a network that takes RATE leaves time for, such as 100M or 1G.
+    ///
+    /// RATE is in bits a second, as for `sealcast cast --rate`. The level that this comes to
+    /// depends on RATE and on the number of threads alone.
+    #[arg(long, value_name = "RATE", value_parser = value::bits_per_s, conflicts_with = "level")]
+    pub(crate) rate: Option<u64>,
+    /// Compress as hard as the output leaves time for, frame by frame.
+    ///
+    /// The levels follow what compressing and writing take meanwhile, so that the archive gets
+    /// through soonest. Its bytes are then not the same every time.
+    #[arg(long, conflicts_with_all = ["level", "long", "rate"])]
+    pub(crate) adapt: bool,
     /// Compress on N threads; as many as there are processors unless given.
     ///
     /// Each takes about 30 MiB of memory. The number does not change the archive.

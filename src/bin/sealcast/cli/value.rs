@@ -71,6 +71,13 @@ pub(crate) fn seconds(text: &str) -> Result<u64, String> {
     Ok(milliseconds(text)? / 1_000)
 }
 
+/// A moment in seconds since 1970, perhaps behind an `@`.
+pub(crate) fn unix_seconds(text: &str) -> Result<i64, String> {
+    let number = text.strip_prefix('@').unwrap_or(text);
+    let parsed = number.parse::<i64>();
+    parsed.map_err(|_| "give seconds since 1970, such as 1700000000".into())
+}
+
 /// A share in per cent, such as 5 or 0.1.
 pub(crate) fn percent(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -93,6 +100,13 @@ mod tests {
         assert_eq!(seconds("2w"), Ok(1_209_600));
         assert_eq!(header_bytes("64K"), Ok(65_536));
         assert_eq!(percent("0.5"), Ok(0.5));
+    }
+
+    #[test]
+    fn moments_are_seconds() {
+        assert_eq!(unix_seconds("@1700000000"), Ok(1_700_000_000));
+        assert_eq!(unix_seconds("-1"), Ok(-1));
+        assert!(unix_seconds("yesterday").is_err() && unix_seconds("").is_err());
     }
 
     #[test]
