@@ -162,8 +162,8 @@ pub struct Output {
 struct Place {
     temporary: PathBuf,
     path: PathBuf,
-    /// The mode that it will have, where that of another file is taken over.
-    mode: Option<u32>,
+    /// Mode and group of a file that hands its mode on to this one.
+    before: Option<(u32, u32)>,
     /// Removes the temporary file when a signal ends us; kept for that alone.
     _guard: Option<interrupt::Guard>,
 }
@@ -266,14 +266,14 @@ impl Output {
                 return Ok(Self { file, place: None });
             }
         }
-        let mode = mode_of(path);
-        let (file, temporary) = Self::temporary(path, mode.map_or(0o666, |_| 0o600))?;
+        let before = mode_and_group(path);
+        let (file, temporary) = Self::temporary(path, before.map_or(0o666, |_| 0o600))?;
         Ok(Self {
             file,
             place: Some(Place {
                 temporary,
                 path: path.into(),
-                mode,
+                before,
                 _guard: None,
             }),
         })
@@ -336,7 +336,9 @@ impl Output {
     }
 
     fn settle(&self, place: &Place) -> io::Result<()> {
-        if let Some(mode) = place.mode {
+        if let Some((mode, group)) = place.before {
+            let same = self.file.metadata()?.gid() == group;
+            let mode = mode & if same { 0o777 } else { 0o707 };
             self.file
                 .set_permissions(fs::Permissions::from_mode(mode))?;
         }
@@ -404,15 +406,13 @@ pub(super) fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
-/// The mode that a file at `path` hands on to the one that takes its place: who may read the old
-/// one may read the new one, and nobody else. A link, another user's file, and privileges that come
-/// with a file hand nothing on.
-fn mode_of(path: &Path) -> Option<u32> {
+/// Mode and group of a file at `path`, which hands its mode on to the one that takes its place: who
+/// may read the old one may read the new one, and nobody else. A link and another user's file hand
+/// nothing on.
+fn mode_and_group(path: &Path) -> Option<(u32, u32)> {
     let there = fs::symlink_metadata(path).ok()?;
     let ours = there.is_file() && there.uid() == rustix::process::geteuid().as_raw();
-    let group = there.gid() == rustix::process::getegid().as_raw();
-    let kept = if group { 0o777 } else { 0o707 };
-    ours.then_some(there.mode() & kept)
+    ours.then_some((there.mode(), there.gid()))
 }
 
 /// Widens `file` if it is a pipe: a wide pipe between two filters is worth a factor of three. The
