@@ -63,8 +63,8 @@ pub(crate) struct PackArgs {
     pub(crate) level: i32,
     /// Compress in frames of 64 MiB, not 8, and find repetitions all over them.
     ///
-    /// The archive gets smaller and takes longer to compress. Packing then needs some 70 MiB of
-    /// memory for each thread and 300 more, and unpacking 64 MiB more than otherwise.
+    /// The archive gets smaller and takes longer to compress. Packing then needs some 200 MiB of
+    /// memory and 150 more for each thread, and unpacking 55 MiB more than otherwise.
     #[arg(long)]
     pub(crate) long: bool,
     /// Compress as hard as a network that takes RATE leaves time for, such as 100M or 1G.
