@@ -252,7 +252,9 @@ mod tests {
         let mut squeezer = Squeezer::new().unwrap();
         let mut out = Vec::new();
         for part in parts {
-            squeezer.squeeze(part, 3, &mut out).unwrap();
+            let mut frame = Vec::new();
+            out.extend(squeezer.squeeze(part, 3, &mut frame).unwrap());
+            out.extend(frame);
         }
         out
     }

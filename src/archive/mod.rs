@@ -27,8 +27,8 @@ pub use glob::{BadPattern, Glob};
 pub use level::Chooser;
 pub use reader::Reader;
 pub use sparse::SEGMENTS_MAX;
-pub use squeeze::{FRAME_BYTES, LEVEL_DEFAULT, LONG_FRAME_BYTES, Squeezer};
-pub use writer::Writer;
+pub use squeeze::{ANNOUNCEMENT_BYTES, FRAME_BYTES, LEVEL_DEFAULT, LONG_FRAME_BYTES, Squeezer};
+pub use writer::{Sink, Writer};
 
 /// The version of the archive format that is written, and the greatest that is read.
 pub const VERSION: u32 = 1;

@@ -7,7 +7,7 @@ use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
 /// How many bytes of the tar stream go into one frame; the last has what is left.
-pub const FRAME_BYTES: usize = 8 << 20;
+pub const FRAME_BYTES: usize = 16 << 20;
 
 /// The same where repetitions are looked for over a long distance.
 pub const LONG_FRAME_BYTES: usize = 64 << 20;
@@ -18,6 +18,35 @@ pub const LEVEL_DEFAULT: i32 = 3;
 /// The magic number of the frame that announces the next one's size: pzstd's.
 pub(super) const ANNOUNCE_MAGIC: u32 = 0x184D_2A50;
 
+/// The length of such a frame: magic number, length of the rest, size.
+pub const ANNOUNCEMENT_BYTES: usize = 12;
+
+/// The logarithms of the sizes of a compressor's tables, for long matches and for short ones; zero
+/// leaves zstd its choice.
+#[derive(Clone, Copy, Default)]
+struct Tables {
+    long_log: u32,
+    short_log: u32,
+}
+
+/// What level 3 has in frames as long as ours: zstd chooses for windows of 2 MiB. With more room for
+/// short matches a tree of small files gets 2 % smaller in the same time.
+const TABLES: Tables = Tables {
+    long_log: 0,
+    short_log: 17,
+};
+
+/// The same in long frames, where size counts more than time: 1.5 % smaller.
+const LONG_TABLES: Tables = Tables {
+    long_log: 19,
+    short_log: 18,
+};
+
+/// The shortest repetition that is looked for over a long distance, and the logarithm of how many
+/// bytes there are for each that is remembered: half of what zstd chooses. 0.6 % smaller.
+const LONG_MATCH_BYTES: u32 = 32;
+const LONG_RATE_LOG: u32 = 6;
+
 /// From this level on zstd works hard on what cannot be compressed; a sample tells that before.
 const SAMPLED_LEVEL_MIN: i32 = 5;
 /// How much of a frame is tried. Below one part in 33 that is saved it counts as incompressible.
@@ -27,7 +56,8 @@ const SAVED_PART: usize = 33;
 /// Compresses frames; keeps its tables from one to the next.
 pub struct Squeezer {
     compressor: Compressor<'static>,
-    level: i32,
+    tables: Tables,
+    level: Option<i32>,
     sample: Vec<u8>,
 }
 
@@ -37,16 +67,8 @@ impl Squeezer {
     /// # Errors
     /// When there is no memory for it.
     pub fn new() -> io::Result<Self> {
-        let mut compressor = Compressor::new(LEVEL_DEFAULT)?;
-        compressor.set_parameter(CParameter::ChecksumFlag(true))?;
-        compressor.set_parameter(CParameter::ContentSizeFlag(true))?;
-        // A frame is one window: at level 3 that is worth 2 % and costs no time.
-        compressor.set_parameter(CParameter::WindowLog(FRAME_BYTES.ilog2()))?;
-        Ok(Self {
-            compressor,
-            level: LEVEL_DEFAULT,
-            sample: Vec::new(),
-        })
+        // A frame is one window: at level 3 that is worth 4 %, and costs next to no time.
+        Self::with(FRAME_BYTES, TABLES)
     }
 
     /// A compressor for frames of [`LONG_FRAME_BYTES`], which finds repetitions in all of them.
@@ -54,43 +76,81 @@ impl Squeezer {
     /// # Errors
     /// When there is no memory for it.
     pub fn long() -> io::Result<Self> {
-        let mut squeezer = Self::new()?;
-        let compressor = &mut squeezer.compressor;
-        compressor.set_parameter(CParameter::WindowLog(LONG_FRAME_BYTES.ilog2()))?;
-        compressor.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
+        let mut squeezer = Self::with(LONG_FRAME_BYTES, LONG_TABLES)?;
+        for parameter in [
+            CParameter::EnableLongDistanceMatching(true),
+            CParameter::LdmMinMatch(LONG_MATCH_BYTES),
+            CParameter::LdmHashRateLog(LONG_RATE_LOG),
+        ] {
+            squeezer.compressor.set_parameter(parameter)?;
+        }
         Ok(squeezer)
     }
 
-    /// One frame of the given level, 1 to 19, with its announcement, appended to `out`. The same
-    /// data and level give the same bytes, whatever was compressed before.
+    fn with(window_bytes: usize, tables: Tables) -> io::Result<Self> {
+        let mut compressor = Compressor::new(LEVEL_DEFAULT)?;
+        for parameter in [
+            CParameter::ChecksumFlag(true),
+            CParameter::ContentSizeFlag(true),
+            CParameter::WindowLog(window_bytes.ilog2()),
+        ] {
+            compressor.set_parameter(parameter)?;
+        }
+        Ok(Self {
+            compressor,
+            tables,
+            level: None,
+            sample: Vec::new(),
+        })
+    }
+
+    /// Makes `out` one frame of the given level, 1 to 19, and returns its announcement, which goes
+    /// before it. The same data and level give the same bytes, whatever was compressed before.
     ///
     /// # Errors
     /// When the compressor fails, or has no memory.
-    pub fn squeeze(&mut self, data: &[u8], level: i32, out: &mut Vec<u8>) -> io::Result<()> {
-        let start = out.len();
-        let bound = zstd::zstd_safe::compress_bound(data.len());
+    pub fn squeeze(
+        &mut self,
+        data: &[u8],
+        level: i32,
+        out: &mut Vec<u8>,
+    ) -> io::Result<[u8; ANNOUNCEMENT_BYTES]> {
         if level >= SAMPLED_LEVEL_MIN && self.is_incompressible(data)? {
             self.set(1)?;
         } else {
             self.set(level)?;
         }
-        out.resize(start + 12 + bound, 0);
-        let len = self
-            .compressor
-            .compress_to_buffer(data, &mut out[start + 12..])?;
-        out.truncate(start + 12 + len);
+        out.clear();
+        out.reserve(zstd::zstd_safe::compress_bound(data.len()));
+        let len = self.compressor.compress_to_buffer(data, out)?;
         let size = u32::try_from(len).map_err(io::Error::other)?;
-        out[start..start + 4].copy_from_slice(&ANNOUNCE_MAGIC.to_le_bytes());
-        out[start + 4..start + 8].copy_from_slice(&4u32.to_le_bytes());
-        out[start + 8..start + 12].copy_from_slice(&size.to_le_bytes());
-        Ok(())
+        let mut announcement = [0; ANNOUNCEMENT_BYTES];
+        for (to, number) in announcement
+            .chunks_exact_mut(4)
+            .zip([ANNOUNCE_MAGIC, 4, size])
+        {
+            to.copy_from_slice(&number.to_le_bytes());
+        }
+        Ok(announcement)
     }
 
     fn set(&mut self, level: i32) -> io::Result<()> {
-        if level != self.level {
-            self.compressor.set_compression_level(level)?;
-            self.level = level;
+        if self.level == Some(level) {
+            return Ok(());
         }
+        self.compressor.set_compression_level(level)?;
+        let tables = if level == LEVEL_DEFAULT {
+            self.tables
+        } else {
+            Tables::default()
+        };
+        for parameter in [
+            CParameter::HashLog(tables.long_log),
+            CParameter::ChainLog(tables.short_log),
+        ] {
+            self.compressor.set_parameter(parameter)?;
+        }
+        self.level = Some(level);
         Ok(())
     }
 
@@ -99,11 +159,12 @@ impl Squeezer {
         let from = (data.len() / 2).saturating_sub(SAMPLE_BYTES / 2);
         let piece = &data[from..data.len().min(from + SAMPLE_BYTES)];
         self.set(1)?;
+        self.sample.clear();
         self.sample
-            .resize(zstd::zstd_safe::compress_bound(piece.len()), 0);
+            .reserve(zstd::zstd_safe::compress_bound(piece.len()));
         let len = self
             .compressor
-            .compress_to_buffer(piece, &mut self.sample[..])?;
+            .compress_to_buffer(piece, &mut self.sample)?;
         Ok(len + piece.len() / SAVED_PART > piece.len())
     }
 }
@@ -126,8 +187,8 @@ mod tests {
 
     fn frame(squeezer: &mut Squeezer, data: &[u8], level: i32) -> Vec<u8> {
         let mut out = Vec::new();
-        squeezer.squeeze(data, level, &mut out).unwrap();
-        out
+        let announcement = squeezer.squeeze(data, level, &mut out).unwrap();
+        [&announcement[..], &out].concat()
     }
 
     #[test]

@@ -18,6 +18,19 @@ pub(super) const LAST: &str = "sealcast totals ";
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
+/// What an archive is written to. It lends memory of its own, so that what is read from a file
+/// comes to its place at once.
+pub trait Sink: Write {
+    /// Room for what comes next: at least one byte.
+    fn room(&mut self) -> &mut [u8];
+
+    /// Takes the first `len` bytes of the room over.
+    ///
+    /// # Errors
+    /// Those of [`Write::write`].
+    fn take(&mut self, len: usize) -> io::Result<()>;
+}
+
 /// Writes an archive, entry by entry.
 #[derive(Debug)]
 pub struct Writer<W> {
@@ -29,7 +42,7 @@ pub struct Writer<W> {
     scratch: Vec<u8>,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Sink> Writer<W> {
     /// Begins an archive on `out`, which should be buffered.
     ///
     /// # Errors
@@ -46,7 +59,8 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// Writes the header of an entry; the stored bytes of a file must follow by [`Writer::data`].
+    /// Writes the header of an entry; the stored bytes of a file must follow by way of
+    /// [`Writer::room`].
     /// The extended attributes of an entry should not exceed [`pax::RECORDS_BYTES_MAX`] together.
     ///
     /// # Errors
@@ -97,22 +111,22 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Writes stored bytes of the present entry; what exceeds its header is left out.
+    /// Room for stored bytes of the present entry, at most `len`; what is put there counts when it
+    /// is [taken](Self::take).
+    pub fn room(&mut self, len: u64) -> &mut [u8] {
+        let room = self.out.room();
+        let len = usize::try_from(len.min(self.owed)).unwrap_or(usize::MAX);
+        let len = len.min(room.len());
+        &mut room[..len]
+    }
+
+    /// Takes over the first `len` bytes of the room that was given.
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let len = bytes
-            .len()
-            .min(usize::try_from(self.owed).unwrap_or(usize::MAX));
-        self.out.write_all(&bytes[..len])?;
-        self.owed -= len as u64;
-        Ok(())
-    }
-
-    /// How many bytes the present entry still owes.
-    pub const fn owed(&self) -> u64 {
-        self.owed
+    pub fn take(&mut self, len: usize) -> io::Result<()> {
+        self.owed = self.owed.saturating_sub(len as u64);
+        self.out.take(len)
     }
 
     /// Ends the present entry. What it still owes becomes zero bytes, so that the archive stays

@@ -3,6 +3,7 @@
 mod ordered;
 mod pack;
 pub mod seal;
+mod slice;
 mod unpack;
 
 pub use ordered::ordered;

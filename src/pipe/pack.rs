@@ -1,22 +1,25 @@
 //! Packing on several threads: one walks and reads, the others compress and write.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;
 
-use crate::archive::{Chooser, FRAME_BYTES, LEVEL_DEFAULT, LONG_FRAME_BYTES, Squeezer, Totals};
+use crate::archive::{
+    ANNOUNCEMENT_BYTES, Chooser, FRAME_BYTES, LEVEL_DEFAULT, LONG_FRAME_BYTES, Squeezer, Totals,
+};
 use crate::edge::clock::Clock;
 use crate::edge::tree::{self, Error, Note};
 
 use super::ordered;
+use super::slice::{Slice, Slicer};
 
 /// How an archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
     /// At one level, 1 to 19; the bytes do not depend on the threads.
     Level(i32),
-    /// The same, in frames eight times as long.
+    /// The same, in frames four times as long.
     Long(i32),
     /// At the level that brings each frame through the output soonest.
     Adapt,
@@ -81,18 +84,14 @@ pub fn pack(
     tell: &(dyn Fn(&Note) + Sync),
 ) -> Result<Totals, Error> {
     let choice = effort.choice(threads);
-    let (slices_in, slices_out) = sync_channel(1);
-    let (plain, squeezed) = (Spare::default(), Spare::default());
+    // A slice is filled while the others are compressed, and more would only take memory.
+    let (slices_in, slices_out) = sync_channel(0);
+    let (plain, squeezed) = (Mutex::default(), Mutex::new(Vec::<Vec<u8>>::new()));
     let squeezers = Mutex::new(Vec::new());
     let clock = Clock::new();
     let now_us = || clock.now().as_us();
     std::thread::scope(|scope| {
-        let slicer = Slicer {
-            slice: plain.take(),
-            slice_bytes: effort.frame_bytes(),
-            slices: slices_in,
-            spare: &plain,
-        };
+        let slicer = Slicer::new(effort.frame_bytes(), slices_in, &plain)?;
         let walker = Builder::new()
             .name("sc-walk".into())
             .spawn_scoped(scope, move || {
@@ -100,30 +99,32 @@ pub fn pack(
                 slicer.finish()?;
                 Ok(totals)
             })?;
-        let squeeze = |slice: Vec<u8>| {
+        let squeeze = |slice: Slice| {
             let idle = lock(&squeezers).pop();
             let mut squeezer = match idle {
                 Some(squeezer) => squeezer,
                 None => effort.squeezer()?,
             };
-            let mut frame = squeezed.take();
+            let mut frame = lock(&squeezed).pop().unwrap_or_default();
             let (level, begun) = (choice.level(), now_us());
-            squeezer.squeeze(&slice, level, &mut frame)?;
+            let announcement = squeezer.squeeze(slice.bytes(), level, &mut frame)?;
             let taken = now_us() - begun;
-            choice.hear(|chooser| chooser.compressed(level, slice.len(), frame.len(), taken));
+            choice
+                .hear(|chooser| chooser.compressed(level, slice.bytes().len(), frame.len(), taken));
             lock(&squeezers).push(squeezer);
-            plain.give(slice);
-            Ok(frame)
+            lock(&plain).push(slice);
+            Ok((announcement, frame))
         };
         let written: Result<(), Error> = ordered(
             threads,
             move || Ok(slices_out.recv().ok()),
             squeeze,
-            |frame: Vec<u8>| {
+            |(announcement, frame): ([u8; ANNOUNCEMENT_BYTES], Vec<u8>)| {
                 let begun = now_us();
+                out.write_all(&announcement)?;
                 out.write_all(&frame)?;
                 choice.hear(|chooser| chooser.written(frame.len(), begun, now_us()));
-                squeezed.give(frame);
+                lock(&squeezed).push(frame);
                 Ok(())
             },
             || {},
@@ -141,62 +142,4 @@ pub fn pack(
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Buffers that have served and will again: fresh memory costs more than it seems.
-#[derive(Default)]
-struct Spare(Mutex<Vec<Vec<u8>>>);
-
-impl Spare {
-    fn take(&self) -> Vec<u8> {
-        lock(&self.0).pop().unwrap_or_default()
-    }
-
-    fn give(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        lock(&self.0).push(buffer);
-    }
-}
-
-/// Cuts a stream into slices of the length of a frame.
-struct Slicer<'a> {
-    slice: Vec<u8>,
-    slice_bytes: usize,
-    slices: SyncSender<Vec<u8>>,
-    spare: &'a Spare,
-}
-
-impl Slicer<'_> {
-    fn send(&mut self) -> io::Result<()> {
-        let slice = std::mem::replace(&mut self.slice, self.spare.take());
-        self.slices
-            .send(slice)
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn finish(mut self) -> io::Result<()> {
-        if self.slice.is_empty() {
-            return Ok(());
-        }
-        self.send()
-    }
-}
-
-impl Write for Slicer<'_> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        if self.slice.capacity() < self.slice_bytes {
-            self.slice
-                .reserve_exact(self.slice_bytes - self.slice.len());
-        }
-        let len = buf.len().min(self.slice_bytes - self.slice.len());
-        self.slice.extend_from_slice(&buf[..len]);
-        if self.slice.len() == self.slice_bytes {
-            self.send()?;
-        }
-        Ok(len)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -15,9 +15,6 @@ use super::walk::{Step, Walk};
 use super::{Error, Names};
 use crate::archive::name::{Shown, check, join};
 use crate::archive::{self, Content, Device, Entry, Glob, Kind, Segment, Time, Totals, Xattr, pax};
-
-/// How much of a file is read at once.
-const READ_BYTES: usize = 256 << 10;
 
 /// What to pack, and how.
 #[derive(Debug, Default)]
@@ -86,7 +83,11 @@ impl fmt::Display for Note {
 /// # Errors
 /// [`Error::Output`] from `out`, [`Error::System`] when a path that was asked for cannot be opened,
 /// [`Error::Argument`] when it cannot be named in an archive, [`Error::Strict`].
-pub fn pack<W: Write>(config: &Pack, out: W, tell: &dyn Fn(&Note)) -> Result<(W, Totals), Error> {
+pub fn pack<W: archive::Sink>(
+    config: &Pack,
+    out: W,
+    tell: &dyn Fn(&Note),
+) -> Result<(W, Totals), Error> {
     let names = if config.numeric_owner {
         Names::default()
     } else {
@@ -99,7 +100,6 @@ pub fn pack<W: Write>(config: &Pack, out: W, tell: &dyn Fn(&Note)) -> Result<(W,
         writer: archive::Writer::new(out).map_err(Error::Output)?,
         links: HashMap::new(),
         xattrs: Xattrs::new(),
-        buffer: vec![0; READ_BYTES],
         no_atime: rustix::process::geteuid().is_root(),
     };
     let base = match &config.base {
@@ -165,11 +165,10 @@ struct Packer<'a, W> {
     /// Objects with several names that were packed, by device and inode.
     links: HashMap<(u64, u64), Vec<u8>>,
     xattrs: Xattrs,
-    buffer: Vec<u8>,
     no_atime: bool,
 }
 
-impl<W: Write> Packer<'_, W> {
+impl<W: archive::Sink> Packer<'_, W> {
     /// Packs what is in the directory `path`, with its own metadata as the root's; false when it
     /// is no directory.
     fn contents_of(&mut self, base: Option<&OwnedFd>, path: &Path) -> Result<bool, Error> {
@@ -455,10 +454,9 @@ impl<W: Write> Packer<'_, W> {
         for segment in segments {
             let mut done = 0;
             while done < segment.len {
-                let want = usize::try_from(segment.len - done)
-                    .unwrap_or(READ_BYTES)
-                    .min(READ_BYTES);
-                let got = match read_at(fd, &mut self.buffer[..want], segment.offset + done) {
+                let room = self.writer.room(segment.len - done);
+                let want = room.len();
+                let got = match read_at(fd, room, segment.offset + done) {
                     Ok(got) => got,
                     Err(e) => {
                         self.writer.settle().map_err(Error::Output)?;
@@ -467,11 +465,9 @@ impl<W: Write> Packer<'_, W> {
                 };
                 if got < want {
                     // The file has shrunk; zero bytes keep what follows in its place.
-                    self.buffer[got..want].fill(0);
+                    room[got..].fill(0);
                 }
-                self.writer
-                    .data(&self.buffer[..want])
-                    .map_err(Error::Output)?;
+                self.writer.take(want).map_err(Error::Output)?;
                 done += want as u64;
             }
         }

@@ -61,7 +61,7 @@ pub(crate) struct PackArgs {
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(i32).range(1..=19))]
     pub(crate) level: i32,
-    /// Compress in frames of 64 MiB, not 8, and find repetitions all over them.
+    /// Compress in frames of 64 MiB, not 16, and find repetitions all over them.
     ///
     /// The archive gets smaller and takes longer to compress. Packing then needs some 200 MiB of
     /// memory and 150 more for each thread, and unpacking 55 MiB more than otherwise.
