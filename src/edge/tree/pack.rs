@@ -14,7 +14,9 @@ use super::metadata::{Source, Xattrs, holes, meta, mtime, read_at};
 use super::walk::{Step, Walk};
 use super::{Error, Names};
 use crate::archive::name::{Shown, check, join};
-use crate::archive::{self, Content, Device, Entry, Glob, Kind, Segment, Time, Totals, Xattr, pax};
+use crate::archive::{
+    self, Content, Device, Entry, Glob, Kind, Segment, Time, Totals, Xattr, acl, pax,
+};
 
 /// How much of a file is read at once.
 const READ_BYTES: usize = 256 << 10;
@@ -511,11 +513,16 @@ impl<W: Write> Packer<'_, W> {
     ) -> Result<bool, Error> {
         let records: usize = xattrs
             .iter()
-            .map(|x| 3 * x.name.len() + x.value.len() + 32)
+            .map(|x| match &x.name[..] {
+                // These are told as text, too.
+                acl::ACCESS | acl::DEFAULT => 5 * x.value.len() + 128,
+                _ => 3 * x.name.len() + x.value.len() + 32,
+            })
             .sum();
         let records = records as u64 + 2 * path.len() as u64 + 8192;
         let deep = path.split(|&b| b == b'/').count() > archive::name::DEPTH_MAX;
-        let long = path.len() > archive::name::PATH_BYTES_MAX - 2;
+        // A directory's has a slash at its end.
+        let long = path.len() >= archive::name::PATH_BYTES_MAX;
         if records > pax::RECORDS_BYTES_MAX || long || deep {
             self.say(&Note::TooLong(path))?;
             return Ok(false);
@@ -540,7 +547,8 @@ impl<W: Write> Packer<'_, W> {
     fn failed(&mut self, path: Vec<u8>, error: Errno) -> Result<(), Error> {
         let note = match error {
             Errno::NOENT => Note::Vanished(path),
-            Errno::STALE => Note::Changed(path),
+            // Something else has taken its place.
+            Errno::STALE | Errno::LOOP | Errno::NOTDIR | Errno::NXIO => Note::Changed(path),
             e => Note::Unreadable(path, e.into()),
         };
         self.say(&note)
