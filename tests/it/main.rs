@@ -16,6 +16,7 @@ mod archive;
 mod cctv;
 mod constants;
 mod corpus;
+mod cut;
 mod fidelity;
 mod fire;
 mod hostile;
