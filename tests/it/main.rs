@@ -22,6 +22,7 @@ mod fire;
 mod hostile;
 mod interop;
 mod network;
+mod racing;
 mod script;
 mod seal;
 mod seal_cli;
