@@ -15,6 +15,7 @@
 mod archive;
 mod cctv;
 mod constants;
+mod corpora;
 mod corpus;
 mod cut;
 mod fidelity;
