@@ -206,6 +206,28 @@ fn published_archives_are_refused_or_read_as_by_others() {
     assert_eq!(refused.collect::<Vec<_>>(), expected);
 }
 
+/// The same for all files of a directory that somebody names, such as other readers' test data.
+#[test]
+fn archives_of_choice() {
+    let Some(dir) = std::env::var_os("SEALCAST_ARCHIVES") else {
+        return;
+    };
+    let mut cases: Vec<(String, Vec<u8>)> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|e| {
+            (
+                e.file_name().into_string().unwrap(),
+                fs::read(e.path()).unwrap(),
+            )
+        })
+        .collect();
+    cases.sort();
+    let (taken, alone) = differ(&cases);
+    eprintln!("{} of {} taken: {taken:#?}", taken.len(), cases.len());
+    assert_eq!(alone, [""; 0]);
+}
+
 /// The archives of a well-known generator of such, by its recipe.
 fn slips() -> Vec<Case> {
     let f = Forge::new;

@@ -383,6 +383,15 @@ fn of_attributes() -> Vec<Mutation> {
     ]
 }
 
+/// Compares two trees that somebody names, parted by a colon: tests/whole does.
+#[test]
+fn trees_of_choice() {
+    if let Ok(trees) = std::env::var("SEALCAST_TREES") {
+        let (a, b) = trees.split_once(':').unwrap();
+        same(Path::new(a), Path::new(b));
+    }
+}
+
 #[test]
 fn every_kind_of_difference_is_seen() {
     if !root() {

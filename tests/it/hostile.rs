@@ -148,6 +148,11 @@ fn types() -> Vec<Case> {
         ("unknown type", f().header(b'Z', b"z", b"", 0).done()),
         ("volume label", f().header(b'V', b"z", b"", 0).done()),
         ("multi-volume", f().header(b'M', b"z", b"", 0).done()),
+        // Its content is an entry to readers that take it for an empty one.
+        (
+            "directory with content",
+            f().header(0, b"d/", b"", 512).dir(b"e/").done(),
+        ),
     ]
 }
 
@@ -377,7 +382,7 @@ pub(crate) fn harmful() -> Vec<Case> {
 #[test]
 fn hostile_archives_are_refused() {
     let cases = harmful();
-    assert_eq!(cases.len(), 55);
+    assert_eq!(cases.len(), 56);
     let dir = tempfile::tempdir().unwrap();
     let area = dir.path().join("area");
     fs::create_dir(&area).unwrap();

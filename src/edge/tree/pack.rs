@@ -164,11 +164,22 @@ struct Packer<'a, W> {
     tell: &'a dyn Fn(&Note),
     names: Names,
     writer: archive::Writer<W>,
-    /// Objects with several names that were packed, by device and inode.
-    links: HashMap<(u64, u64), Vec<u8>>,
+    /// Objects with several names that were packed, by device and inode, and as what.
+    links: HashMap<(u64, u64), (Vec<u8>, Looks)>,
     xattrs: Xattrs,
     buffer: Vec<u8>,
     no_atime: bool,
+}
+
+/// By what an object is known again: its type, its size and its time.
+type Looks = (FileType, i64, Time);
+
+fn looks(stat: &Stat) -> Looks {
+    (
+        FileType::from_raw_mode(stat.st_mode),
+        stat.st_size,
+        mtime(stat),
+    )
 }
 
 impl<W: Write> Packer<'_, W> {
@@ -494,13 +505,15 @@ impl<W: Write> Packer<'_, W> {
             return Ok(false);
         }
         let id = (stat.st_dev, stat.st_ino);
-        match self.links.get(&id).cloned() {
-            Some(first) => {
-                self.put(path.to_vec(), Kind::HardLink(first), stat, Vec::new())?;
-                Ok(true)
-            }
-            None => Ok(false),
+        let Some((first, then)) = self.links.get(&id).cloned() else {
+            return Ok(false);
+        };
+        self.put(path.to_vec(), Kind::HardLink(first), stat, Vec::new())?;
+        if looks(stat) != then {
+            // It was written to, or it is gone and its inode serves another.
+            self.say(&Note::Changed(path.to_vec()))?;
         }
+        Ok(true)
     }
 
     /// Writes an entry's header; false when the entry cannot be told in an archive.
@@ -539,7 +552,8 @@ impl<W: Write> Packer<'_, W> {
         let entry = Entry { path, kind, meta };
         self.writer.entry(&entry).map_err(Error::Output)?;
         if first {
-            self.links.insert((stat.st_dev, stat.st_ino), entry.path);
+            let id = (stat.st_dev, stat.st_ino);
+            self.links.insert(id, (entry.path, looks(stat)));
         }
         Ok(true)
     }
