@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::archive::{good, make_sample, only, pack, plain, said, same, shell, small, unpack};
-use crate::support::{root, sealcast};
+use crate::support::{have, root, sealcast};
 
 /// How many places a large archive is cut at; a longer run asks for more.
 const CUTS: usize = 150;
@@ -84,6 +84,23 @@ fn every_block_and_every_last_byte_counts() {
     refused(&frames, &starts);
     good(&unpack(&frames, &dir.path().join("b"), &[]));
     same(&tree, &dir.path().join("b"));
+}
+
+#[test]
+fn archives_without_totals_end_where_they_say() {
+    if !have("tar") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    small(dir.path());
+    // No more than two zero blocks at the end, both of which it takes.
+    for format in ["posix", "gnu", "oldgnu"] {
+        let words = format!("tar c --format={format} -b1 -f archive -C small .");
+        shell(&words, dir.path());
+        let tar = fs::read(dir.path().join("archive")).unwrap();
+        refused(&tar, &(0..tar.len()).step_by(512).collect::<Vec<_>>());
+        good(&unpack(&tar, &dir.path().join(format), &[]));
+    }
 }
 
 #[test]

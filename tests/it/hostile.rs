@@ -28,12 +28,17 @@ impl Forge {
     }
 
     /// Gives the last header another mode.
-    pub(crate) fn mode(mut self, mode: u32) -> Self {
-        let at = self.0.len() - 512;
-        let mut header = tar::Header::from_byte_slice(&self.0[at..]).clone();
-        header.set_mode(mode);
+    pub(crate) fn mode(self, mode: u32) -> Self {
+        self.field(100, format!("{mode:07o}\0").as_bytes())
+    }
+
+    /// Overwrites a field of the last header.
+    fn field(mut self, at: usize, bytes: &[u8]) -> Self {
+        let block = self.0.len() - 512;
+        self.0[block + at..block + at + bytes.len()].copy_from_slice(bytes);
+        let mut header = tar::Header::from_byte_slice(&self.0[block..]).clone();
         header.set_cksum();
-        self.0[at..].copy_from_slice(header.as_bytes());
+        self.0[block..].copy_from_slice(header.as_bytes());
         self
     }
 
@@ -220,6 +225,28 @@ fn sizes() -> Vec<Case> {
                 .done(),
         ),
         (
+            "negative size",
+            f().header(b'0', b"a", b"", 0)
+                .field(124, &[0xff; 12])
+                .done(),
+        ),
+        (
+            "size of 88 bits",
+            f().header(b'0', b"a", b"", 0)
+                .field(124, b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
+                .done(),
+        ),
+        (
+            "great device",
+            f().header(b'3', b"a", b"", 0)
+                .field(329, b"\x80\0\0\0\xff\xff\xff\xff")
+                .done(),
+        ),
+        (
+            "negative device",
+            f().header(b'4', b"a", b"", 0).field(337, &[0xff; 8]).done(),
+        ),
+        (
             "great size",
             f().records(b'x', &[("size", b"18446744073709551615")])
                 .file(b"a", b"x")
@@ -382,7 +409,7 @@ pub(crate) fn harmful() -> Vec<Case> {
 #[test]
 fn hostile_archives_are_refused() {
     let cases = harmful();
-    assert_eq!(cases.len(), 56);
+    assert_eq!(cases.len(), 60);
     let dir = tempfile::tempdir().unwrap();
     let area = dir.path().join("area");
     fs::create_dir(&area).unwrap();
