@@ -37,6 +37,39 @@ pub fn from_text(text: &[u8], resolve: Resolve<'_>) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// The inverse, with numbers for names, as GNU tar and bsdtar know lists. Nothing when the value is
+/// none that Linux would keep.
+pub fn to_text(value: &[u8]) -> Option<Vec<u8>> {
+    let (version, entries) = value.split_first_chunk::<4>()?;
+    let (entries, []) = entries.as_chunks::<8>() else {
+        return None;
+    };
+    if u32::from_le_bytes(*version) != VERSION || entries.is_empty() {
+        return None;
+    }
+    let mut out = Vec::new();
+    for &[tag, tag_high, bits, bits_high, id @ ..] in entries {
+        let id = u32::from_le_bytes(id);
+        let named = matches!(tag, 0x02 | 0x08);
+        if bits > 7 || bits_high != 0 || (named && id == NOBODY) {
+            return None;
+        }
+        let kind = match u16::from_le_bytes([tag, tag_high]) {
+            0x01 | 0x02 => "user",
+            0x04 | 0x08 => "group",
+            0x10 => "mask",
+            0x20 => "other",
+            _ => return None,
+        };
+        let who = if named { id.to_string() } else { String::new() };
+        let bit = |mask, name| if bits & mask != 0 { name } else { '-' };
+        let (r, w, x) = (bit(4, 'r'), bit(2, 'w'), bit(1, 'x'));
+        out.extend_from_slice(format!("{kind}:{who}:{r}{w}{x},").as_bytes());
+    }
+    out.pop();
+    Some(out)
+}
+
 fn entry(line: &[u8], resolve: Resolve<'_>) -> Option<(u16, u32, u16)> {
     let mut parts = line.split(|&b| b == b':');
     let (kind, mut who, mut bits) = (parts.next()?, parts.next()?, parts.next());
@@ -82,6 +115,22 @@ fn permissions(text: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_come_back_from_text() {
+        let text = b"user::rw-,user:7:r-x,group::---,group:4294967294:rwx,mask::-w-,other::--x";
+        let value = from_text(text, &|_, _| None).unwrap();
+        assert_eq!(to_text(&value).unwrap(), text);
+        for bad in [&value[..4], &value[..value.len() - 1], b"", b"\x03\0\0\0"] {
+            assert_eq!(to_text(bad), None);
+        }
+        for at in 0..value.len() {
+            let mut other = value.clone();
+            other[at] ^= 8;
+            let back = to_text(&other).map(|text| from_text(&text, &|_, _| None));
+            assert!(back.is_none_or(|back| back.is_some()), "{at}");
+        }
+    }
 
     #[test]
     fn text_becomes_the_bytes_of_linux() {

@@ -59,7 +59,7 @@ pub(super) fn time(text: &[u8]) -> Option<Time> {
         Some(dot) => (&text[..dot], &text[dot + 1..]),
         None => (text, &[][..]),
     };
-    let secs = i64::try_from(decimal(whole)?).ok()?;
+    let whole = decimal(whole)?;
     if !part.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -67,14 +67,16 @@ pub(super) fn time(text: &[u8]) -> Option<Time> {
     let nanos = (0..9).fold(0, |n, i| n * 10 + digit(i));
     let more = part.iter().skip(9).any(|&b| b != b'0');
     if !negative {
+        let secs = i64::try_from(whole).ok()?;
         return Some(Time { secs, nanos });
     }
+    let secs = 0i64.checked_sub_unsigned(whole)?;
     let nanos = nanos + u32::from(more);
     if nanos == 0 {
-        return Some(Time { secs: -secs, nanos });
+        return Some(Time { secs, nanos });
     }
     Some(Time {
-        secs: (-secs).checked_sub(1)?,
+        secs: secs.checked_sub(1)?,
         nanos: 1_000_000_000 - nanos,
     })
 }
@@ -125,14 +127,26 @@ mod tests {
         t("-0.000000001", -1, 999_999_999);
         t("1.9999999999", 1, 999_999_999);
         t("-1.9999999999", -2, 0);
-        for bad in ["", "-", ".5", "1.x", "1e3", "+1", "99999999999999999999"] {
+        t("-9223372036854775808", i64::MIN, 0);
+        t("-9223372036854775807.5", i64::MIN, 500_000_000);
+        for bad in [
+            "",
+            "-",
+            ".5",
+            "1.x",
+            "1e3",
+            "+1",
+            "99999999999999999999",
+            "9223372036854775808",
+            "-9223372036854775808.5",
+        ] {
             assert_eq!(time(bad.as_bytes()), None, "{bad}");
         }
     }
 
     proptest! {
         #[test]
-        fn times_come_back(secs in -(1i64 << 62)..1i64 << 62, nanos in 0u32..1_000_000_000) {
+        fn times_come_back(secs in any::<i64>(), nanos in 0u32..1_000_000_000) {
             let there = Time { secs, nanos };
             prop_assert_eq!(time(show_time(there).as_bytes()), Some(there));
         }

@@ -398,13 +398,12 @@ impl<'a, R: BufRead> Reader<'a, R> {
             .or(pending.long_path)
             .unwrap_or(parsed.path);
         let checked = name::check(&raw_path).map_err(|flaw| unsafe_name(at, &raw_path, flaw))?;
-        let is_file = matches!(parsed.kind, b'0' | b'\0' | b'7' | b'S');
-        let kind = if is_file && checked.slash && parsed.kind == b'\0' {
+        let kind = match parsed.kind {
             // So wrote tar before it had a type for directories.
-            b'5'
-        } else {
-            parsed.kind
+            b'\0' if checked.slash => b'5',
+            kind => kind,
         };
+        let is_file = matches!(kind, b'0' | b'\0' | b'7' | b'S');
         if kind != b'5' && checked.path.is_empty() {
             return Err(unsafe_name(at, &raw_path, Flaw::Root));
         }
@@ -425,7 +424,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
         });
         let kind = match links {
             Some(to) => link(at, kind, to)?,
-            None if is_file && kind != b'5' => {
+            None if is_file => {
                 let content = self.content(at, block, kind, size, records.sparse)?;
                 self.seen.bytes += content.stored();
                 Kind::File(content)

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::header::{self, Fields, LONG_MAX, SHORT_MAX};
 use super::{
-    BLOCK_BYTES, Content, Entry, Kind, Totals, VERSION, Xattr, number, padding, pax, sparse,
+    BLOCK_BYTES, Content, Entry, Kind, Totals, VERSION, Xattr, acl, number, padding, pax, sparse,
 };
 
 /// The key of our global records. It is the one that every reader passes over in silence.
@@ -230,6 +230,17 @@ fn put_records<'a>(out: &mut Vec<u8>, entry: &Entry, path: &'a [u8], size: u64) 
     let time = meta.mtime;
     if time.nanos != 0 || !u64::try_from(time.secs).is_ok_and(|s| s <= LONG_MAX) {
         pax::emit(out, b"mtime", number::show_time(time).as_bytes());
+    }
+    // Access lists as other tars know them; the attribute itself comes after and counts.
+    for Xattr { name, value } in &meta.xattrs {
+        let key: &[u8] = match &name[..] {
+            acl::ACCESS => b"SCHILY.acl.access",
+            acl::DEFAULT => b"SCHILY.acl.default",
+            _ => continue,
+        };
+        if let Some(text) = acl::to_text(value) {
+            pax::emit(out, key, &text);
+        }
     }
     for Xattr { name, value } in &meta.xattrs {
         pax::emit(out, &[pax::XATTR, &pax::escape_key(name)].concat(), value);

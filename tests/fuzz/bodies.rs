@@ -1,9 +1,14 @@
 //! What the fuzzer runs on any bytes, and the tests on those of the corpus. Nothing may panic, and
 //! what is taken must come back the same when it is written again.
 
-use std::io::{Read, Write};
+use std::fs;
+use std::io::{BufReader, Read, Write};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
 
+use sealcast::archive::{self, Decoder, Entry, Kind, Reader, name};
 use sealcast::crypt::sign::SigningKey;
+use sealcast::edge::tree::{Existing, Limits, Unpack, unpack};
 use sealcast::seal::cut::PlainCutter;
 use sealcast::seal::opener::{Checker, Policy};
 use sealcast::seal::signed::Preamble;
@@ -105,4 +110,154 @@ pub fn payload(data: &[u8]) {
             | Error::UnknownSender { .. }
             | Error::Segment { .. }
     ));
+}
+
+/// A tar stream with the checksums of its headers made right: a change reaches what lies behind.
+fn mended(data: &[u8]) -> Vec<u8> {
+    let mut tar = data.to_vec();
+    for block in tar.chunks_exact_mut(512) {
+        if &block[257..262] == b"ustar" {
+            block[148..156].fill(b' ');
+            let sum: u32 = block.iter().map(|&b| u32::from(b)).sum();
+            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+    }
+    tar
+}
+
+/// What is decompressed at most.
+const TAR_BYTES_MAX: u64 = 8 << 20;
+
+/// The entries of an archive with their content.
+fn entries(data: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>, archive::Error> {
+    let input = BufReader::new(Decoder::new(data)?.take(TAR_BYTES_MAX));
+    let mut reader = Reader::new(input, &|_, name| u32::try_from(name.len()).ok());
+    let mut list = Vec::new();
+    while let Some(entry) = reader.next()? {
+        let mut content = Vec::new();
+        loop {
+            let piece = reader.data()?;
+            if piece.is_empty() {
+                break;
+            }
+            content.extend_from_slice(piece);
+            let len = piece.len();
+            reader.consume(len);
+        }
+        list.push((entry, content));
+    }
+    assert_eq!(reader.seen().entries, list.len() as u64);
+    Ok(list)
+}
+
+/// Whether our writer can tell an entry: a packer leaves others out.
+fn can_be_told(entry: &Entry) -> bool {
+    let meta = &entry.meta;
+    let records = meta
+        .xattrs
+        .iter()
+        .map(|x| 3 * x.name.len() + x.value.len() + 32);
+    entry.path.len() < name::PATH_BYTES_MAX
+        && records.sum::<usize>() + meta.uname.len() + meta.gname.len() < 1 << 19
+        && ![&meta.uname, &meta.gname]
+            .iter()
+            .any(|name| name.contains(&0))
+}
+
+/// Entries that are taken stay below their root, store no more than came, and are the same when
+/// they are written and read again.
+pub fn archive(data: &[u8]) {
+    for data in [data, &mended(data)] {
+        let Ok(list) = entries(data) else {
+            continue;
+        };
+        let mut writer = archive::Writer::new(Vec::new()).unwrap();
+        for (entry, content) in &list {
+            let bad = |part: &[u8]| matches!(part, b"" | b"." | b"..") || part.contains(&0);
+            assert!(entry.path.is_empty() || !entry.path.split(|&b| b == b'/').any(bad));
+            let stored = match &entry.kind {
+                Kind::File(content) => content.stored(),
+                _ => 0,
+            };
+            assert_eq!(content.len() as u64, stored);
+            if !can_be_told(entry) {
+                return;
+            }
+            writer.entry(entry).unwrap();
+            writer.data(content).unwrap();
+        }
+        let (again, totals) = writer.finish().unwrap();
+        assert_eq!(totals.entries, list.len() as u64);
+        let back = entries(&again).unwrap();
+        assert!(back == list, "{back:?} for {list:?}");
+    }
+}
+
+/// Everything in a directory, with what an extraction could change of it.
+fn state(dir: &Path) -> Vec<(std::path::PathBuf, u32, u64, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let meta = fs::symlink_metadata(&path).unwrap();
+        let content = if meta.is_file() {
+            fs::read(&path).unwrap()
+        } else {
+            Vec::new()
+        };
+        if meta.is_dir() {
+            found.extend(state(&path));
+        }
+        found.push((path, meta.mode(), meta.nlink(), content));
+    }
+    found.sort();
+    found
+}
+
+/// Whatever an archive holds, it is restored whole or not at all, and nothing is touched outside of
+/// its target: neither beside it nor through links that are in it already.
+pub fn extract(data: &[u8]) {
+    let dir = tempfile::tempdir().unwrap();
+    let (area, victim) = (dir.path().join("area"), dir.path().join("victim"));
+    fs::create_dir_all(victim.join("d")).unwrap();
+    fs::write(victim.join("a"), "a").unwrap();
+    fs::create_dir_all(area.join("old")).unwrap();
+    symlink("../../victim", area.join("old/l")).unwrap();
+    symlink("../../victim/a", area.join("old/a")).unwrap();
+    let merge = data.len() % 2 == 1;
+    let config = Unpack {
+        target: area.join(if merge { "old" } else { "new" }),
+        existing: if merge {
+            Existing::Merge
+        } else {
+            Existing::Refuse
+        },
+        keep_partial: false,
+        devices: false,
+        setuid: true,
+        xattrs: true,
+        sync: false,
+        limits: Limits {
+            entries: 200,
+            bytes: 1 << 20,
+        },
+    };
+    for data in [data, &mended(data)] {
+        let (before, there) = (state(dir.path()), state(&victim));
+        let input = Decoder::new(data).map(|decoder| BufReader::new(decoder.take(TAR_BYTES_MAX)));
+        let Ok(input) = input else {
+            return;
+        };
+        let taken = unpack(&config, input, &|_| {}).is_ok();
+        assert_eq!(state(&victim), there);
+        let mut names: Vec<_> = fs::read_dir(&area)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        names.sort();
+        let new = config.target.exists() && !merge;
+        assert_eq!(names, if new { &["new", "old"][..] } else { &["old"] });
+        if !taken && !merge {
+            assert!(state(dir.path()) == before);
+        }
+    }
 }

@@ -8,8 +8,11 @@ use proptest::test_runner::{Config, TestRunner};
 #[path = "../fuzz/bodies.rs"]
 mod bodies;
 
+/// How many mutations are tried of what is quick.
+const CASES: u32 = 2000;
+
 /// Runs `body` on every file of its corpus, and on each with bytes changed, taken out and put in.
-fn replay(name: &str, body: fn(&[u8])) {
+fn replay(name: &str, cases: u32, body: fn(&[u8])) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
     let mut files: Vec<Vec<u8>> = std::fs::read_dir(dir.join(name))
         .unwrap()
@@ -24,7 +27,7 @@ fn replay(name: &str, body: fn(&[u8])) {
     let edits = prop::collection::vec(edit, 1..6);
     let file = prop::sample::select(files);
     let mut runner = TestRunner::new(Config {
-        cases: 2000,
+        cases,
         failure_persistence: None,
         ..Config::default()
     });
@@ -50,22 +53,47 @@ fn replay(name: &str, body: fn(&[u8])) {
     result.unwrap();
 }
 
+/// Whether this process runs one test only. Otherwise `test` is run in one that does: it changes
+/// what all threads of a process share.
+fn alone(test: &str) -> bool {
+    if std::env::var_os("NEXTEST").is_some() || std::env::var_os("SEALCAST_ALONE").is_some() {
+        return true;
+    }
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", test]).env("SEALCAST_ALONE", "1");
+    assert!(again.status().unwrap().success());
+    false
+}
+
+#[test]
+fn archive() {
+    replay("archive", CASES, bodies::archive);
+}
+
+#[test]
+fn extract() {
+    // The mask for modes of new files is the process's.
+    if alone("corpus::extract") {
+        replay("archive", 100, bodies::extract);
+    }
+}
+
 #[test]
 fn armor() {
-    replay("armor", bodies::armor);
+    replay("armor", CASES, bodies::armor);
 }
 
 #[test]
 fn header() {
-    replay("header", bodies::header);
+    replay("header", CASES, bodies::header);
 }
 
 #[test]
 fn keys() {
-    replay("keys", bodies::keys);
+    replay("keys", CASES, bodies::keys);
 }
 
 #[test]
 fn payload() {
-    replay("payload", bodies::payload);
+    replay("payload", CASES, bodies::payload);
 }

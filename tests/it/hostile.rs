@@ -6,14 +6,14 @@ use std::os::unix::fs::MetadataExt;
 use crate::archive::{good, only, said, unpack};
 
 /// Header fields for hostile archives.
-struct Forge(Vec<u8>);
+pub(crate) struct Forge(pub(crate) Vec<u8>);
 
 impl Forge {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Vec::new())
     }
 
-    fn header(mut self, kind: u8, name: &[u8], link: &[u8], size: u64) -> Self {
+    pub(crate) fn header(mut self, kind: u8, name: &[u8], link: &[u8], size: u64) -> Self {
         let mut header = tar::Header::new_ustar();
         header.as_old_mut().name[..name.len()].copy_from_slice(name);
         header.as_old_mut().linkname[..link.len()].copy_from_slice(link);
@@ -28,39 +28,44 @@ impl Forge {
     }
 
     /// Gives the last header another mode.
-    fn mode(mut self, mode: u32) -> Self {
-        let at = self.0.len() - 512;
-        let mut header = tar::Header::from_byte_slice(&self.0[at..]).clone();
-        header.set_mode(mode);
+    pub(crate) fn mode(self, mode: u32) -> Self {
+        self.field(100, format!("{mode:07o}\0").as_bytes())
+    }
+
+    /// Overwrites a field of the last header.
+    fn field(mut self, at: usize, bytes: &[u8]) -> Self {
+        let block = self.0.len() - 512;
+        self.0[block + at..block + at + bytes.len()].copy_from_slice(bytes);
+        let mut header = tar::Header::from_byte_slice(&self.0[block..]).clone();
         header.set_cksum();
-        self.0[at..].copy_from_slice(header.as_bytes());
+        self.0[block..].copy_from_slice(header.as_bytes());
         self
     }
 
-    fn raw(mut self, bytes: &[u8]) -> Self {
+    pub(crate) fn raw(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self.0.resize(self.0.len().next_multiple_of(512), 0);
         self
     }
 
-    fn dir(self, name: &[u8]) -> Self {
+    pub(crate) fn dir(self, name: &[u8]) -> Self {
         self.header(b'5', name, b"", 0)
     }
 
-    fn file(self, name: &[u8], content: &[u8]) -> Self {
+    pub(crate) fn file(self, name: &[u8], content: &[u8]) -> Self {
         self.header(b'0', name, b"", content.len() as u64)
             .raw(content)
     }
 
-    fn symlink(self, name: &[u8], to: &[u8]) -> Self {
+    pub(crate) fn symlink(self, name: &[u8], to: &[u8]) -> Self {
         self.header(b'2', name, to, 0)
     }
 
-    fn link(self, name: &[u8], to: &[u8]) -> Self {
+    pub(crate) fn link(self, name: &[u8], to: &[u8]) -> Self {
         self.header(b'1', name, to, 0)
     }
 
-    fn records(self, kind: u8, records: &[(&str, &[u8])]) -> Self {
+    pub(crate) fn records(self, kind: u8, records: &[(&str, &[u8])]) -> Self {
         let mut body = Vec::new();
         for (key, value) in records {
             sealcast::archive::pax::emit(&mut body, key.as_bytes(), value);
@@ -68,14 +73,14 @@ impl Forge {
         self.header(kind, b"x", b"", body.len() as u64).raw(&body)
     }
 
-    fn done(mut self) -> Vec<u8> {
+    pub(crate) fn done(mut self) -> Vec<u8> {
         self.0.resize(self.0.len() + 1024, 0);
         self.0
     }
 }
 
 /// What an archive tries, and the archive.
-type Case = (&'static str, Vec<u8>);
+pub(crate) type Case = (&'static str, Vec<u8>);
 
 fn names() -> Vec<Case> {
     let f = Forge::new;
@@ -148,6 +153,11 @@ fn types() -> Vec<Case> {
         ("unknown type", f().header(b'Z', b"z", b"", 0).done()),
         ("volume label", f().header(b'V', b"z", b"", 0).done()),
         ("multi-volume", f().header(b'M', b"z", b"", 0).done()),
+        // Its content is an entry to readers that take it for an empty one.
+        (
+            "directory with content",
+            f().header(0, b"d/", b"", 512).dir(b"e/").done(),
+        ),
     ]
 }
 
@@ -213,6 +223,28 @@ fn sizes() -> Vec<Case> {
             f().records(b'x', &[("size", b"-1")])
                 .file(b"a", b"x")
                 .done(),
+        ),
+        (
+            "negative size",
+            f().header(b'0', b"a", b"", 0)
+                .field(124, &[0xff; 12])
+                .done(),
+        ),
+        (
+            "size of 88 bits",
+            f().header(b'0', b"a", b"", 0)
+                .field(124, b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
+                .done(),
+        ),
+        (
+            "great device",
+            f().header(b'3', b"a", b"", 0)
+                .field(329, b"\x80\0\0\0\xff\xff\xff\xff")
+                .done(),
+        ),
+        (
+            "negative device",
+            f().header(b'4', b"a", b"", 0).field(337, &[0xff; 8]).done(),
         ),
         (
             "great size",
@@ -368,11 +400,16 @@ fn wholes() -> Vec<Case> {
     ]
 }
 
+/// Archives that are refused, each for one reason.
+pub(crate) fn harmful() -> Vec<Case> {
+    let cases = [names, links, types, records, sizes, maps, wholes];
+    cases.iter().flat_map(|group| group()).collect()
+}
+
 #[test]
 fn hostile_archives_are_refused() {
-    let cases = [names, links, types, records, sizes, maps, wholes];
-    let cases: Vec<Case> = cases.iter().flat_map(|group| group()).collect();
-    assert_eq!(cases.len(), 55);
+    let cases = harmful();
+    assert_eq!(cases.len(), 60);
     let dir = tempfile::tempdir().unwrap();
     let area = dir.path().join("area");
     fs::create_dir(&area).unwrap();
@@ -385,68 +422,74 @@ fn hostile_archives_are_refused() {
     only(dir.path(), &["area"]);
 }
 
+/// Archives that only look harmful.
+pub(crate) fn harmless() -> Vec<Case> {
+    let f = Forge::new;
+    // A value with newlines neither hides a record nor makes one.
+    let value = b"1\n30 path=../evil\n\n";
+    let newlines: &[(&str, &[u8])] = &[("user.comment", value), ("path", b"named")];
+    // The last of two records counts, as everywhere.
+    let twice: &[(&str, &[u8])] = &[("path", b"first"), ("path", b"last")];
+    vec![
+        (
+            "newlines",
+            f().records(b'x', newlines).file(b"a", b"x").done(),
+        ),
+        (
+            "last wins",
+            f().records(b'x', twice).file(b"a", b"x").done(),
+        ),
+        // The record's size counts, not the header's.
+        ("size", {
+            let announced = f().records(b'x', &[("size", b"3")]);
+            let file = announced.header(b'0', b"a", b"", 0).raw(b"xyz");
+            file.file(b"b", b"y").done()
+        }),
+        // A link that leads out is only a link.
+        (
+            "link",
+            f().symlink(b"out", b"/etc/passwd")
+                .link(b"same", b"out")
+                .file(b"a", b"x")
+                .done(),
+        ),
+        ("implied", f().file(b"d/e/f", b"x").dir(b"d/").done()),
+        (
+            "long",
+            f().header(b'L', b"x", b"", 5)
+                .raw(b"long\0")
+                .file(b"a", b"x")
+                .done(),
+        ),
+        (
+            "old directory",
+            f().header(0, b"d/", b"", 0)
+                .mode(0o755)
+                .file(b"d/a", b"x")
+                .done(),
+        ),
+    ]
+}
+
 #[test]
 fn odd_but_harmless_archives_are_taken() {
     let dir = tempfile::tempdir().unwrap();
-    let f = Forge::new;
-    let check = |name: &str, archive: Vec<u8>, path: &str, content: &[u8]| {
+    let expected: [(&str, &[u8]); 7] = [
+        ("named", b"x"),
+        ("last", b"x"),
+        ("a", b"xyz"),
+        ("a", b"x"),
+        ("d/e/f", b"x"),
+        ("long", b"x"),
+        ("d/a", b"x"),
+    ];
+    for ((name, archive), (path, content)) in harmless().into_iter().zip(expected) {
         let b = dir.path().join(name.replace(' ', "-"));
         good(&unpack(&archive, &b, &[]));
         assert_eq!(fs::read(b.join(path)).unwrap(), content, "{name}");
-    };
-    // A value with newlines neither hides a record nor makes one.
-    let value = b"1\n30 path=../evil\n\n";
-    let records: &[(&str, &[u8])] = &[("user.comment", value), ("path", b"named")];
-    check(
-        "newlines",
-        f().records(b'x', records).file(b"a", b"x").done(),
-        "named",
-        b"x",
-    );
-    // The last of two records counts, as everywhere.
-    let records: &[(&str, &[u8])] = &[("path", b"first"), ("path", b"last")];
-    check(
-        "last wins",
-        f().records(b'x', records).file(b"a", b"x").done(),
-        "last",
-        b"x",
-    );
-    // The record's size counts, not the header's.
-    let archive = f()
-        .records(b'x', &[("size", b"3")])
-        .header(b'0', b"a", b"", 0)
-        .raw(b"xyz");
-    check("size", archive.file(b"b", b"y").done(), "a", b"xyz");
-    // A link that leads out is only a link.
-    let archive = f()
-        .symlink(b"out", b"/etc/passwd")
-        .link(b"same", b"out")
-        .file(b"a", b"x")
-        .done();
-    check("link", archive, "a", b"x");
+    }
     let same = fs::symlink_metadata(dir.path().join("link/same")).unwrap();
     assert!(same.is_symlink() && same.nlink() == 2);
-    check(
-        "implied",
-        f().file(b"d/e/f", b"x").dir(b"d/").done(),
-        "d/e/f",
-        b"x",
-    );
-    let long = f()
-        .header(b'L', b"x", b"", 5)
-        .raw(b"long\0")
-        .file(b"a", b"x")
-        .done();
-    check("long", long, "long", b"x");
-    check(
-        "old directory",
-        f().header(0, b"d/", b"", 0)
-            .mode(0o755)
-            .file(b"d/a", b"x")
-            .done(),
-        "d/a",
-        b"x",
-    );
 }
 
 #[test]

@@ -15,11 +15,15 @@
 mod archive;
 mod cctv;
 mod constants;
+mod corpora;
 mod corpus;
+mod cut;
+mod fidelity;
 mod fire;
 mod hostile;
 mod interop;
 mod network;
+mod racing;
 mod script;
 mod seal;
 mod seal_cli;

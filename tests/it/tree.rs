@@ -13,11 +13,14 @@ use rustix::fs::{
 
 const MIB: u64 = 1 << 20;
 
-fn mode(path: &Path, mode: u32) {
+/// The longest path.
+const PATH_BYTES_MAX: usize = 4095;
+
+pub(crate) fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn time(path: &Path, secs: i64, nanos: i64) {
+pub(crate) fn time(path: &Path, secs: i64, nanos: i64) {
     let time = Timespec {
         tv_sec: secs,
         tv_nsec: nanos,
@@ -29,12 +32,12 @@ fn time(path: &Path, secs: i64, nanos: i64) {
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
-fn node(path: &Path, kind: FileType, bits: u32, device: u64) {
+pub(crate) fn node(path: &Path, kind: FileType, bits: u32, device: u64) {
     mknodat(CWD, path, kind, Mode::from_raw_mode(bits), device).unwrap();
     mode(path, bits);
 }
 
-fn xattr(path: &Path, name: &[u8], value: &[u8]) {
+pub(crate) fn xattr(path: &Path, name: &[u8], value: &[u8]) {
     lsetxattr(path, name, value, XattrFlags::empty())
         .unwrap_or_else(|e| panic!("{} {}: {e}", path.display(), name.escape_ascii()));
 }
@@ -49,6 +52,7 @@ pub(crate) fn nasty(root: &Path, depth: usize) {
     names(root, depth);
     chown(root, Some(5), Some(7)).unwrap();
     mode(root, 0o711);
+    xattr(root, b"user.on-root", b"root\n");
     times_of_directories(root);
 }
 
@@ -62,15 +66,18 @@ fn links(root: &Path) {
     fs::hard_link(d.join("sym1"), d.join("sym2")).unwrap();
     symlink("/etc/passwd", d.join("abs1")).unwrap();
     fs::hard_link(d.join("abs1"), d.join("abs2")).unwrap();
+    fs::hard_link(d.join("sym1"), d.join("sub/sym3")).unwrap();
     node(&d.join("fifo1"), FileType::Fifo, 0o600, 0);
     fs::hard_link(d.join("fifo1"), d.join("fifo2")).unwrap();
+    fs::hard_link(d.join("fifo1"), d.join("sub/fifo3")).unwrap();
     node(
         &d.join("dev1"),
         FileType::CharacterDevice,
         0o600,
         makedev(1, 3),
     );
-    fs::hard_link(d.join("dev1"), d.join("dev2")).unwrap();
+    fs::hard_link(d.join("dev1"), d.join("sub/dev2")).unwrap();
+    fs::hard_link(d.join("a"), root.join("zz-link-to-a")).unwrap();
     // A long name that is linked to.
     let long = d.join("l".repeat(200));
     fs::write(&long, "long").unwrap();
@@ -130,11 +137,15 @@ fn attributes(root: &Path) {
     xattr(&f, b"user.a%3Db%25", b"percent");
     xattr(&f, b"user.sp ace", b"space");
     xattr(&f, b"user.\xff\xfe", b"no text");
+    xattr(&f, b"user.new\nline", b"line");
     xattr(&file("big"), b"user.big", &[b'B'; 3000]);
     xattr(&d, b"user.on-directory", b"d");
+    xattr(&d, b"trusted.on-directory", b"t");
     xattr(&d, b"security.selinux", b"system_u:object_r:usr_t:s0\0");
     symlink("user", d.join("link")).unwrap();
-    xattr(&d.join("link"), b"trusted.on-link", b"L");
+    xattr(&d.join("link"), b"trusted.on-link", b"L\0\n");
+    let label = b"system_u:object_r:lnk_t:s0\0";
+    xattr(&d.join("link"), b"security.selinux", label);
     node(&d.join("fifo"), FileType::Fifo, 0o644, 0);
     xattr(&d.join("fifo"), b"trusted.on-fifo", b"F");
     xattr(
@@ -158,7 +169,7 @@ fn attributes(root: &Path) {
 }
 
 /// An access list's value: entries of tag, permissions and number.
-fn list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+pub(crate) fn list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
     let mut out = 2u32.to_le_bytes().to_vec();
     for (tag, bits, id) in entries {
         out.extend_from_slice(&tag.to_le_bytes());
@@ -186,6 +197,14 @@ fn lists(root: &Path) {
     fs::write(d.join("dir/inside"), "made before the default list").unwrap();
     xattr(&d.join("dir"), b"system.posix_acl_default", &value);
     xattr(&d.join("dir"), b"system.posix_acl_access", &value);
+    // A default list alone, and a long one.
+    fs::create_dir(d.join("only-default")).unwrap();
+    xattr(&d.join("only-default"), b"system.posix_acl_default", &value);
+    let mut many = vec![(1, 6, NONE)];
+    many.extend((0..10).map(|i| (2, 4, 3000 + i)));
+    many.extend([(4, 4, NONE), (16, 4, NONE), (32, 4, NONE)]);
+    fs::write(d.join("many"), "m").unwrap();
+    xattr(&d.join("many"), b"system.posix_acl_access", &list(&many));
 }
 
 fn nodes(root: &Path) {
@@ -210,6 +229,12 @@ fn nodes(root: &Path) {
         FileType::CharacterDevice,
         0,
         makedev(0, 0),
+    );
+    node(
+        &d.join("big-disk"),
+        FileType::BlockDevice,
+        0o600,
+        makedev(4095, 1_048_575),
     );
     node(&d.join("fifo"), FileType::Fifo, 0o622, 0);
 }
@@ -245,6 +270,7 @@ fn names(root: &Path, depth: usize) {
     };
     link("to-no-text", b"t\xff\xe9".to_vec());
     link("to-long", vec![b'x'; 4000]);
+    link("to-longest", vec![b'y'; 4095]);
     link("to-100", vec![b'l'; 100]);
     link("to-101", vec![b'l'; 101]);
     link("to-dots", b"../../..//a/./b/".to_vec());
@@ -259,6 +285,16 @@ fn names(root: &Path, depth: usize) {
             let fd = openat(&at, "leaf", flags, Mode::from_raw_mode(0o644)).unwrap();
             rustix::io::write(fd, b"leaf").unwrap();
         }
+    }
+    // A path from the root that is as long as the system takes any.
+    let left = PATH_BYTES_MAX.saturating_sub("names".len() + depth * 54 + 2);
+    if left <= 2 * 255 {
+        let name = "e".repeat(left / 2);
+        mkdirat(&at, &name, Mode::from_raw_mode(0o755)).unwrap();
+        at = openat(&at, &name, rustix::fs::OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
+        let name = "z".repeat(left - left / 2);
+        openat(&at, name, flags, Mode::from_raw_mode(0o644)).unwrap();
     }
 }
 
@@ -288,6 +324,12 @@ fn metadata(root: &Path) {
     chown(d.join("sgid"), Some(0), Some(50)).unwrap();
     mode(&d.join("sgid"), 0o2775);
     fs::create_dir(d.join("empty")).unwrap();
+    for bits in [0o0000, 0o1777, 0o7777] {
+        let path = d.join(format!("dir-{bits:04o}"));
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("inside"), "i").unwrap();
+        mode(&path, bits);
+    }
     for size in [0, 1, 511, 512, 513, 1024] {
         fs::write(d.join(format!("size-{size}")), vec![b'e'; size]).unwrap();
     }

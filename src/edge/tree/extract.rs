@@ -76,7 +76,7 @@ pub struct Restored {
 
 /// Restores the tree of an uncompressed archive. The target changes at the very end, when the
 /// whole archive was read and found good; whatever goes wrong before leaves it as it was. `tell`
-/// hears where an incomplete tree was kept.
+/// hears where an incomplete tree was kept, and where an earlier run has left one.
 ///
 /// The process's file mode creation mask is zero meanwhile.
 ///
@@ -89,6 +89,9 @@ pub fn unpack<R: BufRead>(
     tell: &dyn Fn(&str),
 ) -> Result<Restored, Error> {
     let stage = Stage::new(&config.target, config.existing, config.keep_partial)?;
+    for left in stage.left() {
+        tell(&format!("an earlier unpack left {}", left.display()));
+    }
     let umask = rustix::process::umask(Mode::empty());
     let path = stage.path().to_path_buf();
     let result = restore_into(config, stage, input, umask);

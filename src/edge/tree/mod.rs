@@ -26,7 +26,7 @@ pub use remove::remove_tree;
 pub use sample::sample;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, RawMode};
+use rustix::fs::{AtFlags, Mode, OFlags, RawMode};
 
 /// How directories are opened whose descriptors only serve as starting points.
 const DIRECTORY: OFlags = OFlags::PATH
@@ -44,6 +44,16 @@ fn proc_path(dir: impl AsFd, name: &[u8]) -> Vec<u8> {
     let mut path = format!("/proc/self/fd/{}/", dir.as_fd().as_raw_fd()).into_bytes();
     path.extend_from_slice(if name.is_empty() { b"." } else { name });
     path
+}
+
+/// Sets the mode of `name` in an open directory, never that of what a symbolic link leads to, which
+/// somebody may have put there.
+fn set_mode(dir: impl AsFd, name: &[u8], mode: Mode) -> rustix::io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    rustix::fs::chmodat(rustix::fs::CWD, path, mode, AtFlags::empty())
 }
 
 /// Opens a directory for reading, not through a symbolic link.

@@ -14,7 +14,9 @@ use super::metadata::{Source, Xattrs, holes, meta, mtime, read_at};
 use super::walk::{Step, Walk};
 use super::{Error, Names};
 use crate::archive::name::{Shown, check, join};
-use crate::archive::{self, Content, Device, Entry, Glob, Kind, Segment, Time, Totals, Xattr, pax};
+use crate::archive::{
+    self, Content, Device, Entry, Glob, Kind, Segment, Time, Totals, Xattr, acl, pax,
+};
 
 /// What to pack, and how.
 #[derive(Debug, Default)]
@@ -162,10 +164,21 @@ struct Packer<'a, W> {
     tell: &'a dyn Fn(&Note),
     names: Names,
     writer: archive::Writer<W>,
-    /// Objects with several names that were packed, by device and inode.
-    links: HashMap<(u64, u64), Vec<u8>>,
+    /// Objects with several names that were packed, by device and inode, and as what.
+    links: HashMap<(u64, u64), (Vec<u8>, Looks)>,
     xattrs: Xattrs,
     no_atime: bool,
+}
+
+/// By what an object is known again: its type, its size and its time.
+type Looks = (FileType, i64, Time);
+
+fn looks(stat: &Stat) -> Looks {
+    (
+        FileType::from_raw_mode(stat.st_mode),
+        stat.st_size,
+        mtime(stat),
+    )
 }
 
 impl<W: archive::Sink> Packer<'_, W> {
@@ -488,13 +501,15 @@ impl<W: archive::Sink> Packer<'_, W> {
             return Ok(false);
         }
         let id = (stat.st_dev, stat.st_ino);
-        match self.links.get(&id).cloned() {
-            Some(first) => {
-                self.put(path.to_vec(), Kind::HardLink(first), stat, Vec::new())?;
-                Ok(true)
-            }
-            None => Ok(false),
+        let Some((first, then)) = self.links.get(&id).cloned() else {
+            return Ok(false);
+        };
+        self.put(path.to_vec(), Kind::HardLink(first), stat, Vec::new())?;
+        if looks(stat) != then {
+            // It was written to, or it is gone and its inode serves another.
+            self.say(&Note::Changed(path.to_vec()))?;
         }
+        Ok(true)
     }
 
     /// Writes an entry's header; false when the entry cannot be told in an archive.
@@ -507,11 +522,16 @@ impl<W: archive::Sink> Packer<'_, W> {
     ) -> Result<bool, Error> {
         let records: usize = xattrs
             .iter()
-            .map(|x| 3 * x.name.len() + x.value.len() + 32)
+            .map(|x| match &x.name[..] {
+                // These are told as text, too.
+                acl::ACCESS | acl::DEFAULT => 5 * x.value.len() + 128,
+                _ => 3 * x.name.len() + x.value.len() + 32,
+            })
             .sum();
         let records = records as u64 + 2 * path.len() as u64 + 8192;
         let deep = path.split(|&b| b == b'/').count() > archive::name::DEPTH_MAX;
-        let long = path.len() > archive::name::PATH_BYTES_MAX - 2;
+        // A directory's has a slash at its end.
+        let long = path.len() >= archive::name::PATH_BYTES_MAX;
         if records > pax::RECORDS_BYTES_MAX || long || deep {
             self.say(&Note::TooLong(path))?;
             return Ok(false);
@@ -528,7 +548,8 @@ impl<W: archive::Sink> Packer<'_, W> {
         let entry = Entry { path, kind, meta };
         self.writer.entry(&entry).map_err(Error::Output)?;
         if first {
-            self.links.insert((stat.st_dev, stat.st_ino), entry.path);
+            let id = (stat.st_dev, stat.st_ino);
+            self.links.insert(id, (entry.path, looks(stat)));
         }
         Ok(true)
     }
@@ -536,7 +557,8 @@ impl<W: archive::Sink> Packer<'_, W> {
     fn failed(&mut self, path: Vec<u8>, error: Errno) -> Result<(), Error> {
         let note = match error {
             Errno::NOENT => Note::Vanished(path),
-            Errno::STALE => Note::Changed(path),
+            // Something else has taken its place.
+            Errno::STALE | Errno::LOOP | Errno::NOTDIR | Errno::NXIO => Note::Changed(path),
             e => Note::Unreadable(path, e.into()),
         };
         self.say(&note)

@@ -43,6 +43,7 @@ pub(super) struct Stage {
     dir: OwnedFd,
     target: PathBuf,
     plan: Plan,
+    left: Vec<PathBuf>,
     _guard: interrupt::Guard,
 }
 
@@ -150,7 +151,10 @@ impl Stage {
             open_dir(CWD, parent.as_os_str().as_bytes()).map_err(Error::system("open", raw))?;
         let plan = Plan::Rename { name, there, swap };
         let parent = parent.to_path_buf();
-        Self::make(target, parent_fd, &parent, plan, keep)
+        let left = leftovers(&parent_fd, &parent);
+        let mut stage = Self::make(target, parent_fd, &parent, plan, keep)?;
+        stage.left = left;
+        Ok(stage)
     }
 
     fn inside(
@@ -209,6 +213,9 @@ impl Stage {
         rustix::fs::mkdirat(&parent, &*name, Mode::RWXU).map_err(Error::system("create", raw))?;
         let dir = open_dir(&parent, &name).map_err(Error::system("open", raw))?;
         private(&dir).map_err(Error::system("prepare", raw))?;
+        // Tells other runs that somebody is at work here; where it cannot be told, they only say
+        // a word too many.
+        let _ = rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive);
         let place = Arc::new(Place {
             parent,
             name,
@@ -229,6 +236,7 @@ impl Stage {
             dir,
             target,
             plan,
+            left: Vec::new(),
             _guard: guard,
         })
     }
@@ -241,6 +249,12 @@ impl Stage {
     /// The stage's path, for people.
     pub(super) fn path(&self) -> &Path {
         &self.place.path
+    }
+
+    /// Stages beside the target that earlier runs left, being killed or told to keep them. Whose
+    /// they are is not known, so that nobody but a person may remove them.
+    pub(super) fn left(&self) -> &[PathBuf] {
+        &self.left
     }
 
     /// What was at the target before, when the stage takes its place whole.
@@ -430,6 +444,23 @@ fn absent(target: &Path) -> Result<PathBuf, Error> {
 fn is_leftover(name: &[u8]) -> bool {
     name == MARKER
         || (name.starts_with(STAGE_PREFIX.as_bytes()) && name.ends_with(STAGE_SUFFIX.as_bytes()))
+}
+
+/// Stages of ours in a directory that nobody works in.
+fn leftovers(dir: &OwnedFd, at: &Path) -> Vec<PathBuf> {
+    let names = walk::list(dir).unwrap_or_default();
+    let names = names.iter().map(|(name, _)| &**name);
+    let idle = |name: &&[u8]| {
+        *name != MARKER
+            && is_leftover(name)
+            && open_dir(dir, name).is_ok_and(|stage| {
+                rustix::fs::flock(&stage, FlockOperation::NonBlockingLockExclusive).is_ok()
+            })
+    };
+    let names = names.filter(idle);
+    names
+        .map(|name| at.join(std::ffi::OsStr::from_bytes(name)))
+        .collect()
 }
 
 /// The stage that an earlier run named when it began to move it into the target.

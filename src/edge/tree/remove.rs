@@ -4,12 +4,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, chmodat, fstat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, fstat, statat, unlinkat};
 use rustix::io::{Errno, Result};
 
 use super::mounts::open_same;
 use super::walk::{Step, Walk};
-use super::{Error, open_dir};
+use super::{Error, open_dir, set_mode};
 
 /// Removes the tree at `path`, however deep and whatever its permissions. What is not there is no
 /// error. What is mounted in it is not entered, and so not removed.
@@ -84,7 +84,7 @@ fn gone(result: Result<()>) -> Result<()> {
 fn enter(walk: &mut Walk, dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     let fd = match open_same(dir, name) {
         Err(Errno::ACCESS) => {
-            chmodat(dir, name, Mode::RWXU, AtFlags::empty())?;
+            set_mode(dir, name, Mode::RWXU)?;
             open_same(dir, name)?
         }
         opened => opened?,

@@ -4,13 +4,13 @@
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    AtFlags, Gid, Mode, Uid, XattrFlags, chmodat, chownat, fchmod, fchown, fsetxattr, futimens,
-    lsetxattr, utimensat,
+    AtFlags, Gid, Mode, Uid, XattrFlags, chownat, fchmod, fchown, fsetxattr, futimens, lsetxattr,
+    utimensat,
 };
 use rustix::io::Errno;
 
 use super::extract::timestamps;
-use super::{Error, proc_path};
+use super::{Error, proc_path, set_mode};
 use crate::archive::{Meta, Xattr, acl};
 
 const CAPABILITY: &[u8] = b"security.capability";
@@ -184,8 +184,7 @@ impl Restorer {
         match object {
             Object::Open(fd) => fchmod(fd, mode),
             Object::Named { symlink: true, .. } => Ok(()),
-            // The object is our own, in a directory that nobody else can enter.
-            Object::Named { dir, name, .. } => chmodat(dir, name, mode, AtFlags::empty()),
+            Object::Named { dir, name, .. } => set_mode(dir, name, mode),
         }
         .map_err(Error::system("set the mode of", path))
     }

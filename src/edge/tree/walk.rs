@@ -28,6 +28,8 @@ pub(super) fn list(dir: impl AsFd) -> Result<Vec<(Vec<u8>, FileType)>> {
         }
     }
     names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    // A name that is removed and made again meanwhile may be listed twice.
+    names.dedup_by(|a, b| a.0 == b.0);
     Ok(names)
 }
 
