@@ -329,12 +329,16 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__pack)
-            opts="-C -o -q -v -h --directory --output --exclude --exclude-from --one-file-system --numeric-owner --clamp-mtime --level --long --rate --adapt --threads --strict --quiet --verbose --progress --help"
+            opts="-C -o -q -v -h --image --directory --output --exclude --exclude-from --one-file-system --numeric-owner --clamp-mtime --level --long --rate --adapt --threads --strict --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -467,7 +471,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__unpack)
-            opts="-C -q -v -h --directory --replace --merge --keep-partial --no-devices --no-setuid --no-xattrs --no-sync --max-bytes --max-entries --quiet --verbose --progress --help"
+            opts="-C -q -v -h --directory --image --replace --merge --keep-partial --no-devices --no-setuid --no-xattrs --no-sync --max-bytes --max-entries --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -478,6 +482,10 @@ _sealcast() {
                     return 0
                     ;;
                 -C)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod entropy;
 mod error;
+pub mod image;
 pub mod interrupt;
 pub mod keyfile;
 pub mod passphrase;

@@ -6,5 +6,5 @@ pub mod seal;
 mod unpack;
 
 pub use ordered::ordered;
-pub use pack::{Effort, pack};
-pub use unpack::unpack;
+pub use pack::{Effort, pack, pack_image};
+pub use unpack::{unpack, unpack_image};

@@ -18,6 +18,7 @@ mod constants;
 mod corpus;
 mod fire;
 mod hostile;
+mod image;
 mod interop;
 mod network;
 mod script;

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use sealcast::archive::{Chooser, Glob, Time};
+use sealcast::archive::{Chooser, Glob, Time, Totals};
+use sealcast::edge::image::Image;
 use sealcast::edge::stdio::Output;
 use sealcast::edge::tree::{Note, Pack};
 use sealcast::pipe::{self, Effort};
@@ -14,6 +15,39 @@ use crate::exit::{ExitStatus, Failure};
 use crate::report::{self, Voice};
 
 pub(crate) fn run(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
+    match &args.image {
+        Some(path) => image(args, path, voice),
+        None => tree(args, voice),
+    }
+}
+
+fn image(args: &PackArgs, path: &Path, voice: &Voice) -> Result<(), Failure> {
+    let image = Image::open(path)?;
+    let output = args
+        .output
+        .as_deref()
+        .filter(|path| *path != Path::new("-"));
+    if let Some(there) = output.and_then(|path| fs::metadata(path).ok()) {
+        image.refuse_output(&there)?;
+    }
+    let mut output = Output::open(args.output.as_deref(), None)?;
+    if let Ok(there) = output.writer()?.metadata() {
+        image.refuse_output(&there)?;
+    }
+    if image.in_use() {
+        voice.warning(&format!(
+            "{} is in use: what is written to it meanwhile makes a damaged image",
+            path.display()
+        ));
+    }
+    let threads = threads(args);
+    let totals = pipe::pack_image(&image, effort(args, threads, voice), threads, &mut output)?;
+    output.commit()?;
+    packed(totals, voice);
+    Ok(())
+}
+
+fn tree(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
     let exclude = exclude(args)?;
     let mut output = Output::open(args.output.as_deref(), None)?;
     let config = Pack {
@@ -28,10 +62,7 @@ pub(crate) fn run(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
             .ok()
             .map(|s| (s.st_dev, s.st_ino)),
     };
-    let threads = args.threads.map_or_else(
-        || std::thread::available_parallelism().map_or(1, usize::from),
-        usize::from,
-    );
+    let threads = threads(args);
     let tell = |note: &Note| {
         if note.is_error() {
             voice.warning(&note.to_string());
@@ -39,17 +70,10 @@ pub(crate) fn run(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
             voice.note(&note.to_string());
         }
     };
-    let effort = effort(args, threads);
-    voice.detail(1, || match effort {
-        Effort::Level(level) | Effort::Long(level) => format!("compressing at level {level}"),
-        Effort::Adapt => "compressing at the level that suits the output".into(),
-    });
+    let effort = effort(args, threads, voice);
     let totals = pipe::pack(&config, effort, threads, &mut output, &tell)?;
     output.commit()?;
-    voice.detail(1, || {
-        let bytes = report::bytes(totals.bytes);
-        format!("packed {} entries with {bytes} of content", totals.entries)
-    });
+    packed(totals, voice);
     if totals.errors > 0 {
         let count = totals.errors;
         let what = if count == 1 {
@@ -63,6 +87,20 @@ pub(crate) fn run(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+fn packed(totals: Totals, voice: &Voice) {
+    voice.detail(1, || {
+        let bytes = report::bytes(totals.bytes);
+        format!("packed {} entries with {bytes} of content", totals.entries)
+    });
+}
+
+fn threads(args: &PackArgs) -> usize {
+    args.threads.map_or_else(
+        || std::thread::available_parallelism().map_or(1, usize::from),
+        usize::from,
+    )
 }
 
 /// The patterns of the command line and of files.
@@ -92,14 +130,19 @@ fn exclude(args: &PackArgs) -> Result<Vec<Glob>, Failure> {
     patterns.iter().map(glob).collect()
 }
 
-fn effort(args: &PackArgs, threads: usize) -> Effort {
+fn effort(args: &PackArgs, threads: usize, voice: &Voice) -> Effort {
     let level = match args.rate {
         Some(rate) => Chooser::for_rate(rate, threads),
         None => args.level,
     };
-    match (args.adapt, args.long) {
+    let effort = match (args.adapt, args.long) {
         (true, _) => Effort::Adapt,
         (_, true) => Effort::Long(level),
         _ => Effort::Level(level),
-    }
+    };
+    voice.detail(1, || match effort {
+        Effort::Level(level) | Effort::Long(level) => format!("compressing at level {level}"),
+        Effort::Adapt => "compressing at the level that suits the output".into(),
+    });
+    effort
 }

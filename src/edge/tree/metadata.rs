@@ -106,7 +106,7 @@ pub(super) fn mtime(stat: &Stat) -> Time {
 }
 
 /// Where an open file has data; nothing when it has no holes.
-pub(super) fn holes(fd: impl AsFd, stat: &Stat) -> Result<Option<Vec<Segment>>> {
+pub(in crate::edge) fn holes(fd: impl AsFd, stat: &Stat) -> Result<Option<Vec<Segment>>> {
     use rustix::fs::{SeekFrom, seek};
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     // What fits into one block is there or not, and the number of blocks tells.
@@ -145,7 +145,7 @@ pub(super) fn holes(fd: impl AsFd, stat: &Stat) -> Result<Option<Vec<Segment>>> 
 }
 
 /// Reads at an offset into `buf` until it is full or the file ends.
-pub(super) fn read_at(fd: impl AsFd, buf: &mut [u8], mut offset: u64) -> Result<usize> {
+pub(in crate::edge) fn read_at(fd: impl AsFd, buf: &mut [u8], mut offset: u64) -> Result<usize> {
     let fd = fd.as_fd();
     let mut filled = 0;
     while filled < buf.len() {

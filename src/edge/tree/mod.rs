@@ -20,6 +20,7 @@ pub use compare::differences;
 pub use error::Error;
 pub use extract::{Limits, Restored, Unpack, unpack};
 pub use ids::Names;
+pub(super) use metadata::{holes, read_at};
 pub use pack::{Note, Pack, pack};
 pub use place::Existing;
 pub use remove::remove_tree;

@@ -20,8 +20,17 @@ pub(crate) struct PackArgs {
     /// With a single directory the archive holds what is in it, by names relative to it, and the
     /// directory's own metadata. With several paths, or one that is no directory, each is packed
     /// under its own name without leading slashes, as tar does.
-    #[arg(value_name = "PATH", required = true)]
+    #[arg(value_name = "PATH", required_unless_present = "image")]
     pub(crate) paths: Vec<PathBuf>,
+    /// Pack the block device or disk image SOURCE instead of a tree.
+    ///
+    /// The archive holds one file with the last part of SOURCE as its name, which `sealcast unpack
+    /// --image` restores to a device or a file. The holes of a file are left out; runs of zero
+    /// bytes cost next to nothing. An image that changes while it is read, or a part of which
+    /// cannot be read, is an error at once.
+    #[arg(long, value_name = "SOURCE", conflicts_with_all = ["paths", "directory", "exclude",
+          "exclude_from", "one_file_system", "numeric_owner", "clamp_mtime"])]
+    pub(crate) image: Option<PathBuf>,
     /// Go into DIR first: relative paths begin there.
     #[arg(short = 'C', long, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
