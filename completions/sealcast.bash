@@ -471,7 +471,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__unpack)
-            opts="-C -q -v -h --directory --image --replace --merge --keep-partial --no-devices --no-setuid --no-xattrs --no-sync --max-bytes --max-entries --quiet --verbose --progress --help"
+            opts="-C -q -v -h --directory --image --replace --merge --keep-partial --map-owner --no-devices --no-setuid --no-xattrs --no-sync --max-bytes --max-entries --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -486,6 +486,10 @@ _sealcast() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --map-owner)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -130,6 +130,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s v -l verbose 
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -s C -l directory -d 'The directory that will hold the tree; it is made if it is not there' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l image -d 'Restore a disk image to TARGET, a block device or the name of a file, instead of a tree' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l map-owner -d 'Let owner and group FROM of the archive be TO here; may be given several times' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l max-bytes -d 'Refuse an archive with more than BYTES of file content, holes not counted; K, M, G and T are understood' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l max-entries -d 'Refuse an archive with more than N entries; each takes about 50 bytes of memory' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'

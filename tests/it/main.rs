@@ -21,6 +21,7 @@ mod hostile;
 mod image;
 mod interop;
 mod network;
+mod options;
 mod script;
 mod seal;
 mod seal_cli;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sealcast::edge::image;
 use sealcast::edge::stdio::Input;
-use sealcast::edge::tree::{Existing, Limits, Unpack};
+use sealcast::edge::tree::{Existing, Limits, Owners, Unpack};
 use sealcast::pipe;
 
 use crate::cli::UnpackArgs;
@@ -65,6 +65,8 @@ fn tree(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Result
             _ => Existing::Refuse,
         },
         keep_partial: args.keep_partial,
+        owners: Owners::new(args.map_owner.clone())
+            .map_err(|e| Failure::new(ExitStatus::Usage, format!("--map-owner: {e}")))?,
         devices: !args.no_devices,
         setuid: !args.no_setuid,
         xattrs: !args.no_xattrs,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
+use sealcast::edge::tree::Range;
 
 use super::value;
 
@@ -25,7 +26,7 @@ pub(crate) struct UnpackArgs {
     /// its first and last MiB are zeroed at the start and written at the very end, so that what was
     /// not restored to its end does not boot.
     #[arg(long, value_name = "TARGET", conflicts_with_all = ["merge", "no_devices", "no_setuid",
-          "no_xattrs", "max_entries"])]
+          "no_xattrs", "max_entries", "map_owner"])]
     pub(crate) image: Option<PathBuf>,
     /// Replace what DIR holds; it is removed when the new tree is complete.
     ///
@@ -42,6 +43,13 @@ pub(crate) struct UnpackArgs {
     /// Keep the incomplete tree or file when something goes wrong, and say where it is.
     #[arg(long)]
     pub(crate) keep_partial: bool,
+    /// Let owner and group FROM of the archive be TO here; may be given several times.
+    ///
+    /// With COUNT, so many numbers from FROM on become those from TO on, as in a user namespace.
+    /// Users and groups are mapped alike, and so are those whom access lists and capabilities
+    /// name. Once given, an owner in no range is an error.
+    #[arg(long, value_name = "FROM:TO[:COUNT]", value_parser = value::owners)]
+    pub(crate) map_owner: Vec<Range>,
     /// Leave device nodes out.
     #[arg(long)]
     pub(crate) no_devices: bool,

@@ -204,6 +204,8 @@ impl From<tree::Error> for Failure {
                 }
             }
             tree::Error::Entry { .. } => Self::new(ExitStatus::Data, message),
+            tree::Error::Owner { .. } => Self::new(ExitStatus::Data, message)
+                .hint("give --map-owner for all owners in the archive"),
             tree::Error::Limit { .. } => Self::new(ExitStatus::Data, message)
                 .hint("--max-entries and --max-bytes set the limits"),
             tree::Error::Attribute { .. } => Self::new(ExitStatus::Local, message)
