@@ -40,6 +40,7 @@ complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "unpack" -d 'Resto
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "keygen" -d 'Make keys, and show what is public of them'
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "selftest" -d 'Run the whole pipeline on this machine and see that it works'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l image -d 'Pack the block device or disk image SOURCE instead of a tree' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s T -l files-from -d 'Pack the paths in FILE as well, one a line; may be given several times' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s C -l directory -d 'Go into DIR first: relative paths begin there' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s o -l output -d 'Write to FILE, which appears when it is complete, instead of standard output' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l exclude -d 'Leave out what GLOB fits, with everything below it; may be given several times' -r
@@ -51,6 +52,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l threads -d 'C
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
 always\t'Even into a file'
 never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s 0 -l null -d 'Names in the files of -T end in a zero byte, not a newline, as `find -print0` writes them'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l one-file-system -d 'Stay on the file system of each PATH; mount points are packed as empty directories'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l numeric-owner -d 'Leave the names of owners and groups out; their numbers are always there'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l long -d 'Compress in frames of 64 MiB, not 8, and find repetitions all over them'

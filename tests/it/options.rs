@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Output;
 
 use rustix::fs::{XattrFlags, getxattr, setxattr};
+use sealcast::archive::Reader;
 use sealcast::archive::acl::{ACCESS, DEFAULT, from_text};
 
-use crate::archive::{good, only, said, shell, unpack};
-use crate::support::{root, run};
+use crate::archive::{good, only, plain, said, shell, unpack};
+use crate::support::{feed, root, run, sealcast};
 
 #[test]
 fn owners_are_mapped() {
@@ -66,4 +69,78 @@ fn owners_are_mapped() {
         &at("c"),
         &[&few[..], &["--no-xattrs"]].concat(),
     ));
+}
+
+/// Packs what a list on standard input names, below `dir`.
+fn pack_list(dir: &Path, list: &[u8], args: &[&str]) -> Output {
+    let mut command = sealcast();
+    command.args(["pack", "-T", "-", "-C"]).arg(dir).args(args);
+    feed(command, list)
+}
+
+/// The names in an archive, in order.
+fn names(archive: &[u8]) -> Vec<String> {
+    let tar = plain(archive);
+    let mut reader = Reader::new(&tar[..], &|_, _| None);
+    let mut names = Vec::new();
+    while let Some(entry) = reader.next().unwrap() {
+        names.push(String::from_utf8(entry.path).unwrap());
+    }
+    names
+}
+
+#[test]
+fn lists_of_names_are_packed() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    shell(
+        "mkdir -p a/d; touch a/d/one a/d/two a/-x ' ' \"$(printf 'new\\nline')\" b; ln -s a link",
+        dir.path(),
+    );
+    let check = |list: &str, args: &[&str], wanted: &[&str]| {
+        let out = pack_list(dir.path(), list.as_bytes(), args);
+        good(&out);
+        assert!(out.stderr.is_empty(), "{}", said(&out));
+        assert_eq!(names(&out.stdout), wanted, "{list:?}");
+    };
+    // A directory is packed whole, once, and the order of the list does not matter.
+    let whole = ["a", "a/-x", "a/d", "a/d/one", "a/d/two", "b"];
+    check("a/d/one\nb\n\na\n./a/\nb", &[], &whole);
+    check("b\n", &["a"], &whole);
+    check("a\n", &["--exclude", "d"], &["a", "a/-x"]);
+    check("a/d/one\na/-x", &[], &["a/-x", "a/d/one"]);
+    check(" \nlink\n", &[], &[" ", "link"]);
+    check("new\nline\0b\0", &["-0"], &["b", "new\nline"]);
+    good(&pack_list(&at("a"), b"-x\n", &[]));
+    check("", &[], &[]);
+    let all = pack_list(dir.path(), b".\n./a\nb\n", &[]).stdout;
+    assert!(all == run(&["pack", dir.path().to_str().unwrap()], b"").stdout);
+    // What is not there is told, counted, and does not end the run.
+    let out = pack_list(dir.path(), b"no\nno/x\nb\nlink\nlink/d\n", &[]);
+    assert_eq!(out.status.code(), Some(1));
+    for words in [
+        "cannot read no: No such",
+        "cannot read no/x:",
+        "link/d: Not a dir",
+        "3 obj",
+    ] {
+        assert!(said(&out).contains(words), "{}", said(&out));
+    }
+    assert_eq!(names(&out.stdout), ["b", "link"]);
+    let back = unpack(&out.stdout, &at("copy"), &[]);
+    good(&back);
+    assert!(said(&back).contains("3 objects"), "{}", said(&back));
+    assert_eq!(
+        pack_list(dir.path(), b"no\n", &["--strict"]).status.code(),
+        Some(1)
+    );
+    for list in ["../x", "b\n/b"] {
+        assert_eq!(
+            pack_list(dir.path(), list.as_bytes(), &[]).status.code(),
+            Some(2)
+        );
+    }
+    assert_eq!(run(&["pack", "-0", "x"], b"").status.code(), Some(2));
+    let out = run(&["pack", "-T", "/nonexistent"], b"");
+    assert_eq!(out.status.code(), Some(1), "{}", said(&out));
 }

@@ -1,8 +1,9 @@
 //! `sealcast pack`: arguments to configuration, one library call, report.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sealcast::archive::{Chooser, Glob, Time, Totals};
 use sealcast::edge::image::Image;
@@ -53,6 +54,7 @@ fn tree(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
     let config = Pack {
         base: args.directory.clone(),
         paths: args.paths.clone(),
+        listed: listed(args)?,
         exclude,
         one_file_system: args.one_file_system,
         numeric_owner: args.numeric_owner,
@@ -103,16 +105,35 @@ fn threads(args: &PackArgs) -> usize {
     )
 }
 
+/// The names in the files of -T; nothing without such files.
+fn listed(args: &PackArgs) -> Result<Option<Vec<PathBuf>>, Failure> {
+    if args.files_from.is_empty() {
+        return Ok(None);
+    }
+    let end = if args.null { 0 } else { b'\n' };
+    let mut listed = Vec::new();
+    for path in &args.files_from {
+        let text = read(path)?;
+        let names = text.split(|b| *b == end).filter(|name| !name.is_empty());
+        listed.extend(names.map(|name| PathBuf::from(OsStr::from_bytes(name))));
+    }
+    Ok(Some(listed))
+}
+
+/// What a file of the command line holds; `-` is standard input.
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let source = match path.to_str() {
+        Some("-") => Path::new("/dev/stdin"),
+        _ => path,
+    };
+    fs::read(source).map_err(|e| Failure::io(&path.display().to_string(), &e))
+}
+
 /// The patterns of the command line and of files.
 fn exclude(args: &PackArgs) -> Result<Vec<Glob>, Failure> {
     let mut patterns: Vec<_> = args.exclude.iter().map(|p| p.as_bytes().to_vec()).collect();
     for path in &args.exclude_from {
-        let shown = path.display().to_string();
-        let source = match path.to_str() {
-            Some("-") => Path::new("/dev/stdin"),
-            _ => path,
-        };
-        let text = fs::read(source).map_err(|e| Failure::io(&shown, &e))?;
+        let text = read(path)?;
         let lines = text.split(|b| *b == b'\n');
         let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         patterns.extend(

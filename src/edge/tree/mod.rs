@@ -6,6 +6,7 @@ mod dirs;
 mod error;
 mod extract;
 mod ids;
+mod listed;
 mod metadata;
 mod mounts;
 mod owners;

@@ -10,6 +10,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
+use super::listed::{self, Listed};
 use super::metadata::{Source, Xattrs, holes, meta, mtime, read_at};
 use super::walk::{Step, Walk};
 use super::{Error, Names};
@@ -26,6 +27,9 @@ pub struct Pack {
     pub base: Option<PathBuf>,
     /// One directory, whose contents are packed, or several paths, which keep their names.
     pub paths: Vec<PathBuf>,
+    /// More paths, of a list: with one, everything keeps its name, order and repetitions do not
+    /// matter, and what is missing is told and counted.
+    pub listed: Option<Vec<PathBuf>>,
     /// What to leave out.
     pub exclude: Vec<Glob>,
     /// Whether to stay on the file systems of the paths.
@@ -111,6 +115,10 @@ pub fn pack<W: Write>(config: &Pack, out: W, tell: &dyn Fn(&Note)) -> Result<(W,
             Some(fd.map_err(Error::system("open", name))?)
         }
     };
+    if let Some(listed) = &config.listed {
+        packer.listed(base.as_ref(), config.paths.iter().chain(listed))?;
+        return packer.writer.finish().map_err(Error::Output);
+    }
     if let [one] = &config.paths[..]
         && packer.contents_of(base.as_ref(), one)?
     {
@@ -144,17 +152,37 @@ fn trim(raw: &[u8]) -> &[u8] {
     }
 }
 
-/// The name of a path in an archive: the path without slashes around it.
+/// The name of a path in an archive: the path without slashes around it. The root of the tree has
+/// none, and so no place beside others.
 fn name_of(path: &Path) -> Result<Vec<u8>, Error> {
-    let trimmed = trim(path.as_os_str().as_bytes());
-    let below = &trimmed[trimmed.iter().take_while(|&&b| b == b'/').count()..];
-    match check(below) {
-        Ok(checked) if !checked.path.is_empty() => Ok(checked.path),
-        _ => Err(Error::Argument {
-            path: path.into(),
-            what: "its name cannot stand in an archive; use -C",
-        }),
+    match name_or_root(path)? {
+        name if name.is_empty() => Err(no_name(path)),
+        name => Ok(name),
     }
+}
+
+fn name_or_root(path: &Path) -> Result<Vec<u8>, Error> {
+    let trimmed = trim(path.as_os_str().as_bytes());
+    if trimmed == b"/" {
+        return Ok(Vec::new());
+    }
+    let below = &trimmed[trimmed.iter().take_while(|&&b| b == b'/').count()..];
+    let checked = check(below).map_err(|_| no_name(path))?;
+    Ok(checked.path)
+}
+
+fn no_name(path: &Path) -> Error {
+    Error::Argument {
+        path: path.into(),
+        what: "its name cannot stand in an archive; use -C",
+    }
+}
+
+/// An object that is there: its name in an open directory.
+struct Found {
+    dir: OwnedFd,
+    name: Vec<u8>,
+    stat: Stat,
 }
 
 struct Packer<'a, W> {
@@ -192,31 +220,67 @@ impl<W: Write> Packer<'_, W> {
         Ok(true)
     }
 
+    /// Packs the trees at the paths of a list, in the order of a walk.
+    fn listed<'p>(
+        &mut self,
+        base: Option<&OwnedFd>,
+        paths: impl Iterator<Item = &'p PathBuf>,
+    ) -> Result<(), Error> {
+        let mut last: Option<(Vec<u8>, FileType)> = None;
+        for Listed { name, path } in listed::sorted(paths, name_or_root)? {
+            if let Some((above, kind)) = &last
+                && listed::is_in(&name, above)
+            {
+                // It was packed with its directory, unless that is only a link to one.
+                if *kind != FileType::Directory {
+                    self.failed(name, Errno::NOTDIR)?;
+                }
+                continue;
+            }
+            match self.find(base, path) {
+                Ok(found) => {
+                    self.found(&found, name.clone())?;
+                    last = Some((name, FileType::from_raw_mode(found.stat.st_mode)));
+                }
+                Err(e) => self.say(&Note::Unreadable(name, e.into()))?,
+            }
+        }
+        Ok(())
+    }
+
     /// Packs `path` under the name `name`.
     fn named(&mut self, base: Option<&OwnedFd>, path: &Path, name: Vec<u8>) -> Result<(), Error> {
         let raw = path.as_os_str().as_bytes();
-        let trimmed = trim(raw);
+        let found = self.find(base, path).map_err(Error::system("open", raw))?;
+        self.found(&found, name)
+    }
+
+    fn find(&self, base: Option<&OwnedFd>, path: &Path) -> rustix::io::Result<Found> {
+        let trimmed = trim(path.as_os_str().as_bytes());
         // Everything below is done by single names in open directories.
         let (parent, last) = match trimmed.iter().rposition(|&b| b == b'/') {
             None => (&b"."[..], trimmed),
             Some(0) => (&b"/"[..], &trimmed[1..]),
             Some(at) => (&trimmed[..at], &trimmed[at + 1..]),
         };
-        let last = if last.is_empty() { b"." } else { last };
+        let name = if last.is_empty() { b"." } else { last }.to_vec();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = match base {
+        let dir = match base {
             Some(base) => openat(base, parent, flags, Mode::empty()),
             None => openat(CWD, parent, flags, Mode::empty()),
-        };
-        let fd = fd.map_err(Error::system("open", parent))?;
-        let stat =
-            statat(&fd, last, AtFlags::SYMLINK_NOFOLLOW).map_err(Error::system("examine", raw))?;
-        if self.excluded(&name, FileType::from_raw_mode(stat.st_mode)) {
+        }?;
+        let stat = statat(&dir, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(Found { dir, name, stat })
+    }
+
+    fn found(&mut self, found: &Found, path: Vec<u8>) -> Result<(), Error> {
+        let Found { dir, name, stat } = found;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if !path.is_empty() && self.excluded(&path, kind) {
             return Ok(());
         }
         let mut walk = Walk::new();
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        self.object(&fd, last, kind, name, &mut walk, None)?;
+        self.object(dir, name, kind, path, &mut walk, None)?;
         self.walk(walk, stat.st_dev)
     }
 

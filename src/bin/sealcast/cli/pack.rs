@@ -20,7 +20,7 @@ pub(crate) struct PackArgs {
     /// With a single directory the archive holds what is in it, by names relative to it, and the
     /// directory's own metadata. With several paths, or one that is no directory, each is packed
     /// under its own name without leading slashes, as tar does.
-    #[arg(value_name = "PATH", required_unless_present = "image")]
+    #[arg(value_name = "PATH", required_unless_present_any = ["image", "files_from"])]
     pub(crate) paths: Vec<PathBuf>,
     /// Pack the block device or disk image SOURCE instead of a tree.
     ///
@@ -28,9 +28,21 @@ pub(crate) struct PackArgs {
     /// --image` restores to a device or a file. The holes of a file are left out; runs of zero
     /// bytes cost next to nothing. An image that changes while it is read, or a part of which
     /// cannot be read, is an error at once.
-    #[arg(long, value_name = "SOURCE", conflicts_with_all = ["paths", "directory", "exclude",
-          "exclude_from", "one_file_system", "numeric_owner", "clamp_mtime"])]
+    #[arg(long, value_name = "SOURCE", conflicts_with_all = ["paths", "files_from", "directory",
+          "exclude", "exclude_from", "one_file_system", "numeric_owner", "clamp_mtime"])]
     pub(crate) image: Option<PathBuf>,
+    /// Pack the paths in FILE as well, one a line; may be given several times.
+    ///
+    /// `-` is standard input. Lines are names as they are, whatever they begin with; empty ones are
+    /// passed over. A directory is packed with everything below it. All paths keep their names
+    /// then, in the order of a walk over the tree; what is listed twice, or lies in a directory
+    /// that is listed as well, is packed once. What is missing is named and counted in the archive,
+    /// and the exit status is 1 at the end.
+    #[arg(short = 'T', long, value_name = "FILE")]
+    pub(crate) files_from: Vec<PathBuf>,
+    /// Names in the files of -T end in a zero byte, not a newline, as `find -print0` writes them.
+    #[arg(short = '0', long, requires = "files_from")]
+    pub(crate) null: bool,
     /// Go into DIR first: relative paths begin there.
     #[arg(short = 'C', long, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
