@@ -329,7 +329,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__pack)
-            opts="-T -0 -C -o -q -v -h --image --files-from --null --directory --output --exclude --exclude-from --one-file-system --numeric-owner --clamp-mtime --level --long --rate --adapt --threads --strict --quiet --verbose --progress --help"
+            opts="-T -0 -C -o -L -q -v -h --image --files-from --null --directory --output --exclude --exclude-from --one-file-system --dereference --numeric-owner --clamp-mtime --level --long --rate --adapt --threads --strict --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

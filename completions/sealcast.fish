@@ -54,6 +54,7 @@ always\t'Even into a file'
 never\t'Not at all'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s 0 -l null -d 'Names in the files of -T end in a zero byte, not a newline, as `find -print0` writes them'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l one-file-system -d 'Stay on the file system of each PATH; mount points are packed as empty directories'
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s L -l dereference -d 'Pack what symbolic links lead to in place of the links'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l numeric-owner -d 'Leave the names of owners and groups out; their numbers are always there'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l long -d 'Compress in frames of 64 MiB, not 8, and find repetitions all over them'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l adapt -d 'Compress as hard as the output leaves time for, frame by frame'

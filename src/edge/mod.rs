@@ -1,5 +1,5 @@
-//! Where the process meets the system: standard streams, files, trees, clock, entropy
-//! and signals.
+//! Where the process meets the system: standard streams, files, trees, disk images, clock,
+//! entropy and signals.
 
 pub mod clock;
 pub mod entropy;

@@ -144,3 +144,68 @@ fn lists_of_names_are_packed() {
     let out = run(&["pack", "-T", "/nonexistent"], b"");
     assert_eq!(out.status.code(), Some(1), "{}", said(&out));
 }
+
+#[test]
+fn links_are_followed_when_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    shell(
+        "mkdir -p out/deep a/d; echo text > out/deep/file; echo one > a/one; \
+         ln -s ../out/deep a/dir; ln -s one a/two; ln -s ../one a/d/three; mkfifo out/fifo; \
+         ln -s ../out/fifo a/fifo; ln -s dir a/again; ln -s a top",
+        dir.path(),
+    );
+    let pack = |args: &[&str], path: &str| {
+        let mut command = sealcast();
+        command
+            .args(["pack", "-L", "-C"])
+            .arg(dir.path())
+            .args(args);
+        command.arg(path);
+        feed(command, b"")
+    };
+    let out = pack(&[], "a");
+    good(&out);
+    assert!(out.stderr.is_empty(), "{}", said(&out));
+    good(&unpack(&out.stdout, &at("b"), &[]));
+    shell(
+        "test -z \"$(find b -type l)\"; diff -r a/d b/d; cmp out/deep/file b/dir/file; \
+         test -p b/fifo; \
+         test b/one -ef b/two; test b/one -ef b/d/three; test b/dir/file -ef b/again/file; \
+         test $(find b -type f | wc -l) = 5; test $(stat -c %h b/one) = 3",
+        dir.path(),
+    );
+    assert_eq!(names(&pack(&["a/one", "a/dir"], "top/d").stdout).len(), 5);
+    // Loops, and links to nowhere, are told and counted; the rest is there.
+    shell(
+        "ln -s .. a/d/up; ln -s nowhere a/gone; ln -s self a/self",
+        dir.path(),
+    );
+    let out = pack(&[], "a");
+    assert_eq!(out.status.code(), Some(1), "{}", said(&out));
+    for words in [
+        "cannot read d/up: Too many levels",
+        "cannot follow gone: it leads nowhere",
+        "cannot read self: Too many levels",
+        "3 objects",
+    ] {
+        assert!(said(&out).contains(words), "{words}: {}", said(&out));
+    }
+    good(&unpack(&out.stdout, &at("c"), &[]));
+    shell("rm b/fifo c/fifo; diff -r b c", dir.path());
+}
+
+#[test]
+fn a_deep_walk_comes_back_through_links() {
+    let dir = tempfile::tempdir().unwrap();
+    // Deeper than directories are kept open, with a link on the way at every turn.
+    shell(
+        "mkdir store a; at=a; for i in $(seq 90); do mkdir -p store/$i/x; touch store/$i/z; \
+         ln -s $PWD/store/$i $at/l; at=store/$i/x; done",
+        dir.path(),
+    );
+    let out = run(&["pack", "-L", dir.path().join("a").to_str().unwrap()], b"");
+    good(&out);
+    assert!(out.stderr.is_empty(), "{}", said(&out));
+    assert_eq!(names(&out.stdout).len(), 1 + 3 * 90);
+}

@@ -57,6 +57,7 @@ fn tree(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
         listed: listed(args)?,
         exclude,
         one_file_system: args.one_file_system,
+        dereference: args.dereference,
         numeric_owner: args.numeric_owner,
         mtime_max: args.clamp_mtime.map(|secs| Time { secs, nanos: 0 }),
         strict: args.strict,

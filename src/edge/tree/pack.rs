@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
@@ -34,6 +34,8 @@ pub struct Pack {
     pub exclude: Vec<Glob>,
     /// Whether to stay on the file systems of the paths.
     pub one_file_system: bool,
+    /// Whether to pack what symbolic links lead to in their place.
+    pub dereference: bool,
     /// Whether to leave the names of owners out.
     pub numeric_owner: bool,
     /// The latest time of modification that is packed; later ones become it.
@@ -57,6 +59,8 @@ pub enum Note {
     Vanished(Vec<u8>),
     /// It could not be read.
     Unreadable(Vec<u8>, io::Error),
+    /// It is a symbolic link that should have been followed, and leads nowhere.
+    Dangling(Vec<u8>),
     /// Its name or attributes exceed what an archive can hold.
     TooLong(Vec<u8>),
 }
@@ -76,6 +80,7 @@ impl fmt::Display for Note {
             Self::Changed(path) => write!(f, "{} changed while it was read", Shown(path)),
             Self::Vanished(path) => write!(f, "{} vanished before it was read", Shown(path)),
             Self::Unreadable(path, e) => write!(f, "cannot read {}: {e}", Shown(path)),
+            Self::Dangling(path) => write!(f, "cannot follow {}: it leads nowhere", Shown(path)),
             Self::TooLong(path) => {
                 write!(f, "{} has too long a name or attributes", Shown(path))
             }
@@ -269,7 +274,7 @@ impl<W: Write> Packer<'_, W> {
             Some(base) => openat(base, parent, flags, Mode::empty()),
             None => openat(CWD, parent, flags, Mode::empty()),
         }?;
-        let stat = statat(&dir, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let stat = statat(&dir, &*name, self.stat_flags())?;
         Ok(Found { dir, name, stat })
     }
 
@@ -297,9 +302,15 @@ impl<W: Write> Packer<'_, W> {
             };
             let path = join(walk.path(), &name);
             let dir = walk.dir().map_err(Error::system("read", walk.path()))?;
-            let kind = if kind == FileType::Unknown {
-                match statat(dir, &*name, AtFlags::SYMLINK_NOFOLLOW) {
+            let follow = kind == FileType::Symlink && self.config.dereference;
+            let kind = if follow || kind == FileType::Unknown {
+                match statat(dir, &*name, self.stat_flags()) {
                     Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                    // It is not the link that is missing.
+                    Err(Errno::NOENT) if follow => {
+                        self.say(&Note::Dangling(path))?;
+                        continue;
+                    }
                     Err(e) => {
                         self.failed(path, e)?;
                         continue;
@@ -314,10 +325,10 @@ impl<W: Write> Packer<'_, W> {
             // The walk is borrowed by `dir`, and a directory must be entered: take a descriptor
             // of our own only then.
             if kind == FileType::Directory {
-                match super::open_dir(dir, &name) {
+                match self.open_dir(dir, &name) {
                     Ok(fd) => self.subdirectory(&mut walk, fd, path, device)?,
                     Err(e) => {
-                        let stat = statat(dir, &*name, AtFlags::SYMLINK_NOFOLLOW);
+                        let stat = statat(dir, &*name, self.stat_flags());
                         self.closed_directory(stat, path, e)?;
                     }
                 }
@@ -325,6 +336,31 @@ impl<W: Write> Packer<'_, W> {
                 self.leaf(dir, &name, kind, path)?;
             }
         }
+    }
+
+    /// How symbolic links are looked at: each is a thing of its own, unless they shall be followed.
+    fn stat_flags(&self) -> AtFlags {
+        match self.config.dereference {
+            true => AtFlags::empty(),
+            false => AtFlags::SYMLINK_NOFOLLOW,
+        }
+    }
+
+    fn open_flags(&self) -> OFlags {
+        match self.config.dereference {
+            true => OFlags::empty(),
+            false => OFlags::NOFOLLOW,
+        }
+    }
+
+    fn open_dir(&self, dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | self.open_flags();
+        openat(dir, name, flags, Mode::empty())
+    }
+
+    /// Whether an object may come by once more, under another name.
+    fn may_meet(&self, stat: &Stat) -> bool {
+        stat.st_nlink > 1 || self.config.dereference
     }
 
     fn excluded(&self, path: &[u8], kind: FileType) -> bool {
@@ -345,13 +381,12 @@ impl<W: Write> Packer<'_, W> {
         device: Option<u64>,
     ) -> Result<(), Error> {
         if kind != FileType::Directory {
-            use rustix::fd::AsFd;
             return self.leaf(dir.as_fd(), name, kind, path);
         }
-        match super::open_dir(dir, name) {
+        match self.open_dir(dir.as_fd(), name) {
             Ok(fd) => self.subdirectory(walk, fd, path, device),
             Err(e) => {
-                let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+                let stat = statat(dir, name, self.stat_flags());
                 self.closed_directory(stat, path, e)
             }
         }
@@ -368,6 +403,9 @@ impl<W: Write> Packer<'_, W> {
             Ok(stat) => stat,
             Err(e) => return self.failed(path, e),
         };
+        if self.config.dereference && walk.is_in(&stat) {
+            return self.failed(path, Errno::LOOP);
+        }
         if device.is_some_and(|device| device != stat.st_dev) {
             // A mount point is packed as the directory that it covers a place of.
             return self.empty_directory(&fd, &stat, path).map(drop);
@@ -418,7 +456,7 @@ impl<W: Write> Packer<'_, W> {
     /// Packs anything but a directory.
     fn leaf(
         &mut self,
-        dir: rustix::fd::BorrowedFd<'_>,
+        dir: BorrowedFd<'_>,
         name: &[u8],
         kind: FileType,
         path: Vec<u8>,
@@ -429,7 +467,7 @@ impl<W: Write> Packer<'_, W> {
             _ => {}
         }
         let read = || -> rustix::io::Result<(Stat, Kind)> {
-            let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let stat = statat(dir, name, self.stat_flags())?;
             let device = || Device {
                 major: rustix::fs::major(stat.st_rdev),
                 minor: rustix::fs::minor(stat.st_rdev),
@@ -451,20 +489,19 @@ impl<W: Write> Packer<'_, W> {
         if self.link(&stat, &path)? {
             return Ok(());
         }
-        match self.xattrs.read(Source::Named(dir, name)) {
+        let source = match self.config.dereference {
+            true => Source::Followed(dir, name),
+            false => Source::Named(dir, name),
+        };
+        match self.xattrs.read(source) {
             Ok(xattrs) => self.put(path, kind, &stat, xattrs).map(drop),
             Err(e) => self.failed(path, e),
         }
     }
 
-    fn file(
-        &mut self,
-        dir: rustix::fd::BorrowedFd<'_>,
-        name: &[u8],
-        path: Vec<u8>,
-    ) -> Result<(), Error> {
+    fn file(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: Vec<u8>) -> Result<(), Error> {
         // Should a fifo have taken the file's place, opening it must not wait for a writer.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | self.open_flags();
         let opened = if self.no_atime {
             match openat(dir, name, flags | OFlags::NOATIME, Mode::empty()) {
                 Err(Errno::PERM) => openat(dir, name, flags, Mode::empty()),
@@ -552,7 +589,7 @@ impl<W: Write> Packer<'_, W> {
 
     /// Packs another name of an object that was packed before; remembers the first.
     fn link(&mut self, stat: &Stat, path: &[u8]) -> Result<bool, Error> {
-        if stat.st_nlink < 2 {
+        if !self.may_meet(stat) {
             return Ok(false);
         }
         let id = (stat.st_dev, stat.st_ino);
@@ -588,7 +625,7 @@ impl<W: Write> Packer<'_, W> {
         if let Some(max) = self.config.mtime_max {
             meta.mtime = meta.mtime.min(max);
         }
-        let first = stat.st_nlink > 1 && !matches!(kind, Kind::Directory | Kind::HardLink(_));
+        let first = self.may_meet(stat) && !matches!(kind, Kind::Directory | Kind::HardLink(_));
         if matches!(kind, Kind::HardLink(_)) {
             // The first name has told everything.
             meta.mtime.nanos = 0;

@@ -29,7 +29,8 @@ pub(crate) struct PackArgs {
     /// bytes cost next to nothing. An image that changes while it is read, or a part of which
     /// cannot be read, is an error at once.
     #[arg(long, value_name = "SOURCE", conflicts_with_all = ["paths", "files_from", "directory",
-          "exclude", "exclude_from", "one_file_system", "numeric_owner", "clamp_mtime"])]
+          "exclude", "exclude_from", "dereference", "one_file_system", "numeric_owner",
+          "clamp_mtime"])]
     pub(crate) image: Option<PathBuf>,
     /// Pack the paths in FILE as well, one a line; may be given several times.
     ///
@@ -68,6 +69,12 @@ pub(crate) struct PackArgs {
     /// Stay on the file system of each PATH; mount points are packed as empty directories.
     #[arg(long)]
     pub(crate) one_file_system: bool,
+    /// Pack what symbolic links lead to in place of the links.
+    ///
+    /// A file that comes by several ways is packed once and linked to. A link that leads nowhere,
+    /// or to a directory that it is in, is named and counted as an error. This is the -h of tar.
+    #[arg(short = 'L', long)]
+    pub(crate) dereference: bool,
     /// Leave the names of owners and groups out; their numbers are always there.
     #[arg(long)]
     pub(crate) numeric_owner: bool,
