@@ -204,7 +204,7 @@ impl Output {
     pub fn open_watched(path: Option<&Path>) -> Result<Self, Error> {
         match path {
             Some(path) if path == Path::new("-") => Self::any_stdout(),
-            Some(path) => Self::unguarded(path, None),
+            Some(path) => Self::at(path, None, false),
             None => Self::stdout(),
         }
     }
@@ -238,7 +238,7 @@ impl Output {
     /// [`Error::SameFile`] when `input` is that file, [`Error::Open`] and [`Error::Create`] when it
     /// cannot be made.
     pub fn file(path: &Path, input: Option<&Input>) -> Result<Self, Error> {
-        Self::unguarded(path, input)?.guarded()
+        Self::at(path, input, true)
     }
 
     /// A file of random access that takes the name `path` likewise; unless `replace`, only when
@@ -248,22 +248,11 @@ impl Output {
     /// # Errors
     /// [`Error::Open`] and [`Error::Create`] when it cannot be made.
     pub fn image(path: &Path, replace: bool, keep: bool) -> Result<Self, Error> {
-        let output = Self::beside(path, replace)?;
-        if keep { Ok(output) } else { output.guarded() }
+        Self::beside(path, replace, !keep)
     }
 
-    /// The same output, whose temporary file a signal removes.
-    fn guarded(mut self) -> Result<Self, Error> {
-        if let Some(place) = &mut self.place {
-            let doomed = place.temporary.clone();
-            place._guard = Some(interrupt::on_interrupt(move || {
-                let _ = fs::remove_file(doomed);
-            })?);
-        }
-        Ok(self)
-    }
-
-    fn unguarded(path: &Path, input: Option<&Input>) -> Result<Self, Error> {
+    /// What is at `path`, or a file beside it; with `guard`, one that a signal removes.
+    fn at(path: &Path, input: Option<&Input>, guard: bool) -> Result<Self, Error> {
         let open = |source| Error::Open {
             path: path.into(),
             source,
@@ -285,13 +274,22 @@ impl Output {
                 return Ok(Self { file, place: None });
             }
         }
-        Self::beside(path, true)
+        Self::beside(path, true, guard)
     }
 
     /// A file that grows beside `path`.
-    fn beside(path: &Path, replace: bool) -> Result<Self, Error> {
+    fn beside(path: &Path, replace: bool, guard: bool) -> Result<Self, Error> {
         let before = mode_and_group(path);
-        let (file, temporary) = Self::temporary(path, before.map_or(0o666, |_| 0o600))?;
+        let temporary = temporary(path)?;
+        let make = || create(&temporary, before.map_or(0o666, |_| 0o600));
+        let doomed = temporary.clone();
+        let clean_up = move || {
+            let _ = fs::remove_file(doomed);
+        };
+        let (file, guard) = match guard {
+            true => interrupt::on_interrupt_of(make, clean_up).map(|(f, g)| (f, Some(g)))?,
+            false => (make()?, None),
+        };
         Ok(Self {
             file,
             place: Some(Place {
@@ -299,37 +297,9 @@ impl Output {
                 path: path.into(),
                 before,
                 replace,
-                _guard: None,
+                _guard: guard,
             }),
         })
-    }
-
-    /// A new file beside `path`, with a name that nobody foresees.
-    fn temporary(path: &Path, mode: u32) -> Result<(File, PathBuf), Error> {
-        let Some(name) = path.file_name() else {
-            return Err(Error::Open {
-                path: path.into(),
-                source: io::ErrorKind::InvalidInput.into(),
-            });
-        };
-        // The whole must not be longer than a name may be.
-        let start = &name.as_bytes()[..name.len().min(200)];
-        let random = hex::encode(&entropy::seed()?[..8]);
-        let hidden = [b".", start, b".", random.as_bytes(), b".partial"].concat();
-        let temporary = path.with_file_name(OsStr::from_bytes(&hidden));
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&temporary);
-        match file {
-            Ok(file) => Ok((file, temporary)),
-            Err(source) => {
-                let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-                let dir = parent.unwrap_or(Path::new(".")).into();
-                Err(Error::Create { dir, source })
-            }
-        }
     }
 
     /// A second handle to the same place, for a thread that writes: it outlives this output, but
@@ -446,6 +416,35 @@ impl AsFd for Output {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
+}
+
+/// The name of a file beside `path`, which nobody foresees.
+fn temporary(path: &Path) -> Result<PathBuf, Error> {
+    let Some(name) = path.file_name() else {
+        return Err(Error::Open {
+            path: path.into(),
+            source: io::ErrorKind::InvalidInput.into(),
+        });
+    };
+    // The whole must not be longer than a name may be.
+    let start = &name.as_bytes()[..name.len().min(200)];
+    let random = hex::encode(&entropy::seed()?[..8]);
+    let hidden = [b".", start, b".", random.as_bytes(), b".partial"].concat();
+    Ok(path.with_file_name(OsStr::from_bytes(&hidden)))
+}
+
+/// Makes a new file.
+fn create(path: &Path, mode: u32) -> Result<File, Error> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path);
+    file.map_err(|source| {
+        let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let dir = parent.unwrap_or(Path::new(".")).into();
+        Error::Create { dir, source }
+    })
 }
 
 /// Gives a file a name that nothing has.

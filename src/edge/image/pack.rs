@@ -39,15 +39,15 @@ impl Image {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let there = fs::metadata(path).map_err(Error::system("open", path))?;
         let device = there.file_type().is_block_device();
-        // A name that another thing has taken meanwhile must not make us wait.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let open = |flags| openat(CWD, path, flags, Mode::empty());
         let (opened, in_use) = match device {
             true => match open(flags | OFlags::EXCL) {
                 Err(Errno::BUSY) => (open(flags), true),
                 opened => (opened, false),
             },
-            false if there.is_file() => (open(flags), false),
+            // Should a fifo have taken the file's place, opening it must not wait for a writer.
+            false if there.is_file() => (open(flags | OFlags::NONBLOCK), false),
             false => return Err(Error::NotImage(path.into())),
         };
         let file = File::from(opened.map_err(Error::system("open", path))?);

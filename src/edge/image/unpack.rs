@@ -117,7 +117,7 @@ impl Target {
 
 /// Opens a device for us alone.
 fn device(path: &Path) -> Result<File, Error> {
-    let flags = OFlags::RDWR | OFlags::EXCL | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC;
     let file = match openat(CWD, path, flags, Mode::empty()) {
         Ok(fd) => File::from(fd),
         Err(Errno::BUSY) => return Err(Error::Busy(path.into())),
