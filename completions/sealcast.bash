@@ -329,12 +329,24 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__pack)
-            opts="-C -o -q -v -h --directory --output --exclude --exclude-from --one-file-system --numeric-owner --clamp-mtime --level --long --rate --adapt --threads --strict --quiet --verbose --progress --help"
+            opts="-T -0 -C -o -L -q -v -h --image --files-from --null --directory --output --exclude --exclude-from --one-file-system --dereference --numeric-owner --clamp-mtime --level --long --rate --adapt --threads --strict --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --files-from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -T)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -467,7 +479,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__unpack)
-            opts="-C -q -v -h --directory --replace --merge --keep-partial --no-devices --no-setuid --no-xattrs --no-sync --max-bytes --max-entries --quiet --verbose --progress --help"
+            opts="-C -q -v -h --directory --image --replace --merge --keep-partial --map-owner --no-devices --no-setuid --no-xattrs --no-sync --max-bytes --max-entries --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -478,6 +490,14 @@ _sealcast() {
                     return 0
                     ;;
                 -C)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --map-owner)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

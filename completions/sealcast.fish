@@ -39,6 +39,8 @@ complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "open" -d 'Check t
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "unpack" -d 'Restore a tree from an archive'
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "keygen" -d 'Make keys, and show what is public of them'
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "selftest" -d 'Run the whole pipeline on this machine and see that it works'
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l image -d 'Pack the block device or disk image SOURCE instead of a tree' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s T -l files-from -d 'Pack the paths in FILE as well, one a line; may be given several times' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s C -l directory -d 'Go into DIR first: relative paths begin there' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s o -l output -d 'Write to FILE, which appears when it is complete, instead of standard output' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l exclude -d 'Leave out what GLOB fits, with everything below it; may be given several times' -r
@@ -50,9 +52,11 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l threads -d 'C
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
 always\t'Even into a file'
 never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s 0 -l null -d 'Names in the files of -T end in a zero byte, not a newline, as `find -print0` writes them'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l one-file-system -d 'Stay on the file system of each PATH; mount points are packed as empty directories'
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s L -l dereference -d 'Pack what symbolic links lead to in place of the links'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l numeric-owner -d 'Leave the names of owners and groups out; their numbers are always there'
-complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l long -d 'Compress in frames of 64 MiB, not 8, and find repetitions all over them'
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l long -d 'Compress in frames of 64 MiB, not 16, and find repetitions all over them'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l adapt -d 'Compress as hard as the output leaves time for, frame by frame'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l strict -d 'Stop at the first object that cannot be packed as it is'
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s q -l quiet -d 'Say nothing but errors'
@@ -128,6 +132,8 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s q -l quiet -d
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'
 complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -s C -l directory -d 'The directory that will hold the tree; it is made if it is not there' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l image -d 'Restore a disk image to TARGET, a block device or the name of a file, instead of a tree' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l map-owner -d 'Let owner and group FROM of the archive be TO here; may be given several times' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l max-bytes -d 'Refuse an archive with more than BYTES of file content, holes not counted; K, M, G and T are understood' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l max-entries -d 'Refuse an archive with more than N entries; each takes about 50 bytes of memory' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
@@ -135,7 +141,7 @@ always\t'Even into a file'
 never\t'Not at all'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l replace -d 'Replace what DIR holds; it is removed when the new tree is complete'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l merge -d 'Add the tree to what DIR holds; files of the same names are replaced'
-complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l keep-partial -d 'Keep the incomplete tree when something goes wrong, and say where it is'
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l keep-partial -d 'Keep the incomplete tree or file when something goes wrong, and say where it is'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l no-devices -d 'Leave device nodes out'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l no-setuid -d 'Leave set-user-id and set-group-id bits and file capabilities out'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l no-xattrs -d 'Leave extended attributes out, and with them access lists, capabilities and labels'

@@ -13,6 +13,10 @@ pub const DEFAULT: &[u8] = b"system.posix_acl_default";
 const VERSION: u32 = 2;
 const NOBODY: u32 = u32::MAX;
 
+/// The tags of entries that name somebody.
+const USER: u16 = 0x02;
+const GROUP: u16 = 0x08;
+
 /// Turns `user::rw-,user:1000:r--,…` (parted by commas or newlines, names or numbers, an optional
 /// number behind the permissions) into the attribute's value. Nothing when the text is no list or
 /// holds a name that nobody knows.
@@ -50,13 +54,14 @@ pub fn to_text(value: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     for &[tag, tag_high, bits, bits_high, id @ ..] in entries {
         let id = u32::from_le_bytes(id);
-        let named = matches!(tag, 0x02 | 0x08);
+        let tag = u16::from_le_bytes([tag, tag_high]);
+        let named = matches!(tag, USER | GROUP);
         if bits > 7 || bits_high != 0 || (named && id == NOBODY) {
             return None;
         }
-        let kind = match u16::from_le_bytes([tag, tag_high]) {
-            0x01 | 0x02 => "user",
-            0x04 | 0x08 => "group",
+        let kind = match tag {
+            0x01 | USER => "user",
+            0x04 | GROUP => "group",
             0x10 => "mask",
             0x20 => "other",
             _ => return None,
@@ -68,6 +73,27 @@ pub fn to_text(value: &[u8]) -> Option<Vec<u8>> {
     }
     out.pop();
     Some(out)
+}
+
+/// Changes the numbers of the users and groups that an attribute's value names. What is no list of
+/// the version we know is left as it is: the system will judge it.
+///
+/// # Errors
+/// Those of `map`.
+pub fn map_ids<E>(value: &mut [u8], map: impl Fn(u32) -> Result<u32, E>) -> Result<(), E> {
+    let Some((version, entries)) = value.split_first_chunk_mut() else {
+        return Ok(());
+    };
+    if u32::from_le_bytes(*version) != VERSION {
+        return Ok(());
+    }
+    for entry in entries.as_chunks_mut::<8>().0 {
+        let [t0, t1, _, _, id @ ..] = entry;
+        if matches!(u16::from_le_bytes([*t0, *t1]), USER | GROUP) {
+            *id = map(u32::from_le_bytes(*id))?.to_le_bytes();
+        }
+    }
+    Ok(())
 }
 
 fn entry(line: &[u8], resolve: Resolve<'_>) -> Option<(u16, u32, u16)> {
@@ -93,9 +119,9 @@ fn entry(line: &[u8], resolve: Resolve<'_>) -> Option<(u16, u32, u16)> {
     };
     Some(match (kind, who.is_empty()) {
         (b"user" | b"u", true) => (0x01, NOBODY, permissions),
-        (b"user" | b"u", false) => (0x02, id()?, permissions),
+        (b"user" | b"u", false) => (USER, id()?, permissions),
         (b"group" | b"g", true) => (0x04, NOBODY, permissions),
-        (b"group" | b"g", false) => (0x08, id()?, permissions),
+        (b"group" | b"g", false) => (GROUP, id()?, permissions),
         (b"mask" | b"m", true) => (0x10, NOBODY, permissions),
         (b"other" | b"o", true) => (0x20, NOBODY, permissions),
         _ => return None,

@@ -42,7 +42,7 @@ pub struct Writer<W> {
     scratch: Vec<u8>,
 }
 
-impl<W: Sink> Writer<W> {
+impl<W: Write> Writer<W> {
     /// Begins an archive on `out`, which should be buffered.
     ///
     /// # Errors
@@ -59,8 +59,8 @@ impl<W: Sink> Writer<W> {
         Ok(writer)
     }
 
-    /// Writes the header of an entry; the stored bytes of a file must follow by way of
-    /// [`Writer::room`].
+    /// Writes the header of an entry; the stored bytes of a file must follow by [`Writer::data`]
+    /// or in the [room](Writer::room).
     /// The extended attributes of an entry should not exceed [`pax::RECORDS_BYTES_MAX`] together.
     ///
     /// # Errors
@@ -111,22 +111,17 @@ impl<W: Sink> Writer<W> {
         Ok(())
     }
 
-    /// Room for stored bytes of the present entry, at most `len`; what is put there counts when it
-    /// is [taken](Self::take).
-    pub fn room(&mut self, len: u64) -> &mut [u8] {
-        let room = self.out.room();
-        let len = usize::try_from(len.min(self.owed)).unwrap_or(usize::MAX);
-        let len = len.min(room.len());
-        &mut room[..len]
-    }
-
-    /// Takes over the first `len` bytes of the room that was given.
+    /// Writes stored bytes of the present entry; what exceeds its header is left out.
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn take(&mut self, len: usize) -> io::Result<()> {
-        self.owed = self.owed.saturating_sub(len as u64);
-        self.out.take(len)
+    pub fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let len = bytes
+            .len()
+            .min(usize::try_from(self.owed).unwrap_or(usize::MAX));
+        self.out.write_all(&bytes[..len])?;
+        self.owed -= len as u64;
+        Ok(())
     }
 
     /// Ends the present entry. What it still owes becomes zero bytes, so that the archive stays
@@ -185,6 +180,26 @@ impl<W: Sink> Writer<W> {
         self.out.write_all(records)?;
         self.padding = padding(len);
         self.settle()
+    }
+}
+
+impl<W: Sink> Writer<W> {
+    /// Room for stored bytes of the present entry, at most `len`; what is put there counts when it
+    /// is [taken](Self::take).
+    pub fn room(&mut self, len: u64) -> &mut [u8] {
+        let room = self.out.room();
+        let len = usize::try_from(len.min(self.owed)).unwrap_or(usize::MAX);
+        let len = len.min(room.len());
+        &mut room[..len]
+    }
+
+    /// Takes over the first `len` bytes of the room that was given.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn take(&mut self, len: usize) -> io::Result<()> {
+        self.owed = self.owed.saturating_sub(len as u64);
+        self.out.take(len)
     }
 }
 

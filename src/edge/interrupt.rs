@@ -56,6 +56,17 @@ pub struct Guard(u64);
 /// # Errors
 /// [`Error::System`] when the handler cannot be installed.
 pub fn on_interrupt(job: impl FnOnce() + Send + 'static) -> Result<Guard, Error> {
+    on_interrupt_of(|| Ok(()), job).map(|(_, guard)| guard)
+}
+
+/// Makes something and installs the `job` that removes it; a signal in between waits for both.
+///
+/// # Errors
+/// Those of `make`, and [`Error::System`] when the handler cannot be installed.
+pub fn on_interrupt_of<T>(
+    make: impl FnOnce() -> Result<T, Error>,
+    job: impl FnOnce() + Send + 'static,
+) -> Result<(T, Guard), Error> {
     let mut jobs = jobs();
     if !jobs.watched {
         clean_up_on_signals().map_err(|source| Error::System {
@@ -64,10 +75,11 @@ pub fn on_interrupt(job: impl FnOnce() + Send + 'static) -> Result<Guard, Error>
         })?;
         jobs.watched = true;
     }
+    let made = make()?;
     let number = jobs.next;
     jobs.next += 1;
     jobs.waiting.insert(number, Box::new(job));
-    Ok(Guard(number))
+    Ok((made, Guard(number)))
 }
 
 /// Starts the thread that waits for what may never come; it ends with the process.

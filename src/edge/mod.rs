@@ -1,9 +1,10 @@
-//! Where the process meets the system: standard streams, files, trees, clock, entropy
-//! and signals.
+//! Where the process meets the system: standard streams, files, trees, disk images, clock,
+//! entropy and signals.
 
 pub mod clock;
 pub mod entropy;
 mod error;
+pub mod image;
 pub mod interrupt;
 pub mod keyfile;
 pub mod passphrase;

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use super::{Error, entropy, interrupt};
 
@@ -117,7 +119,7 @@ impl Input {
             PollFd::new(&self.cancel, PollFlags::IN),
         ];
         while let Err(e) = poll(&mut fds, None) {
-            if e != rustix::io::Errno::INTR {
+            if e != Errno::INTR {
                 return Err(e.into());
             }
         }
@@ -164,6 +166,8 @@ struct Place {
     path: PathBuf,
     /// Mode and group of a file that hands its mode on to this one.
     before: Option<(u32, u32)>,
+    /// Whether a file that has the name is replaced.
+    replace: bool,
     /// Removes the temporary file when a signal ends us; kept for that alone.
     _guard: Option<interrupt::Guard>,
 }
@@ -200,7 +204,7 @@ impl Output {
     pub fn open_watched(path: Option<&Path>) -> Result<Self, Error> {
         match path {
             Some(path) if path == Path::new("-") => Self::any_stdout(),
-            Some(path) => Self::unguarded(path, None),
+            Some(path) => Self::at(path, None, false),
             None => Self::stdout(),
         }
     }
@@ -234,17 +238,21 @@ impl Output {
     /// [`Error::SameFile`] when `input` is that file, [`Error::Open`] and [`Error::Create`] when it
     /// cannot be made.
     pub fn file(path: &Path, input: Option<&Input>) -> Result<Self, Error> {
-        let mut output = Self::unguarded(path, input)?;
-        if let Some(place) = &mut output.place {
-            let doomed = place.temporary.clone();
-            place._guard = Some(interrupt::on_interrupt(move || {
-                let _ = fs::remove_file(doomed);
-            })?);
-        }
-        Ok(output)
+        Self::at(path, input, true)
     }
 
-    fn unguarded(path: &Path, input: Option<&Input>) -> Result<Self, Error> {
+    /// A file of random access that takes the name `path` likewise; unless `replace`, only when
+    /// nothing has that name even then. With `keep`, a signal leaves the unfinished file where it
+    /// is.
+    ///
+    /// # Errors
+    /// [`Error::Open`] and [`Error::Create`] when it cannot be made.
+    pub fn image(path: &Path, replace: bool, keep: bool) -> Result<Self, Error> {
+        Self::beside(path, replace, !keep)
+    }
+
+    /// What is at `path`, or a file beside it; with `guard`, one that a signal removes.
+    fn at(path: &Path, input: Option<&Input>, guard: bool) -> Result<Self, Error> {
         let open = |source| Error::Open {
             path: path.into(),
             source,
@@ -266,45 +274,32 @@ impl Output {
                 return Ok(Self { file, place: None });
             }
         }
+        Self::beside(path, true, guard)
+    }
+
+    /// A file that grows beside `path`.
+    fn beside(path: &Path, replace: bool, guard: bool) -> Result<Self, Error> {
         let before = mode_and_group(path);
-        let (file, temporary) = Self::temporary(path, before.map_or(0o666, |_| 0o600))?;
+        let temporary = temporary(path)?;
+        let make = || create(&temporary, before.map_or(0o666, |_| 0o600));
+        let doomed = temporary.clone();
+        let clean_up = move || {
+            let _ = fs::remove_file(doomed);
+        };
+        let (file, guard) = match guard {
+            true => interrupt::on_interrupt_of(make, clean_up).map(|(f, g)| (f, Some(g)))?,
+            false => (make()?, None),
+        };
         Ok(Self {
             file,
             place: Some(Place {
                 temporary,
                 path: path.into(),
                 before,
-                _guard: None,
+                replace,
+                _guard: guard,
             }),
         })
-    }
-
-    /// A new file beside `path`, with a name that nobody foresees.
-    fn temporary(path: &Path, mode: u32) -> Result<(File, PathBuf), Error> {
-        let Some(name) = path.file_name() else {
-            return Err(Error::Open {
-                path: path.into(),
-                source: io::ErrorKind::InvalidInput.into(),
-            });
-        };
-        // The whole must not be longer than a name may be.
-        let start = &name.as_bytes()[..name.len().min(200)];
-        let random = hex::encode(&entropy::seed()?[..8]);
-        let hidden = [b".", start, b".", random.as_bytes(), b".partial"].concat();
-        let temporary = path.with_file_name(OsStr::from_bytes(&hidden));
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&temporary);
-        match file {
-            Ok(file) => Ok((file, temporary)),
-            Err(source) => {
-                let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-                let dir = parent.unwrap_or(Path::new(".")).into();
-                Err(Error::Create { dir, source })
-            }
-        }
     }
 
     /// A second handle to the same place, for a thread that writes: it outlives this output, but
@@ -323,11 +318,19 @@ impl Output {
     ///
     /// # Errors
     /// [`Error::Commit`] when it cannot be written out or renamed.
-    pub fn commit(mut self) -> Result<(), Error> {
+    pub fn commit(self) -> Result<(), Error> {
+        self.commit_with(true)
+    }
+
+    /// The same, but durably only if asked.
+    ///
+    /// # Errors
+    /// [`Error::Commit`], as above.
+    pub fn commit_with(mut self, sync: bool) -> Result<(), Error> {
         let Some(place) = &self.place else {
             return Ok(());
         };
-        self.settle(place).map_err(|source| Error::Commit {
+        self.settle(place, sync).map_err(|source| Error::Commit {
             path: place.path.clone(),
             source,
         })?;
@@ -335,15 +338,29 @@ impl Output {
         Ok(())
     }
 
-    fn settle(&self, place: &Place) -> io::Result<()> {
+    /// Leaves an unfinished file beside its place, and says where; nothing for standard output.
+    pub fn keep(mut self) -> Option<PathBuf> {
+        self.place.take().map(|place| place.temporary)
+    }
+
+    fn settle(&self, place: &Place, sync: bool) -> io::Result<()> {
         if let Some((mode, group)) = place.before {
             let same = self.file.metadata()?.gid() == group;
             let mode = mode & if same { 0o777 } else { 0o707 };
             self.file
                 .set_permissions(fs::Permissions::from_mode(mode))?;
         }
-        self.file.sync_all()?;
-        fs::rename(&place.temporary, &place.path)?;
+        if sync {
+            self.file.sync_all()?;
+        }
+        if place.replace {
+            fs::rename(&place.temporary, &place.path)?;
+        } else {
+            rename_new(&place.temporary, &place.path)?;
+        }
+        if !sync {
+            return Ok(());
+        }
         let parent = place.path.parent().filter(|p| !p.as_os_str().is_empty());
         // The data is in place; some file systems cannot say when the name is on the disk.
         let _ = File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all());
@@ -398,6 +415,47 @@ impl Write for Output {
 impl AsFd for Output {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+/// The name of a file beside `path`, which nobody foresees.
+fn temporary(path: &Path) -> Result<PathBuf, Error> {
+    let Some(name) = path.file_name() else {
+        return Err(Error::Open {
+            path: path.into(),
+            source: io::ErrorKind::InvalidInput.into(),
+        });
+    };
+    // The whole must not be longer than a name may be.
+    let start = &name.as_bytes()[..name.len().min(200)];
+    let random = hex::encode(&entropy::seed()?[..8]);
+    let hidden = [b".", start, b".", random.as_bytes(), b".partial"].concat();
+    Ok(path.with_file_name(OsStr::from_bytes(&hidden)))
+}
+
+/// Makes a new file.
+fn create(path: &Path, mode: u32) -> Result<File, Error> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path);
+    file.map_err(|source| {
+        let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let dir = parent.unwrap_or(Path::new(".")).into();
+        Error::Create { dir, source }
+    })
+}
+
+/// Gives a file a name that nothing has.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot promise it: a new link replaces nothing either.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        renamed => Ok(renamed?),
     }
 }
 

@@ -7,5 +7,5 @@ mod slice;
 mod unpack;
 
 pub use ordered::ordered;
-pub use pack::{Effort, pack};
-pub use unpack::unpack;
+pub use pack::{Effort, pack, pack_image};
+pub use unpack::{unpack, unpack_image};

@@ -9,6 +9,7 @@ use crate::archive::{
     ANNOUNCEMENT_BYTES, Chooser, FRAME_BYTES, LEVEL_DEFAULT, LONG_FRAME_BYTES, Squeezer, Totals,
 };
 use crate::edge::clock::Clock;
+use crate::edge::image::{self, Image};
 use crate::edge::tree::{self, Error, Note};
 
 use super::ordered;
@@ -80,9 +81,34 @@ pub fn pack(
     config: &tree::Pack,
     effort: Effort,
     threads: usize,
-    mut out: impl Write + Send,
+    out: impl Write + Send,
     tell: &(dyn Fn(&Note) + Sync),
 ) -> Result<Totals, Error> {
+    compress(effort, threads, out, |slicer| {
+        tree::pack(config, slicer, tell)
+    })
+}
+
+/// Packs a disk image likewise.
+///
+/// # Errors
+/// Those of [`image::pack`].
+pub fn pack_image(
+    image: &Image,
+    effort: Effort,
+    threads: usize,
+    out: impl Write + Send,
+) -> Result<Totals, image::Error> {
+    compress(effort, threads, out, |slicer| image::pack(image, slicer))
+}
+
+/// Compresses what `produce` writes.
+fn compress<E: From<io::Error> + Send>(
+    effort: Effort,
+    threads: usize,
+    mut out: impl Write + Send,
+    produce: impl for<'a> FnOnce(Slicer<'a>) -> Result<(Slicer<'a>, Totals), E> + Send,
+) -> Result<Totals, E> {
     let choice = effort.choice(threads);
     // A slice is filled while the others are compressed, and more would only take memory.
     let (slices_in, slices_out) = sync_channel(0);
@@ -95,7 +121,7 @@ pub fn pack(
         let walker = Builder::new()
             .name("sc-walk".into())
             .spawn_scoped(scope, move || {
-                let (slicer, totals) = tree::pack(config, slicer, tell)?;
+                let (slicer, totals) = produce(slicer)?;
                 slicer.finish()?;
                 Ok(totals)
             })?;
@@ -115,7 +141,7 @@ pub fn pack(
             lock(&plain).push(slice);
             Ok((announcement, frame))
         };
-        let written: Result<(), Error> = ordered(
+        let written: Result<(), E> = ordered(
             threads,
             move || Ok(slices_out.recv().ok()),
             squeeze,
@@ -130,7 +156,7 @@ pub fn pack(
             || {},
         );
         // When the output failed, the walker fails in its wake; the cause is what counts.
-        let walked: Result<Totals, Error> = walker
+        let walked: Result<Totals, E> = walker
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         written?;

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Builder;
 
 use crate::archive::{self, Decoder};
+use crate::edge::image;
 use crate::edge::tree::{self, Error, Restored};
 
 /// The size of the pieces that go from one thread to the other, and how many may be on the way.
@@ -22,6 +23,30 @@ pub fn unpack(
     stop: impl Fn(),
     tell: &dyn Fn(&str),
 ) -> Result<Restored, Error> {
+    decompress(input, stop, |conveyor| tree::unpack(config, conveyor, tell))
+}
+
+/// Restores a disk image likewise.
+///
+/// # Errors
+/// Those of [`image::unpack`].
+pub fn unpack_image(
+    config: &image::Unpack,
+    input: impl Read + Send,
+    stop: impl Fn(),
+    tell: &dyn Fn(&str),
+) -> Result<image::Restored, image::Error> {
+    decompress(input, stop, |conveyor| {
+        image::unpack(config, conveyor, tell)
+    })
+}
+
+/// Hands what `input` decompresses to on to `restore`.
+fn decompress<T, E: From<io::Error>>(
+    input: impl Read + Send,
+    stop: impl Fn(),
+    restore: impl FnOnce(Conveyor) -> Result<T, E>,
+) -> Result<T, E> {
     let (pieces_in, pieces_out) = sync_channel(PIECES_MAX);
     let (used_in, used_out) = sync_channel(PIECES_MAX + 2);
     std::thread::scope(|scope| {
@@ -35,7 +60,7 @@ pub fn unpack(
             pos: 0,
             ended: false,
         };
-        let result = tree::unpack(config, conveyor, tell);
+        let result = restore(conveyor);
         if result.is_err() {
             stop();
         }

@@ -235,6 +235,7 @@ pub fn extract(data: &[u8]) {
         devices: false,
         setuid: true,
         xattrs: true,
+        owners: Default::default(),
         sync: false,
         limits: Limits {
             entries: 200,

@@ -1,10 +1,12 @@
 //! `sealcast pack`: arguments to configuration, one library call, report.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use sealcast::archive::{Chooser, Glob, Time};
+use sealcast::archive::{Chooser, Glob, Time, Totals};
+use sealcast::edge::image::Image;
 use sealcast::edge::stdio::Output;
 use sealcast::edge::tree::{Note, Pack};
 use sealcast::pipe::{self, Effort};
@@ -14,13 +16,48 @@ use crate::exit::{ExitStatus, Failure};
 use crate::report::{self, Voice};
 
 pub(crate) fn run(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
+    match &args.image {
+        Some(path) => image(args, path, voice),
+        None => tree(args, voice),
+    }
+}
+
+fn image(args: &PackArgs, path: &Path, voice: &Voice) -> Result<(), Failure> {
+    let image = Image::open(path)?;
+    let output = args
+        .output
+        .as_deref()
+        .filter(|path| *path != Path::new("-"));
+    if let Some(there) = output.and_then(|path| fs::metadata(path).ok()) {
+        image.refuse_output(&there)?;
+    }
+    let mut output = Output::open(args.output.as_deref(), None)?;
+    if let Ok(there) = output.writer()?.metadata() {
+        image.refuse_output(&there)?;
+    }
+    if image.in_use() {
+        voice.warning(&format!(
+            "{} is in use: what is written to it meanwhile makes a damaged image",
+            path.display()
+        ));
+    }
+    let threads = threads(args);
+    let totals = pipe::pack_image(&image, effort(args, threads, voice), threads, &mut output)?;
+    output.commit()?;
+    packed(totals, voice);
+    Ok(())
+}
+
+fn tree(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
     let exclude = exclude(args)?;
     let mut output = Output::open(args.output.as_deref(), None)?;
     let config = Pack {
         base: args.directory.clone(),
         paths: args.paths.clone(),
+        listed: listed(args)?,
         exclude,
         one_file_system: args.one_file_system,
+        dereference: args.dereference,
         numeric_owner: args.numeric_owner,
         mtime_max: args.clamp_mtime.map(|secs| Time { secs, nanos: 0 }),
         strict: args.strict,
@@ -28,10 +65,7 @@ pub(crate) fn run(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
             .ok()
             .map(|s| (s.st_dev, s.st_ino)),
     };
-    let threads = args.threads.map_or_else(
-        || std::thread::available_parallelism().map_or(1, usize::from),
-        usize::from,
-    );
+    let threads = threads(args);
     let tell = |note: &Note| {
         if note.is_error() {
             voice.warning(&note.to_string());
@@ -39,17 +73,10 @@ pub(crate) fn run(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
             voice.note(&note.to_string());
         }
     };
-    let effort = effort(args, threads);
-    voice.detail(1, || match effort {
-        Effort::Level(level) | Effort::Long(level) => format!("compressing at level {level}"),
-        Effort::Adapt => "compressing at the level that suits the output".into(),
-    });
+    let effort = effort(args, threads, voice);
     let totals = pipe::pack(&config, effort, threads, &mut output, &tell)?;
     output.commit()?;
-    voice.detail(1, || {
-        let bytes = report::bytes(totals.bytes);
-        format!("packed {} entries with {bytes} of content", totals.entries)
-    });
+    packed(totals, voice);
     if totals.errors > 0 {
         let count = totals.errors;
         let what = if count == 1 {
@@ -65,16 +92,49 @@ pub(crate) fn run(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
     Ok(())
 }
 
+fn packed(totals: Totals, voice: &Voice) {
+    voice.detail(1, || {
+        let bytes = report::bytes(totals.bytes);
+        format!("packed {} entries with {bytes} of content", totals.entries)
+    });
+}
+
+fn threads(args: &PackArgs) -> usize {
+    args.threads.map_or_else(
+        || std::thread::available_parallelism().map_or(1, usize::from),
+        usize::from,
+    )
+}
+
+/// The names in the files of -T; nothing without such files.
+fn listed(args: &PackArgs) -> Result<Option<Vec<PathBuf>>, Failure> {
+    if args.files_from.is_empty() {
+        return Ok(None);
+    }
+    let end = if args.null { 0 } else { b'\n' };
+    let mut listed = Vec::new();
+    for path in &args.files_from {
+        let text = read(path)?;
+        let names = text.split(|b| *b == end).filter(|name| !name.is_empty());
+        listed.extend(names.map(|name| PathBuf::from(OsStr::from_bytes(name))));
+    }
+    Ok(Some(listed))
+}
+
+/// What a file of the command line holds; `-` is standard input.
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let source = match path.to_str() {
+        Some("-") => Path::new("/dev/stdin"),
+        _ => path,
+    };
+    fs::read(source).map_err(|e| Failure::io(&path.display().to_string(), &e))
+}
+
 /// The patterns of the command line and of files.
 fn exclude(args: &PackArgs) -> Result<Vec<Glob>, Failure> {
     let mut patterns: Vec<_> = args.exclude.iter().map(|p| p.as_bytes().to_vec()).collect();
     for path in &args.exclude_from {
-        let shown = path.display().to_string();
-        let source = match path.to_str() {
-            Some("-") => Path::new("/dev/stdin"),
-            _ => path,
-        };
-        let text = fs::read(source).map_err(|e| Failure::io(&shown, &e))?;
+        let text = read(path)?;
         let lines = text.split(|b| *b == b'\n');
         let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         patterns.extend(
@@ -92,14 +152,19 @@ fn exclude(args: &PackArgs) -> Result<Vec<Glob>, Failure> {
     patterns.iter().map(glob).collect()
 }
 
-fn effort(args: &PackArgs, threads: usize) -> Effort {
+fn effort(args: &PackArgs, threads: usize, voice: &Voice) -> Effort {
     let level = match args.rate {
         Some(rate) => Chooser::for_rate(rate, threads),
         None => args.level,
     };
-    match (args.adapt, args.long) {
+    let effort = match (args.adapt, args.long) {
         (true, _) => Effort::Adapt,
         (_, true) => Effort::Long(level),
         _ => Effort::Level(level),
-    }
+    };
+    voice.detail(1, || match effort {
+        Effort::Level(level) | Effort::Long(level) => format!("compressing at level {level}"),
+        Effort::Adapt => "compressing at the level that suits the output".into(),
+    });
+    effort
 }

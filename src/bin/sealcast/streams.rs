@@ -3,6 +3,7 @@
 //! The runtime opens `/dev/null` in their place before `main`, and what is written there is lost
 //! with success. So they are looked at before that.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::io::Errno;
@@ -42,7 +43,11 @@ pub(crate) fn check(command: &Command) -> Result<(), Failure> {
 /// Whether a command reads data from standard input, and writes some to standard output.
 fn uses(command: &Command) -> (bool, bool) {
     match command {
-        Command::Pack(args) => (false, args.output.is_none()),
+        Command::Pack(args) => {
+            let mut lists = args.files_from.iter().chain(&args.exclude_from);
+            let reads = lists.any(|path| path == Path::new("-"));
+            (reads, args.output.is_none())
+        }
         Command::Seal(args) => (true, args.output.is_none()),
         Command::Cast(args) => (args.command.is_empty(), false),
         Command::Catch(args) => (false, args.output.is_none()),

@@ -1,24 +1,72 @@
 //! `sealcast unpack`: arguments to configuration, one library call, report.
 
+use std::path::Path;
+
+use sealcast::edge::image;
 use sealcast::edge::stdio::Input;
-use sealcast::edge::tree::{Existing, Limits, Unpack};
+use sealcast::edge::tree::{Existing, Limits, Owners, Unpack};
 use sealcast::pipe;
 
 use crate::cli::UnpackArgs;
-use crate::exit::Failure;
+use crate::exit::{ExitStatus, Failure};
 use crate::report::{self, Voice};
 
 pub(crate) fn run(args: &UnpackArgs, voice: &Voice) -> Result<(), Failure> {
     let input = Input::stdin()?;
+    match (&args.image, &args.directory) {
+        (Some(target), _) => image(args, target, input, voice),
+        (None, Some(target)) => tree(args, target, input, voice),
+        // The command line asks for one of them.
+        (None, None) => Err(Failure::new(ExitStatus::Usage, "no target was given")),
+    }
+}
+
+fn image(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Result<(), Failure> {
+    let cancel = input.cancel();
+    let config = image::Unpack {
+        target: target.into(),
+        replace: args.replace,
+        keep_partial: args.keep_partial,
+        sync: !args.no_sync,
+        bytes_max: args.max_bytes.unwrap_or(u64::MAX),
+    };
+    let tell = |text: &str| voice.note(text);
+    let restored = pipe::unpack_image(&config, input, || cancel.cancel(), &tell)?;
+    if restored.totals.errors > 0 {
+        voice.warning("the image changed or could not be read while it was packed");
+    }
+    no_totals(restored.ours, voice);
+    voice.detail(1, || {
+        let (size, bytes) = (restored.size, restored.totals.bytes);
+        format!(
+            "restored an image of {} with {} of content",
+            report::bytes(size),
+            report::bytes(bytes)
+        )
+    });
+    Ok(())
+}
+
+fn no_totals(ours: bool, voice: &Voice) {
+    if !ours {
+        voice.detail(1, || {
+            "the archive has no totals: another tool made it".into()
+        });
+    }
+}
+
+fn tree(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Result<(), Failure> {
     let cancel = input.cancel();
     let config = Unpack {
-        target: args.directory.clone(),
+        target: target.into(),
         existing: match (args.replace, args.merge) {
             (true, _) => Existing::Replace,
             (_, true) => Existing::Merge,
             _ => Existing::Refuse,
         },
         keep_partial: args.keep_partial,
+        owners: Owners::new(args.map_owner.clone())
+            .map_err(|e| Failure::new(ExitStatus::Usage, format!("--map-owner: {e}")))?,
         devices: !args.no_devices,
         setuid: !args.no_setuid,
         xattrs: !args.no_xattrs,
@@ -37,11 +85,7 @@ pub(crate) fn run(args: &UnpackArgs, voice: &Voice) -> Result<(), Failure> {
             totals.errors
         ));
     }
-    if !restored.ours {
-        voice.detail(1, || {
-            "the archive has no totals: another tool made it".into()
-        });
-    }
+    no_totals(restored.ours, voice);
     let note = |count: u64, what: &str| {
         if count > 0 {
             voice.note(&format!("{count} {what}"));

@@ -33,6 +33,17 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// Somebody has no number here.
+    #[error(
+        "{} belongs to {id} or names them, who is in no range of owners",
+        Shown(path)
+    )]
+    Owner {
+        /// The entry's path.
+        path: Vec<u8>,
+        /// The number in the archive.
+        id: u32,
+    },
     /// The archive exceeds a limit that was set.
     #[error("the archive has more than {limit} {what}")]
     Limit {

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::dirs::Dirs;
 use super::place::{MARKER, Merged, Stage};
 use super::writers::{Job, SMALL_BYTES_MAX, Writers};
-use super::{Error, Existing, Names, restore};
+use super::{Error, Existing, Names, Owners, restore};
 use crate::archive::name::split;
 use crate::archive::{Content, Device, Entry, Kind, Meta, Reader, Time, Totals};
 
@@ -38,6 +38,8 @@ pub struct Unpack {
     pub existing: Existing,
     /// Whether a tree that could not be completed is kept beside the target.
     pub keep_partial: bool,
+    /// Whose the objects become.
+    pub owners: Owners,
     /// Whether device nodes are made.
     pub devices: bool,
     /// Whether set-user-id and set-group-id bits and capabilities of files are restored.
@@ -276,7 +278,7 @@ struct Extracted {
 impl Extractor<'_> {
     fn all<R: BufRead>(mut self, reader: &mut Reader<'_, R>) -> Result<Extracted, Error> {
         let Limits { entries, bytes } = self.config.limits;
-        while let Some(entry) = reader.next()? {
+        while let Some(mut entry) = reader.next()? {
             let seen = reader.seen();
             if seen.entries.saturating_add(self.implied) > entries {
                 return Err(Error::Limit {
@@ -290,6 +292,7 @@ impl Extractor<'_> {
                     limit: bytes,
                 });
             }
+            self.config.owners.apply(&mut entry, self.config.xattrs)?;
             self.entry(entry, reader)?;
         }
         self.writers.settle()?;

@@ -1,7 +1,7 @@
 //! What the system says about an object beside its content.
 
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{Stat, fgetxattr, flistxattr, lgetxattr, llistxattr};
+use rustix::fs::{Stat, fgetxattr, flistxattr, getxattr, lgetxattr, listxattr, llistxattr};
 use rustix::io::{Errno, Result};
 
 use super::{MODE_BITS, Names, proc_path};
@@ -16,6 +16,8 @@ const XATTR_BYTES_MAX: usize = 64 << 10;
 pub(super) enum Source<'a> {
     Open(BorrowedFd<'a>),
     Named(BorrowedFd<'a>, &'a [u8]),
+    /// Likewise, of what a symbolic link by that name leads to.
+    Followed(BorrowedFd<'a>, &'a [u8]),
 }
 
 impl<'a> Source<'a> {
@@ -42,13 +44,14 @@ impl Xattrs {
     pub(super) fn read(&mut self, source: Source<'_>) -> Result<Vec<Xattr>> {
         let path = match source {
             Source::Open(_) => Vec::new(),
-            Source::Named(dir, name) => proc_path(dir, name),
+            Source::Named(dir, name) | Source::Followed(dir, name) => proc_path(dir, name),
         };
         self.list.clear();
         let space = rustix::buffer::spare_capacity(&mut self.list);
         let listed = match source {
             Source::Open(fd) => flistxattr(fd, space),
             Source::Named(..) => llistxattr(&*path, space),
+            Source::Followed(..) => listxattr(&*path, space),
         };
         match listed {
             Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
@@ -64,6 +67,7 @@ impl Xattrs {
             let got = match source {
                 Source::Open(fd) => fgetxattr(fd, name, space),
                 Source::Named(..) => lgetxattr(&*path, name, space),
+                Source::Followed(..) => getxattr(&*path, name, space),
             };
             match got {
                 Ok(_) => xattrs.push(Xattr {
@@ -106,7 +110,7 @@ pub(super) fn mtime(stat: &Stat) -> Time {
 }
 
 /// Where an open file has data; nothing when it has no holes.
-pub(super) fn holes(fd: impl AsFd, stat: &Stat) -> Result<Option<Vec<Segment>>> {
+pub(in crate::edge) fn holes(fd: impl AsFd, stat: &Stat) -> Result<Option<Vec<Segment>>> {
     use rustix::fs::{SeekFrom, seek};
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     // What fits into one block is there or not, and the number of blocks tells.
@@ -145,7 +149,7 @@ pub(super) fn holes(fd: impl AsFd, stat: &Stat) -> Result<Option<Vec<Segment>>> 
 }
 
 /// Reads at an offset into `buf` until it is full or the file ends.
-pub(super) fn read_at(fd: impl AsFd, buf: &mut [u8], mut offset: u64) -> Result<usize> {
+pub(in crate::edge) fn read_at(fd: impl AsFd, buf: &mut [u8], mut offset: u64) -> Result<usize> {
     let fd = fd.as_fd();
     let mut filled = 0;
     while filled < buf.len() {

@@ -6,10 +6,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
+use super::listed::{self, Listed};
 use super::metadata::{Source, Xattrs, holes, meta, mtime, read_at};
 use super::walk::{Step, Walk};
 use super::{Error, Names};
@@ -25,10 +26,15 @@ pub struct Pack {
     pub base: Option<PathBuf>,
     /// One directory, whose contents are packed, or several paths, which keep their names.
     pub paths: Vec<PathBuf>,
+    /// More paths, of a list: with one, everything keeps its name, order and repetitions do not
+    /// matter, and what is missing is told and counted.
+    pub listed: Option<Vec<PathBuf>>,
     /// What to leave out.
     pub exclude: Vec<Glob>,
     /// Whether to stay on the file systems of the paths.
     pub one_file_system: bool,
+    /// Whether to pack what symbolic links lead to in their place.
+    pub dereference: bool,
     /// Whether to leave the names of owners out.
     pub numeric_owner: bool,
     /// The latest time of modification that is packed; later ones become it.
@@ -52,6 +58,8 @@ pub enum Note {
     Vanished(Vec<u8>),
     /// It could not be read.
     Unreadable(Vec<u8>, io::Error),
+    /// It is a symbolic link that should have been followed, and leads nowhere.
+    Dangling(Vec<u8>),
     /// Its name or attributes exceed what an archive can hold.
     TooLong(Vec<u8>),
 }
@@ -71,6 +79,7 @@ impl fmt::Display for Note {
             Self::Changed(path) => write!(f, "{} changed while it was read", Shown(path)),
             Self::Vanished(path) => write!(f, "{} vanished before it was read", Shown(path)),
             Self::Unreadable(path, e) => write!(f, "cannot read {}: {e}", Shown(path)),
+            Self::Dangling(path) => write!(f, "cannot follow {}: it leads nowhere", Shown(path)),
             Self::TooLong(path) => {
                 write!(f, "{} has too long a name or attributes", Shown(path))
             }
@@ -113,6 +122,10 @@ pub fn pack<W: archive::Sink>(
             Some(fd.map_err(Error::system("open", name))?)
         }
     };
+    if let Some(listed) = &config.listed {
+        packer.listed(base.as_ref(), config.paths.iter().chain(listed))?;
+        return packer.writer.finish().map_err(Error::Output);
+    }
     if let [one] = &config.paths[..]
         && packer.contents_of(base.as_ref(), one)?
     {
@@ -146,17 +159,37 @@ fn trim(raw: &[u8]) -> &[u8] {
     }
 }
 
-/// The name of a path in an archive: the path without slashes around it.
+/// The name of a path in an archive: the path without slashes around it. The root of the tree has
+/// none, and so no place beside others.
 fn name_of(path: &Path) -> Result<Vec<u8>, Error> {
-    let trimmed = trim(path.as_os_str().as_bytes());
-    let below = &trimmed[trimmed.iter().take_while(|&&b| b == b'/').count()..];
-    match check(below) {
-        Ok(checked) if !checked.path.is_empty() => Ok(checked.path),
-        _ => Err(Error::Argument {
-            path: path.into(),
-            what: "its name cannot stand in an archive; use -C",
-        }),
+    match name_or_root(path)? {
+        name if name.is_empty() => Err(no_name(path)),
+        name => Ok(name),
     }
+}
+
+fn name_or_root(path: &Path) -> Result<Vec<u8>, Error> {
+    let trimmed = trim(path.as_os_str().as_bytes());
+    if trimmed == b"/" {
+        return Ok(Vec::new());
+    }
+    let below = &trimmed[trimmed.iter().take_while(|&&b| b == b'/').count()..];
+    let checked = check(below).map_err(|_| no_name(path))?;
+    Ok(checked.path)
+}
+
+fn no_name(path: &Path) -> Error {
+    Error::Argument {
+        path: path.into(),
+        what: "its name cannot stand in an archive; use -C",
+    }
+}
+
+/// An object that is there: its name in an open directory.
+struct Found {
+    dir: OwnedFd,
+    name: Vec<u8>,
+    stat: Stat,
 }
 
 struct Packer<'a, W> {
@@ -204,31 +237,67 @@ impl<W: archive::Sink> Packer<'_, W> {
         Ok(true)
     }
 
+    /// Packs the trees at the paths of a list, in the order of a walk.
+    fn listed<'p>(
+        &mut self,
+        base: Option<&OwnedFd>,
+        paths: impl Iterator<Item = &'p PathBuf>,
+    ) -> Result<(), Error> {
+        let mut last: Option<(Vec<u8>, FileType)> = None;
+        for Listed { name, path } in listed::sorted(paths, name_or_root)? {
+            if let Some((above, kind)) = &last
+                && listed::is_in(&name, above)
+            {
+                // It was packed with its directory, unless that is only a link to one.
+                if *kind != FileType::Directory {
+                    self.failed(name, Errno::NOTDIR)?;
+                }
+                continue;
+            }
+            match self.find(base, path) {
+                Ok(found) => {
+                    self.found(&found, name.clone())?;
+                    last = Some((name, FileType::from_raw_mode(found.stat.st_mode)));
+                }
+                Err(e) => self.say(&Note::Unreadable(name, e.into()))?,
+            }
+        }
+        Ok(())
+    }
+
     /// Packs `path` under the name `name`.
     fn named(&mut self, base: Option<&OwnedFd>, path: &Path, name: Vec<u8>) -> Result<(), Error> {
         let raw = path.as_os_str().as_bytes();
-        let trimmed = trim(raw);
+        let found = self.find(base, path).map_err(Error::system("open", raw))?;
+        self.found(&found, name)
+    }
+
+    fn find(&self, base: Option<&OwnedFd>, path: &Path) -> rustix::io::Result<Found> {
+        let trimmed = trim(path.as_os_str().as_bytes());
         // Everything below is done by single names in open directories.
         let (parent, last) = match trimmed.iter().rposition(|&b| b == b'/') {
             None => (&b"."[..], trimmed),
             Some(0) => (&b"/"[..], &trimmed[1..]),
             Some(at) => (&trimmed[..at], &trimmed[at + 1..]),
         };
-        let last = if last.is_empty() { b"." } else { last };
+        let name = if last.is_empty() { b"." } else { last }.to_vec();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = match base {
+        let dir = match base {
             Some(base) => openat(base, parent, flags, Mode::empty()),
             None => openat(CWD, parent, flags, Mode::empty()),
-        };
-        let fd = fd.map_err(Error::system("open", parent))?;
-        let stat =
-            statat(&fd, last, AtFlags::SYMLINK_NOFOLLOW).map_err(Error::system("examine", raw))?;
-        if self.excluded(&name, FileType::from_raw_mode(stat.st_mode)) {
+        }?;
+        let stat = statat(&dir, &*name, self.stat_flags())?;
+        Ok(Found { dir, name, stat })
+    }
+
+    fn found(&mut self, found: &Found, path: Vec<u8>) -> Result<(), Error> {
+        let Found { dir, name, stat } = found;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if !path.is_empty() && self.excluded(&path, kind) {
             return Ok(());
         }
         let mut walk = Walk::new();
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        self.object(&fd, last, kind, name, &mut walk, None)?;
+        self.object(dir, name, kind, path, &mut walk, None)?;
         self.walk(walk, stat.st_dev)
     }
 
@@ -245,9 +314,15 @@ impl<W: archive::Sink> Packer<'_, W> {
             };
             let path = join(walk.path(), &name);
             let dir = walk.dir().map_err(Error::system("read", walk.path()))?;
-            let kind = if kind == FileType::Unknown {
-                match statat(dir, &*name, AtFlags::SYMLINK_NOFOLLOW) {
+            let follow = kind == FileType::Symlink && self.config.dereference;
+            let kind = if follow || kind == FileType::Unknown {
+                match statat(dir, &*name, self.stat_flags()) {
                     Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                    // It is not the link that is missing.
+                    Err(Errno::NOENT) if follow => {
+                        self.say(&Note::Dangling(path))?;
+                        continue;
+                    }
                     Err(e) => {
                         self.failed(path, e)?;
                         continue;
@@ -262,10 +337,10 @@ impl<W: archive::Sink> Packer<'_, W> {
             // The walk is borrowed by `dir`, and a directory must be entered: take a descriptor
             // of our own only then.
             if kind == FileType::Directory {
-                match super::open_dir(dir, &name) {
+                match self.open_dir(dir, &name) {
                     Ok(fd) => self.subdirectory(&mut walk, fd, path, device)?,
                     Err(e) => {
-                        let stat = statat(dir, &*name, AtFlags::SYMLINK_NOFOLLOW);
+                        let stat = statat(dir, &*name, self.stat_flags());
                         self.closed_directory(stat, path, e)?;
                     }
                 }
@@ -273,6 +348,31 @@ impl<W: archive::Sink> Packer<'_, W> {
                 self.leaf(dir, &name, kind, path)?;
             }
         }
+    }
+
+    /// How symbolic links are looked at: each is a thing of its own, unless they shall be followed.
+    fn stat_flags(&self) -> AtFlags {
+        match self.config.dereference {
+            true => AtFlags::empty(),
+            false => AtFlags::SYMLINK_NOFOLLOW,
+        }
+    }
+
+    fn open_flags(&self) -> OFlags {
+        match self.config.dereference {
+            true => OFlags::empty(),
+            false => OFlags::NOFOLLOW,
+        }
+    }
+
+    fn open_dir(&self, dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | self.open_flags();
+        openat(dir, name, flags, Mode::empty())
+    }
+
+    /// Whether an object may come by once more, under another name.
+    fn may_meet(&self, stat: &Stat) -> bool {
+        stat.st_nlink > 1 || self.config.dereference
     }
 
     fn excluded(&self, path: &[u8], kind: FileType) -> bool {
@@ -293,13 +393,12 @@ impl<W: archive::Sink> Packer<'_, W> {
         device: Option<u64>,
     ) -> Result<(), Error> {
         if kind != FileType::Directory {
-            use rustix::fd::AsFd;
             return self.leaf(dir.as_fd(), name, kind, path);
         }
-        match super::open_dir(dir, name) {
+        match self.open_dir(dir.as_fd(), name) {
             Ok(fd) => self.subdirectory(walk, fd, path, device),
             Err(e) => {
-                let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+                let stat = statat(dir, name, self.stat_flags());
                 self.closed_directory(stat, path, e)
             }
         }
@@ -316,6 +415,9 @@ impl<W: archive::Sink> Packer<'_, W> {
             Ok(stat) => stat,
             Err(e) => return self.failed(path, e),
         };
+        if self.config.dereference && walk.is_in(&stat) {
+            return self.failed(path, Errno::LOOP);
+        }
         if device.is_some_and(|device| device != stat.st_dev) {
             // A mount point is packed as the directory that it covers a place of.
             return self.empty_directory(&fd, &stat, path).map(drop);
@@ -366,7 +468,7 @@ impl<W: archive::Sink> Packer<'_, W> {
     /// Packs anything but a directory.
     fn leaf(
         &mut self,
-        dir: rustix::fd::BorrowedFd<'_>,
+        dir: BorrowedFd<'_>,
         name: &[u8],
         kind: FileType,
         path: Vec<u8>,
@@ -377,7 +479,7 @@ impl<W: archive::Sink> Packer<'_, W> {
             _ => {}
         }
         let read = || -> rustix::io::Result<(Stat, Kind)> {
-            let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let stat = statat(dir, name, self.stat_flags())?;
             let device = || Device {
                 major: rustix::fs::major(stat.st_rdev),
                 minor: rustix::fs::minor(stat.st_rdev),
@@ -399,20 +501,19 @@ impl<W: archive::Sink> Packer<'_, W> {
         if self.link(&stat, &path)? {
             return Ok(());
         }
-        match self.xattrs.read(Source::Named(dir, name)) {
+        let source = match self.config.dereference {
+            true => Source::Followed(dir, name),
+            false => Source::Named(dir, name),
+        };
+        match self.xattrs.read(source) {
             Ok(xattrs) => self.put(path, kind, &stat, xattrs).map(drop),
             Err(e) => self.failed(path, e),
         }
     }
 
-    fn file(
-        &mut self,
-        dir: rustix::fd::BorrowedFd<'_>,
-        name: &[u8],
-        path: Vec<u8>,
-    ) -> Result<(), Error> {
+    fn file(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: Vec<u8>) -> Result<(), Error> {
         // Should a fifo have taken the file's place, opening it must not wait for a writer.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | self.open_flags();
         let opened = if self.no_atime {
             match openat(dir, name, flags | OFlags::NOATIME, Mode::empty()) {
                 Err(Errno::PERM) => openat(dir, name, flags, Mode::empty()),
@@ -497,7 +598,7 @@ impl<W: archive::Sink> Packer<'_, W> {
 
     /// Packs another name of an object that was packed before; remembers the first.
     fn link(&mut self, stat: &Stat, path: &[u8]) -> Result<bool, Error> {
-        if stat.st_nlink < 2 {
+        if !self.may_meet(stat) {
             return Ok(false);
         }
         let id = (stat.st_dev, stat.st_ino);
@@ -540,7 +641,7 @@ impl<W: archive::Sink> Packer<'_, W> {
         if let Some(max) = self.config.mtime_max {
             meta.mtime = meta.mtime.min(max);
         }
-        let first = stat.st_nlink > 1 && !matches!(kind, Kind::Directory | Kind::HardLink(_));
+        let first = self.may_meet(stat) && !matches!(kind, Kind::Directory | Kind::HardLink(_));
         if matches!(kind, Kind::HardLink(_)) {
             // The first name has told everything.
             meta.mtime.nanos = 0;

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, OFlags, RawDir, Stat, fstat, openat};
+use rustix::fs::{AtFlags, FileType, OFlags, RawDir, Stat, fstat, openat, statat};
 use rustix::io::{Errno, Result};
 
 /// How deep a walk goes: much deeper than any tree that an archive can make.
@@ -69,7 +69,9 @@ impl Walk {
             return Err(Errno::NAMETOOLONG);
         }
         let names = list(&fd)?.into_iter();
-        if let Some(above) = self.levels.len().checked_sub(OPEN_MAX) {
+        if let Some(above) = self.levels.len().checked_sub(OPEN_MAX)
+            && self.leads_back(above)
+        {
             self.levels[above].fd = None;
         }
         self.levels.push(Level {
@@ -80,6 +82,23 @@ impl Walk {
         });
         self.path = path;
         Ok(())
+    }
+
+    /// Whether the way back to a level is its child's own: whoever came by a symbolic link would
+    /// find another directory there.
+    fn leads_back(&self, level: usize) -> bool {
+        let child = self
+            .levels
+            .get(level + 1)
+            .and_then(|child| child.fd.as_ref());
+        let back = child.map(|child| statat(child, "..", AtFlags::empty()));
+        back.is_some_and(|back| back.is_ok_and(|s| (s.st_dev, s.st_ino) == self.levels[level].id))
+    }
+
+    /// Whether a directory is on the branch.
+    pub(super) fn is_in(&self, stat: &Stat) -> bool {
+        let id = (stat.st_dev, stat.st_ino);
+        self.levels.iter().any(|level| level.id == id)
     }
 
     /// The next step, or nothing when the walk is over.

@@ -20,8 +20,30 @@ pub(crate) struct PackArgs {
     /// With a single directory the archive holds what is in it, by names relative to it, and the
     /// directory's own metadata. With several paths, or one that is no directory, each is packed
     /// under its own name without leading slashes, as tar does.
-    #[arg(value_name = "PATH", required = true)]
+    #[arg(value_name = "PATH", required_unless_present_any = ["image", "files_from"])]
     pub(crate) paths: Vec<PathBuf>,
+    /// Pack the block device or disk image SOURCE instead of a tree.
+    ///
+    /// The archive holds one file with the last part of SOURCE as its name, which `sealcast unpack
+    /// --image` restores to a device or a file. The holes of a file are left out; runs of zero
+    /// bytes cost next to nothing. An image that changes while it is read, or a part of which
+    /// cannot be read, is an error at once.
+    #[arg(long, value_name = "SOURCE", conflicts_with_all = ["paths", "files_from", "directory",
+          "exclude", "exclude_from", "dereference", "one_file_system", "numeric_owner",
+          "clamp_mtime"])]
+    pub(crate) image: Option<PathBuf>,
+    /// Pack the paths in FILE as well, one a line; may be given several times.
+    ///
+    /// `-` is standard input. Lines are names as they are, whatever they begin with; empty ones are
+    /// passed over. A directory is packed with everything below it. All paths keep their names
+    /// then, in the order of a walk over the tree; what is listed twice, or lies in a directory
+    /// that is listed as well, is packed once. What is missing is named and counted in the archive,
+    /// and the exit status is 1 at the end.
+    #[arg(short = 'T', long, value_name = "FILE")]
+    pub(crate) files_from: Vec<PathBuf>,
+    /// Names in the files of -T end in a zero byte, not a newline, as `find -print0` writes them.
+    #[arg(short = '0', long, requires = "files_from")]
+    pub(crate) null: bool,
     /// Go into DIR first: relative paths begin there.
     #[arg(short = 'C', long, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
@@ -47,6 +69,12 @@ pub(crate) struct PackArgs {
     /// Stay on the file system of each PATH; mount points are packed as empty directories.
     #[arg(long)]
     pub(crate) one_file_system: bool,
+    /// Pack what symbolic links lead to in place of the links.
+    ///
+    /// A file that comes by several ways is packed once and linked to. A link that leads nowhere,
+    /// or to a directory that it is in, is named and counted as an error. This is the -h of tar.
+    #[arg(short = 'L', long)]
+    pub(crate) dereference: bool,
     /// Leave the names of owners and groups out; their numbers are always there.
     #[arg(long)]
     pub(crate) numeric_owner: bool,

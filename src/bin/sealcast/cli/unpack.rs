@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
+use sealcast::edge::tree::Range;
 
 use super::value;
 
@@ -13,11 +14,24 @@ use super::value;
 /// place at the very end, when the whole archive has been read and found good; whatever goes wrong
 /// before that leaves DIR as it was.
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("target").required(true).args(["directory", "image"]))]
 pub(crate) struct UnpackArgs {
     /// The directory that will hold the tree; it is made if it is not there.
-    #[arg(short = 'C', long, value_name = "DIR", required = true)]
-    pub(crate) directory: PathBuf,
+    #[arg(short = 'C', long, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+    /// Restore a disk image to TARGET, a block device or the name of a file, instead of a tree.
+    ///
+    /// The archive must hold one regular file and nothing else, as those of `sealcast pack --image`
+    /// do. A file appears when all of it is good. A device must not be in use and be large enough;
+    /// its first and last MiB are zeroed at the start and written at the very end, so that what was
+    /// not restored to its end does not boot.
+    #[arg(long, value_name = "TARGET", conflicts_with_all = ["merge", "no_devices", "no_setuid",
+          "no_xattrs", "max_entries", "map_owner"])]
+    pub(crate) image: Option<PathBuf>,
     /// Replace what DIR holds; it is removed when the new tree is complete.
+    ///
+    /// With --image, replace the file TARGET in one step when the new one is complete. What a
+    /// device holds is always replaced.
     #[arg(long, conflicts_with = "merge")]
     pub(crate) replace: bool,
     /// Add the tree to what DIR holds; files of the same names are replaced.
@@ -26,9 +40,16 @@ pub(crate) struct UnpackArgs {
     /// before anything is changed. The entries are moved into place one after the other.
     #[arg(long)]
     pub(crate) merge: bool,
-    /// Keep the incomplete tree when something goes wrong, and say where it is.
+    /// Keep the incomplete tree or file when something goes wrong, and say where it is.
     #[arg(long)]
     pub(crate) keep_partial: bool,
+    /// Let owner and group FROM of the archive be TO here; may be given several times.
+    ///
+    /// With COUNT, so many numbers from FROM on become those from TO on, as in a user namespace.
+    /// Users and groups are mapped alike, and so are those whom access lists and capabilities
+    /// name. Once given, an owner in no range is an error.
+    #[arg(long, value_name = "FROM:TO[:COUNT]", value_parser = value::owners)]
+    pub(crate) map_owner: Vec<Range>,
     /// Leave device nodes out.
     #[arg(long)]
     pub(crate) no_devices: bool,
@@ -41,7 +62,8 @@ pub(crate) struct UnpackArgs {
     /// Do not wait until the tree is on the disk.
     ///
     /// Without this, the tree takes its place only after the file system has written it out, so
-    /// that a power failure leaves either the old state or the new one.
+    /// that a power failure leaves either the old state or the new one. Likewise, the first MiB of
+    /// a device is written only after all others are on it.
     #[arg(long)]
     pub(crate) no_sync: bool,
     /// Refuse an archive with more than BYTES of file content, holes not counted; K, M, G and T

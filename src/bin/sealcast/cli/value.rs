@@ -1,4 +1,6 @@
-//! Values with units on the command line.
+//! Values with units or parts on the command line.
+
+use sealcast::edge::tree::Range;
 
 /// The number in `text` times the factor of the unit after it, letters of either case.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -78,6 +80,19 @@ pub(crate) fn unix_seconds(text: &str) -> Result<i64, String> {
     parsed.map_err(|_| "give seconds since 1970, such as 1700000000".into())
 }
 
+/// A range of owners and what it becomes: FROM:TO, or FROM:TO:COUNT.
+pub(crate) fn owners(text: &str) -> Result<Range, String> {
+    let numbers: Option<Vec<u32>> = text.split(':').map(|n| n.parse().ok()).collect();
+    let range = match numbers.as_deref() {
+        Some([from, to]) => Range::new(*from, *to, 1),
+        Some([from, to, count]) => Range::new(*from, *to, *count),
+        _ => None,
+    };
+    range.ok_or_else(|| {
+        "give two numbers below 4294967295, perhaps a count, such as 0:100000:65536".into()
+    })
+}
+
 /// A share in per cent, such as 5 or 0.1.
 pub(crate) fn percent(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -100,6 +115,28 @@ mod tests {
         assert_eq!(seconds("2w"), Ok(1_209_600));
         assert_eq!(header_bytes("64K"), Ok(65_536));
         assert_eq!(percent("0.5"), Ok(0.5));
+    }
+
+    #[test]
+    fn owners_are_ranges() {
+        assert_eq!(owners("1000:0").ok(), Range::new(1000, 0, 1));
+        assert_eq!(
+            owners("0:100000:65536").ok(),
+            Range::new(0, 100_000, 65_536)
+        );
+        for text in [
+            "",
+            "0",
+            "0:",
+            ":0",
+            "0:1:0",
+            "0:1:2:3",
+            "root:1",
+            "-1:0",
+            "4294967295:0",
+        ] {
+            assert!(owners(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use sealcast::edge::{self, tree};
+use sealcast::edge::{self, image, tree};
 use sealcast::{archive, net, seal};
 
 use super::{ExitStatus, Failure};
@@ -204,6 +204,8 @@ impl From<tree::Error> for Failure {
                 }
             }
             tree::Error::Entry { .. } => Self::new(ExitStatus::Data, message),
+            tree::Error::Owner { .. } => Self::new(ExitStatus::Data, message)
+                .hint("give --map-owner for all owners in the archive"),
             tree::Error::Limit { .. } => Self::new(ExitStatus::Data, message)
                 .hint("--max-entries and --max-bytes set the limits"),
             tree::Error::Attribute { .. } => Self::new(ExitStatus::Local, message)
@@ -227,6 +229,55 @@ impl From<tree::Error> for Failure {
             ),
             tree::Error::Busy(_) | tree::Error::Conflict { .. } | tree::Error::Strict(_) => {
                 Self::new(ExitStatus::Local, message)
+            }
+        }
+    }
+}
+
+impl From<image::Error> for Failure {
+    fn from(error: image::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            image::Error::Archive(e) => e.into(),
+            image::Error::Edge(e) => e.into(),
+            image::Error::Output(e) => Self::io("cannot write the archive", &e),
+            image::Error::System { source, .. } => {
+                let failure = Self::new(ExitStatus::Local, message);
+                match source.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        failure.hint("make room there; the target is as it was")
+                    }
+                    _ => failure,
+                }
+            }
+            image::Error::Read { .. } => Self::new(ExitStatus::Local, message)
+                .hint("there is no archive without it; ddrescue(8) saves what can be read"),
+            image::Error::Changed(_) => Self::new(ExitStatus::Local, message)
+                .hint("pack a snapshot, or stop what writes to it"),
+            image::Error::SameFile(_) => {
+                Self::new(ExitStatus::Usage, message).hint("give the output another name")
+            }
+            image::Error::NotImage(_) | image::Error::NotTarget(_) => {
+                Self::new(ExitStatus::Usage, message)
+            }
+            image::Error::Exists(_) => Self::new(ExitStatus::Usage, message)
+                .hint("--replace replaces it when the new image is complete"),
+            image::Error::Busy(_) => Self::new(ExitStatus::Local, message)
+                .hint("`lsblk` shows what uses it; nothing was written to it"),
+            image::Error::TooSmall { .. } => {
+                Self::new(ExitStatus::Local, message).hint("nothing was written to it")
+            }
+            image::Error::NotOneFile { .. } => {
+                Self::new(ExitStatus::Data, message).hint("if it holds a tree, restore it with -C")
+            }
+            image::Error::NoEntry => Self::new(ExitStatus::Data, message),
+            image::Error::Limit(_) => {
+                Self::new(ExitStatus::Data, message).hint("--max-bytes sets the limit")
+            }
+            // What the cause would have us say holds only for a target that is as it was.
+            image::Error::Incomplete { source, .. } => {
+                Self::new(Self::from(*source).status, message)
+                    .hint("its first MiB was zeroed, so that it does not boot; run again")
             }
         }
     }
