@@ -21,25 +21,29 @@ pub(super) const ANNOUNCE_MAGIC: u32 = 0x184D_2A50;
 /// The length of such a frame: magic number, length of the rest, size.
 pub const ANNOUNCEMENT_BYTES: usize = 12;
 
-/// The logarithms of the sizes of a compressor's tables, for long matches and for short ones; zero
-/// leaves zstd its choice.
+/// The logarithms of the sizes of a compressor's tables, for long matches and for short ones, and
+/// how long these are; zero leaves zstd its choice.
 #[derive(Clone, Copy, Default)]
 struct Tables {
     long_log: u32,
     short_log: u32,
+    short_bytes: u32,
 }
 
-/// What level 3 has in frames as long as ours: zstd chooses for windows of 2 MiB. With more room for
-/// short matches a tree of small files gets 2 % smaller in the same time.
+/// What level 3 has in frames as long as ours: zstd chooses for windows of 2 MiB. Twice the room
+/// for short matches makes a tree of small files 2 % smaller and takes 4 % longer; to look for
+/// fewer of them makes it 1 % larger and takes 5 % less.
 const TABLES: Tables = Tables {
     long_log: 0,
     short_log: 17,
+    short_bytes: 6,
 };
 
 /// The same in long frames, where size counts more than time: 1.5 % smaller.
 const LONG_TABLES: Tables = Tables {
     long_log: 19,
     short_log: 18,
+    short_bytes: 0,
 };
 
 /// The shortest repetition that is looked for over a long distance, and the logarithm of how many
@@ -87,12 +91,12 @@ impl Squeezer {
         Ok(squeezer)
     }
 
-    fn with(window_bytes: usize, tables: Tables) -> io::Result<Self> {
+    fn with(frame_bytes: usize, tables: Tables) -> io::Result<Self> {
         let mut compressor = Compressor::new(LEVEL_DEFAULT)?;
         for parameter in [
             CParameter::ChecksumFlag(true),
             CParameter::ContentSizeFlag(true),
-            CParameter::WindowLog(window_bytes.ilog2()),
+            CParameter::WindowLog(frame_bytes.ilog2()),
         ] {
             compressor.set_parameter(parameter)?;
         }
@@ -147,6 +151,7 @@ impl Squeezer {
         for parameter in [
             CParameter::HashLog(tables.long_log),
             CParameter::ChainLog(tables.short_log),
+            CParameter::MinMatch(tables.short_bytes),
         ] {
             self.compressor.set_parameter(parameter)?;
         }

@@ -17,7 +17,7 @@ pub(super) struct Slice {
 impl Slice {
     fn new(bytes: usize) -> io::Result<Self> {
         let memory = MmapMut::map_anon(bytes)?;
-        // A compressor looks all over a slice: large pages make that 2 % faster where there are any.
+        // A compressor looks all over a slice: large pages, if there are any, make that 2 % faster.
         let _ = memory.advise(Advice::HugePage);
         Ok(Self { memory, len: 0 })
     }
@@ -29,7 +29,9 @@ impl Slice {
 
 /// Cuts what is written to it into slices of one length; the last has what is left.
 pub(super) struct Slicer<'a> {
-    slice: Slice,
+    slice_bytes: usize,
+    /// The one that is filled; none only while the one before is handed over.
+    slice: Option<Slice>,
     slices: SyncSender<Slice>,
     /// Those that have served. Fresh memory costs more than it seems.
     spare: &'a Mutex<Vec<Slice>>,
@@ -43,43 +45,61 @@ impl<'a> Slicer<'a> {
         spare: &'a Mutex<Vec<Slice>>,
     ) -> io::Result<Self> {
         Ok(Self {
-            slice: Slice::new(bytes)?,
+            slice_bytes: bytes,
+            slice: Some(Slice::new(bytes)?),
             slices,
             spare,
         })
     }
 
     fn send(&mut self) -> io::Result<()> {
+        match self.slice.take() {
+            Some(slice) => self.slices.send(slice).map_err(|_| broken()),
+            None => Ok(()),
+        }
+    }
+
+    /// A slice to be filled. That the one before is under way by now keeps their number small.
+    fn next(&mut self) -> io::Result<()> {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let next = { spare }.pop();
         let mut next = match next {
             Some(slice) => slice,
-            None => Slice::new(self.slice.memory.len())?,
+            None => Slice::new(self.slice_bytes)?,
         };
         next.len = 0;
-        self.slices
-            .send(std::mem::replace(&mut self.slice, next))
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.slice = Some(next);
+        Ok(())
     }
 
     /// Hands over what is left.
     pub(super) fn finish(mut self) -> io::Result<()> {
-        if self.slice.len == 0 {
+        if self.slice.as_ref().is_none_or(|slice| slice.len == 0) {
             return Ok(());
         }
         self.send()
     }
 }
 
+fn broken() -> io::Error {
+    io::ErrorKind::BrokenPipe.into()
+}
+
 impl Sink for Slicer<'_> {
     fn room(&mut self) -> &mut [u8] {
-        &mut self.slice.memory[self.slice.len..]
+        match &mut self.slice {
+            Some(slice) => &mut slice.memory[slice.len..],
+            None => &mut [],
+        }
     }
 
     fn take(&mut self, len: usize) -> io::Result<()> {
-        self.slice.len = (self.slice.len + len).min(self.slice.memory.len());
-        if self.slice.len == self.slice.memory.len() {
+        // Without one, the receiver is gone.
+        let slice = self.slice.as_mut().ok_or_else(broken)?;
+        slice.len = (slice.len + len).min(self.slice_bytes);
+        if slice.len == self.slice_bytes {
             self.send()?;
+            self.next()?;
         }
         Ok(())
     }

@@ -184,6 +184,14 @@ pub(crate) fn plain(archive: &[u8]) -> Vec<u8> {
     tar
 }
 
+/// A frame with its announcement.
+pub(crate) fn squeeze(data: &[u8]) -> Vec<u8> {
+    let mut squeezer = sealcast::archive::Squeezer::new().unwrap();
+    let mut frame = Vec::new();
+    let announcement = squeezer.squeeze(data, 3, &mut frame).unwrap();
+    [&announcement[..], &frame].concat()
+}
+
 #[test]
 fn a_cut_archive_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -198,13 +206,7 @@ fn a_cut_archive_changes_nothing() {
         assert_eq!(out.status.code(), Some(3), "{cut}: {}", said(&out));
         assert!(!b.exists(), "{cut}");
     }
-    let mut squeezed = Vec::new();
-    let mut squeezer = sealcast::archive::Squeezer::new().unwrap();
-    for part in tar.chunks(3 * 512) {
-        let mut frame = Vec::new();
-        squeezed.extend(squeezer.squeeze(part, 3, &mut frame).unwrap());
-        squeezed.extend(frame);
-    }
+    let squeezed: Vec<u8> = tar.chunks(3 * 512).flat_map(squeeze).collect();
     for cut in (0..squeezed.len()).step_by(37) {
         let out = unpack(&squeezed[..cut], &b, &[]);
         assert_eq!(out.status.code(), Some(3), "{cut}: {}", said(&out));

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use sealcast::crypt::hash;
 
-use crate::archive::{only, plain, said, unpack};
+use crate::archive::{only, plain, said, squeeze, unpack};
 use crate::hostile::{Case, Forge, harmful, harmless};
 use crate::support::{feed, have, sealcast};
 
@@ -372,17 +372,8 @@ print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 /// What little a GiB takes on the wire: frames of the same block over and over, after `head`.
 fn bomb(head: &[u8], block: &[u8; 512], tail: &[u8]) -> Vec<u8> {
-    let mut squeezer = sealcast::archive::Squeezer::new().unwrap();
-    let (mut out, mut piece) = (Vec::new(), Vec::new());
-    squeezer.squeeze(head, 3, &mut out).unwrap();
-    squeezer
-        .squeeze(&block.repeat(16 << 10), 3, &mut piece)
-        .unwrap();
-    for _ in 0..128 {
-        out.extend_from_slice(&piece);
-    }
-    squeezer.squeeze(tail, 3, &mut out).unwrap();
-    out
+    let piece = squeeze(&block.repeat(16 << 10));
+    [squeeze(head), piece.repeat(128), squeeze(tail)].concat()
 }
 
 #[test]
@@ -431,11 +422,7 @@ fn bombs_take_no_memory() {
     let attributes = harmful()
         .into_iter()
         .find(|case| case.0 == "attributes bomb");
-    let mut squeezed = Vec::new();
-    let mut squeezer = sealcast::archive::Squeezer::new().unwrap();
-    squeezer
-        .squeeze(&attributes.unwrap().1, 3, &mut squeezed)
-        .unwrap();
+    let squeezed = squeeze(&attributes.unwrap().1);
     cases.push(("attributes".into(), squeezed, 3));
     let dir = tempfile::tempdir().unwrap();
     for (name, archive, expected) in cases {

@@ -250,7 +250,7 @@ impl<W: archive::Sink> Packer<'_, W> {
             {
                 // It was packed with its directory, unless that is only a link to one.
                 if *kind != FileType::Directory {
-                    self.failed(name, Errno::NOTDIR)?;
+                    self.say(&Note::Unreadable(name, Errno::NOTDIR.into()))?;
                 }
                 continue;
             }
@@ -659,7 +659,8 @@ impl<W: archive::Sink> Packer<'_, W> {
         let note = match error {
             Errno::NOENT => Note::Vanished(path),
             // Something else has taken its place.
-            Errno::STALE | Errno::LOOP | Errno::NOTDIR | Errno::NXIO => Note::Changed(path),
+            Errno::STALE | Errno::NOTDIR | Errno::NXIO => Note::Changed(path),
+            Errno::LOOP if !self.config.dereference => Note::Changed(path),
             e => Note::Unreadable(path, e.into()),
         };
         self.say(&note)
