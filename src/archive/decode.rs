@@ -2,9 +2,11 @@
 
 use std::io::{self, Read};
 
+pub use zstd::bulk::Decompressor;
 use zstd::stream::raw::{Decoder as Raw, InBuffer, Operation, OutBuffer};
-use zstd::zstd_safe::DParameter;
+use zstd::zstd_safe::{self, DParameter};
 
+use super::squeeze::{ANNOUNCE_MAGIC, ANNOUNCEMENT_BYTES, FRAME_BYTES};
 use super::{BLOCK_BYTES, Error, Looks, header};
 
 /// The largest window that a frame may ask for, as a power of two: 128 MiB.
@@ -15,6 +17,40 @@ pub const SKIPPABLE_BYTES_MAX: u32 = 64 << 10;
 
 const INPUT_BYTES: usize = 1 << 20;
 const LAYER: &str = "the compressed stream";
+
+/// The longest header of a frame (RFC 8878, section 3.1.1.1, with the magic number).
+const FRAME_HEADER_BYTES_MAX: usize = 18;
+
+/// A frame that was announced, and can be decompressed by itself.
+#[derive(Debug)]
+pub struct Announced {
+    /// Where it begins in the input.
+    at: u64,
+    frame: Vec<u8>,
+    /// The length of its content, at most [`FRAME_BYTES`].
+    content: usize,
+}
+
+impl Announced {
+    /// Makes `out` the content of the frame; returns the memory of the frame.
+    ///
+    /// # Errors
+    /// [`Error::Squeezed`] when the frame is damaged.
+    pub fn expand(
+        self,
+        decompressor: &mut Decompressor<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Vec<u8>, Error> {
+        out.clear();
+        out.reserve(self.content);
+        let done = decompressor.decompress_to_buffer(&self.frame, out);
+        done.map_err(|e| Error::Squeezed {
+            at: self.at,
+            what: e.to_string(),
+        })?;
+        Ok(self.frame)
+    }
+}
 
 /// Decompresses an archive; what it reads is the tar stream. Errors are [`Error`]s inside
 /// [`io::Error`]s.
@@ -64,6 +100,54 @@ impl<R: Read> Decoder<R> {
             raw,
             state: State::First,
         })
+    }
+
+    /// The next frame, in memory that has served before, if it is announced, not
+    /// empty and no longer than ours. Otherwise there is nothing, and [`Decoder::decode`] goes on from here.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`], [`Error::Read`], and [`Error::Squeezed`] when the frame is not as long
+    /// as its announcement says.
+    pub fn announced(&mut self, mut frame: Vec<u8>) -> Result<Option<Announced>, Error> {
+        if !matches!(self.state, State::First | State::Between) {
+            return Ok(None);
+        }
+        self.have(ANNOUNCEMENT_BYTES + FRAME_HEADER_BYTES_MAX)?;
+        let words = [0, 4, 8].map(|offset| self.peek_u32(offset));
+        let [Some(ANNOUNCE_MAGIC), Some(4), Some(size)] = words else {
+            return Ok(None);
+        };
+        let size = size as usize;
+        let header = &self.buf[self.pos + ANNOUNCEMENT_BYTES..self.end];
+        let content = match zstd_safe::get_frame_content_size(header) {
+            Ok(Some(content)) => usize::try_from(content).unwrap_or(usize::MAX),
+            _ => return Ok(None),
+        };
+        if content == 0 || content > FRAME_BYTES || size > zstd_safe::compress_bound(FRAME_BYTES) {
+            return Ok(None);
+        }
+        self.state = State::Between;
+        self.advance(ANNOUNCEMENT_BYTES);
+        let at = self.at;
+        let here = size.min(self.end - self.pos);
+        frame.clear();
+        frame.reserve(size);
+        frame.extend_from_slice(&self.buf[self.pos..self.pos + here]);
+        self.advance(here);
+        let read = (&mut self.input)
+            .take((size - here) as u64)
+            .read_to_end(&mut frame);
+        self.at += read.map_err(Error::Read)? as u64;
+        if frame.len() < size {
+            return Err(self.truncated());
+        }
+        match zstd_safe::find_frame_compressed_size(&frame) {
+            Ok(whole) if whole == size => Ok(Some(Announced { at, frame, content })),
+            _ => Err(Error::Squeezed {
+                at,
+                what: "a frame is not as long as announced".into(),
+            }),
+        }
     }
 
     /// Fills `out` as far as the stream goes; zero bytes mean its sound end.
@@ -242,6 +326,43 @@ mod tests {
         let mut out = Vec::new();
         Decoder::new(bytes)?.read_to_end(&mut out)?;
         Ok(out)
+    }
+
+    /// Takes announced frames apart from the rest, as several threads would.
+    fn read_frames(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        let (mut decoder, mut out) = (Decoder::new(bytes)?, Vec::new());
+        let mut decompressor = Decompressor::new().unwrap();
+        let mut piece = Vec::new();
+        while let Some(frame) = decoder.announced(Vec::new())? {
+            frame.expand(&mut decompressor, &mut piece)?;
+            out.extend_from_slice(&piece);
+        }
+        decoder.read_to_end(&mut out)?;
+        Ok(out)
+    }
+
+    #[test]
+    fn announced_frames_are_the_same_and_lies_are_seen() {
+        let noise = noise(4000);
+        let all = squeezed(&[&noise, b"", b"second"]);
+        let whole = [&noise[..], b"second"].concat();
+        assert_eq!(read_frames(&all).unwrap(), whole);
+        // With a frame that nobody announced before, and between, all is read all the same.
+        let mixed = [&all[12..], &all].concat();
+        assert_eq!(read_frames(&mixed).unwrap(), whole.repeat(2));
+        for cut in 0..all.len() {
+            assert_eq!(
+                read_frames(&all[..cut]).ok(),
+                read_all(&all[..cut]).ok(),
+                "{cut}"
+            );
+        }
+        for at in 0..all.len() {
+            let mut bad = all.clone();
+            bad[at] ^= 4;
+            let read = read_frames(&bad);
+            assert!(read.is_err() || read.unwrap() == whole, "{at}");
+        }
     }
 
     fn noise(len: u32) -> Vec<u8> {

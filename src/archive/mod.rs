@@ -20,7 +20,7 @@ mod sparse;
 mod squeeze;
 mod writer;
 
-pub use decode::{Decoder, SKIPPABLE_BYTES_MAX, WINDOW_LOG_MAX};
+pub use decode::{Announced, Decoder, Decompressor, SKIPPABLE_BYTES_MAX, WINDOW_LOG_MAX};
 pub use entry::{Content, Device, Entry, Kind, Meta, Segment, Time, Totals, Xattr};
 pub use error::{Error, Looks};
 pub use glob::{BadPattern, Glob};

@@ -1,16 +1,21 @@
-//! Unpacking on two threads: one reads and decompresses, the caller's parses and restores.
+//! Unpacking on several threads: some read and decompress, the caller's parses and restores.
 
 use std::io::{self, BufRead, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvError, SendError, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;
 
-use crate::archive::{self, Decoder};
+use crate::archive::{self, Announced, Decoder, Decompressor};
 use crate::edge::image;
 use crate::edge::tree::{self, Error, Restored};
 
-/// The size of the pieces that go from one thread to the other, and how many may be on the way.
-const PIECE_BYTES: usize = 256 << 10;
-const PIECES_MAX: usize = 16;
+use super::ordered;
+
+/// The size of the pieces in which a stream without announced frames is decompressed.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// More threads than this decompress faster than anything restores.
+const THREADS_MAX: usize = 4;
 
 /// Restores a tree from an archive, compressed or not. `stop` is called when the rest of the input
 /// is not wanted, so that a reader that blocks can be woken.
@@ -47,15 +52,28 @@ fn decompress<T, E: From<io::Error>>(
     stop: impl Fn(),
     restore: impl FnOnce(Conveyor) -> Result<T, E>,
 ) -> Result<T, E> {
-    let (pieces_in, pieces_out) = sync_channel(PIECES_MAX);
-    let (used_in, used_out) = sync_channel(PIECES_MAX + 2);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads.min(THREADS_MAX);
+    let (pieces_in, pieces_out) = channel();
+    let (free_in, free_out) = channel();
+    // One for each that decompresses and one for the restorer: that bounds the memory.
+    for _ in 0..=threads {
+        let _ = free_in.send(Vec::new());
+    }
     std::thread::scope(|scope| {
         Builder::new()
             .name("sc-decode".into())
-            .spawn_scoped(scope, move || decode(input, &pieces_in, &used_out))?;
+            .spawn_scoped(scope, move || {
+                // A receiver that is gone has its own reasons.
+                let _ = match decode(input, threads, &pieces_in, free_out) {
+                    Err(Stop::Failed(e)) => pieces_in.send(Err(e)),
+                    Ok(()) => pieces_in.send(Ok(Vec::new())),
+                    Err(Stop::Unwanted) => Ok(()),
+                };
+            })?;
         let conveyor = Conveyor {
             pieces: pieces_out,
-            used: used_in,
+            free: free_in,
             piece: Vec::new(),
             pos: 0,
             ended: false,
@@ -71,32 +89,95 @@ fn decompress<T, E: From<io::Error>>(
 /// A piece of the tar stream; an empty one is its sound end.
 type Piece = Result<Vec<u8>, archive::Error>;
 
-fn decode(input: impl Read, pieces: &SyncSender<Piece>, used: &Receiver<Vec<u8>>) {
-    let mut decoder = match Decoder::new(input) {
-        Ok(decoder) => decoder,
-        Err(e) => {
-            // A receiver that is gone has its own reasons.
-            let _ = pieces.send(Err(e));
-            return;
+/// Why no more pieces come.
+enum Stop {
+    Failed(archive::Error),
+    Unwanted,
+}
+
+impl From<archive::Error> for Stop {
+    fn from(error: archive::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<RecvError> for Stop {
+    fn from(_: RecvError) -> Self {
+        Self::Unwanted
+    }
+}
+
+impl<T> From<SendError<T>> for Stop {
+    fn from(_: SendError<T>) -> Self {
+        Self::Unwanted
+    }
+}
+
+/// Sends the pieces of the tar stream but the last, in buffers that come by `free`.
+fn decode(
+    input: impl Read + Send,
+    threads: usize,
+    pieces: &Sender<Piece>,
+    mut free: Receiver<Vec<u8>>,
+) -> Result<(), Stop> {
+    let mut decoder = Decoder::new(input)?;
+    frames(&mut decoder, threads, pieces, &mut free)?;
+    loop {
+        let mut piece = free.recv()?;
+        piece.resize(PIECE_BYTES, 0);
+        let len = decoder.decode(&mut piece)?;
+        if len == 0 {
+            return Ok(());
+        }
+        piece.truncate(len);
+        pieces.send(Ok(piece))?;
+    }
+}
+
+/// Sends the contents of announced frames, up to the first that is none.
+fn frames<R: Read + Send>(
+    decoder: &mut Decoder<R>,
+    threads: usize,
+    pieces: &Sender<Piece>,
+    free: &mut Receiver<Vec<u8>>,
+) -> Result<(), Stop> {
+    let (used, decompressors) = (&Mutex::new(Vec::new()), &Mutex::new(Vec::new()));
+    let next = move || -> Result<Option<(Announced, Vec<u8>)>, Stop> {
+        let memory = take(used).unwrap_or_default();
+        match decoder.announced(memory)? {
+            // In the order of the frames: the first in line never lacks a buffer.
+            Some(frame) => Ok(Some((frame, free.recv()?))),
+            None => Ok(None),
         }
     };
-    loop {
-        let mut piece = used.try_recv().unwrap_or_default();
-        piece.resize(PIECE_BYTES, 0);
-        let piece = decoder.decode(&mut piece).map(|len| {
-            piece.truncate(len);
-            piece
-        });
-        let last = !matches!(&piece, Ok(piece) if !piece.is_empty());
-        if pieces.send(piece).is_err() || last {
-            return;
-        }
-    }
+    let expand = |(frame, mut piece): (Announced, Vec<u8>)| {
+        let mut decompressor = match take(decompressors) {
+            Some(decompressor) => decompressor,
+            None => Decompressor::new().map_err(archive::Error::Read)?,
+        };
+        let memory = frame.expand(&mut decompressor, &mut piece)?;
+        give(decompressors, decompressor);
+        give(used, memory);
+        Ok(piece)
+    };
+    let send = |piece| Ok(pieces.send(Ok(piece))?);
+    ordered(threads, next, expand, send, || {})
+}
+
+fn take<T>(spare: &Mutex<Vec<T>>) -> Option<T> {
+    spare.lock().unwrap_or_else(PoisonError::into_inner).pop()
+}
+
+fn give<T>(spare: &Mutex<Vec<T>>, thing: T) {
+    spare
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(thing);
 }
 
 struct Conveyor {
     pieces: Receiver<Piece>,
-    used: SyncSender<Vec<u8>>,
+    free: Sender<Vec<u8>>,
     piece: Vec<u8>,
     pos: usize,
     ended: bool,
@@ -115,12 +196,13 @@ impl Read for Conveyor {
 impl BufRead for Conveyor {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.pos == self.piece.len() && !self.ended {
-            let next = self.pieces.recv().map_err(io::Error::other)??;
-            self.ended = next.is_empty();
-            let used = std::mem::replace(&mut self.piece, next);
+            if self.piece.capacity() > 0 {
+                // Nobody wants it any more near the end.
+                let _ = self.free.send(std::mem::take(&mut self.piece));
+            }
+            self.piece = self.pieces.recv().map_err(io::Error::other)??;
             self.pos = 0;
-            // Nobody wants it any more near the end.
-            let _ = self.used.try_send(used);
+            self.ended = self.piece.is_empty();
         }
         Ok(&self.piece[self.pos..])
     }
