@@ -13,6 +13,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::dirs::Dirs;
+use super::flush::Flusher;
 use super::place::{MARKER, Merged, Stage};
 use super::writers::{Job, SMALL_BYTES_MAX, Writers};
 use super::{Error, Existing, Names, Owners, restore};
@@ -123,9 +124,14 @@ fn restore_into<R: BufRead>(
     let restorer = restore::Restorer::new(config.setuid, config.xattrs);
     let extracted = std::thread::scope(|scope| {
         let writers = Writers::start(scope, &restorer)?;
+        let flusher = match config.sync {
+            true => Some(Flusher::start(scope, &root)?),
+            false => None,
+        };
         let extractor = Extractor {
             config,
             writers,
+            flusher,
             dirs: Dirs::new(root),
             seen: HashMap::new(),
             pending: Vec::new(),
@@ -255,6 +261,7 @@ enum Seen {
 struct Extractor<'a> {
     config: &'a Unpack,
     writers: Writers,
+    flusher: Option<Flusher>,
     dirs: Dirs,
     seen: HashMap<[u8; 16], Seen>,
     /// Directories, whose metadata comes last.
@@ -291,6 +298,9 @@ impl Extractor<'_> {
                     what: "bytes of content",
                     limit: bytes,
                 });
+            }
+            if let Some(flusher) = &mut self.flusher {
+                flusher.reached(seen.bytes);
             }
             self.config.owners.apply(&mut entry, self.config.xattrs)?;
             self.entry(entry, reader)?;

@@ -5,6 +5,7 @@ mod compare;
 mod dirs;
 mod error;
 mod extract;
+mod flush;
 mod ids;
 mod listed;
 mod metadata;
