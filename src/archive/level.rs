@@ -19,24 +19,33 @@ const fn level(number: i32, speed: f64, left: f64) -> Level {
     }
 }
 
-/// Those that a choice may fall on, as they are for frames of /usr/share on one machine (`zstd -b
-/// -B8388608`). How much another machine and tree differ is learnt; it is about the same for all
-/// levels. Those left out are slower without being smaller.
+/// Those that a choice may fall on, as they are for our frames of /usr/share on one machine. How
+/// much another machine and tree differ is learnt; it is about the same for all levels. Those left
+/// out are slower without being smaller.
 const LEVELS: [Level; 8] = [
-    level(1, 479.0, 0.401),
-    level(2, 371.0, 0.378),
-    level(3, 343.0, 0.366),
-    level(4, 294.0, 0.359),
-    level(6, 113.0, 0.350),
-    level(7, 77.0, 0.343),
-    level(9, 50.0, 0.340),
-    level(12, 25.0, 0.338),
+    level(1, 523.0, 0.353),
+    level(2, 435.0, 0.330),
+    level(3, 309.0, 0.305),
+    level(4, 251.0, 0.296),
+    level(7, 112.0, 0.279),
+    level(8, 88.0, 0.277),
+    level(9, 70.0, 0.272),
+    level(12, 34.0, 0.268),
 ];
 
+/// Where a choice begins that knows nothing yet: no level costs much more than this one, for the
+/// few frames until the output is known.
+pub const LEVEL_FIRST: i32 = 2;
+
 /// How much of what is known remains when something new comes: old figures fade within some ten
-/// frames, or some ten judgements of the output.
-const FRAMES_KEPT: f64 = 0.8;
-const JUDGEMENTS_KEPT: f64 = 0.75;
+/// frames.
+const KEPT: f64 = 0.8;
+
+/// What pipes and the filter behind them take at once.
+const BUFFER_BYTES: f64 = 2e6;
+
+/// Processors have more to do than to compress: the tree is read, and other filters run.
+const OTHER_WORK: f64 = 1.15;
 
 /// A ratio of two sums, in which the latest counts most. What took longest has its say in it, not
 /// what was over at once.
@@ -62,16 +71,6 @@ impl Ratio {
     }
 }
 
-/// How much is written, or for how long, before the output is judged: many times what pipes hold,
-/// or long enough that they do not matter.
-const JUDGED_BYTES: usize = 6 << 20;
-const JUDGED_US: u64 = 1_000_000;
-
-/// Below this share of time in which it blocks, an output is taken to be this much faster than what
-/// it was given.
-const FREE_SHARE: f64 = 0.2;
-const FREE_FACTOR: f64 = 2.0;
-
 /// Chooses the level of each frame by what the frames before it took.
 #[derive(Clone, Debug)]
 pub struct Chooser {
@@ -80,13 +79,10 @@ pub struct Chooser {
     faster: Ratio,
     more_left: Ratio,
     level: i32,
-    /// Bytes a microsecond that were written, and the share of time that blocked.
-    written: Ratio,
-    blocked: Ratio,
-    /// What was written since the output was judged, how long that blocked, and since when.
-    bytes: usize,
-    blocked_us: u64,
-    since_us: Option<u64>,
+    /// Bytes a microsecond that the output takes when it has to wait for what is behind it.
+    link: Ratio,
+    /// When something was written last.
+    written_us: Option<u64>,
 }
 
 impl Chooser {
@@ -99,11 +95,8 @@ impl Chooser {
             faster: Ratio::default(),
             more_left: Ratio::default(),
             level,
-            written: Ratio::default(),
-            blocked: Ratio::default(),
-            bytes: 0,
-            blocked_us: 0,
-            since_us: None,
+            link: Ratio::default(),
+            written_us: None,
         }
     }
 
@@ -128,35 +121,32 @@ impl Chooser {
         };
         let (before, after) = (float(before), float(after));
         self.faster
-            .add(FRAMES_KEPT, before / known.speed, float_us(taken_us));
-        self.more_left.add(FRAMES_KEPT, after, before * known.left);
+            .add(KEPT, before / known.speed, float_us(taken_us));
+        self.more_left.add(KEPT, after, before * known.left);
     }
 
     /// Hears that the output took `bytes`, for which it blocked from `begun_us` to `now_us`.
     pub fn written(&mut self, bytes: usize, begun_us: u64, now_us: u64) {
-        self.bytes += bytes;
-        self.blocked_us += now_us.saturating_sub(begun_us);
-        let elapsed = now_us.saturating_sub(*self.since_us.get_or_insert(begun_us));
-        if self.bytes < JUDGED_BYTES && elapsed < JUDGED_US {
-            return;
+        // What the output has passed on since the last time it takes at once; the rest shows how
+        // fast it is, whether or not it had to wait for us before.
+        let drained = match self.written_us {
+            Some(last) => float_us(begun_us.saturating_sub(last)) * self.link.or(f64::MAX),
+            None => BUFFER_BYTES,
+        };
+        let waited_for = float(bytes) - drained.min(BUFFER_BYTES);
+        self.written_us = Some(now_us);
+        if waited_for > 0.0 {
+            let taken = float_us(now_us.saturating_sub(begun_us)).max(1.0);
+            self.link.add(KEPT, waited_for, taken);
+            self.choose(self.link.or(f64::MAX));
         }
-        let elapsed = float_us(elapsed);
-        self.written
-            .add(JUDGEMENTS_KEPT, float(self.bytes), elapsed);
-        self.blocked
-            .add(JUDGEMENTS_KEPT, float_us(self.blocked_us), elapsed);
-        (self.bytes, self.blocked_us, self.since_us) = (0, 0, Some(now_us));
-        // An output that blocks much of the time had something to do all the time. One that does
-        // not could take more, and how much more only shows when it gets that.
-        let free = self.blocked.or(1.0) < FREE_SHARE;
-        self.choose(self.written.or(1.0) * if free { FREE_FACTOR } else { 1.0 });
     }
 
     /// Chooses for an output that takes `link` bytes a microsecond.
     fn choose(&mut self, link: f64) {
         let (faster, more_left) = (self.faster.or(1.0), self.more_left.or(1.0));
         let time = |level: &Level| {
-            let compressing = 1.0 / (level.speed * faster * self.threads);
+            let compressing = OTHER_WORK / (level.speed * faster * self.threads);
             let sending = (level.left * more_left).min(1.0) / link;
             compressing.max(sending)
         };
@@ -206,7 +196,7 @@ mod tests {
     impl Run {
         fn new() -> Self {
             Self {
-                chooser: Chooser::new(3, 2),
+                chooser: Chooser::new(LEVEL_FIRST, 2),
                 now: 0.0,
                 drained: 0.0,
             }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;
 
 use crate::archive::{
-    ANNOUNCEMENT_BYTES, Chooser, FRAME_BYTES, LEVEL_DEFAULT, LONG_FRAME_BYTES, Squeezer, Totals,
+    ANNOUNCEMENT_BYTES, Chooser, FRAME_BYTES, LEVEL_FIRST, LONG_FRAME_BYTES, Squeezer, Totals,
 };
 use crate::edge::clock::Clock;
 use crate::edge::image::{self, Image};
@@ -31,7 +31,7 @@ impl Effort {
         match self {
             Self::Level(level) | Self::Long(level) => Choice::Fixed(level),
             Self::Adapt => {
-                let chooser = Chooser::new(LEVEL_DEFAULT, threads);
+                let chooser = Chooser::new(LEVEL_FIRST, threads);
                 Choice::Adapted(Box::new(Mutex::new(chooser)))
             }
         }
