@@ -102,8 +102,8 @@ impl<R: Read> Decoder<R> {
         })
     }
 
-    /// The next frame, in memory that has served before, if it is announced, not
-    /// empty and no longer than ours. Otherwise there is nothing, and [`Decoder::decode`] goes on from here.
+    /// The next frame, in memory that has served before, if it is announced, not empty and no
+    /// longer than ours. Otherwise there is nothing, and [`Decoder::decode`] goes on from here.
     ///
     /// # Errors
     /// [`Error::Truncated`], [`Error::Read`], and [`Error::Squeezed`] when the frame is not as long

@@ -56,17 +56,17 @@ pub struct Guard(u64);
 /// # Errors
 /// [`Error::System`] when the handler cannot be installed.
 pub fn on_interrupt(job: impl FnOnce() + Send + 'static) -> Result<Guard, Error> {
-    on_interrupt_of(|| Ok(()), job).map(|(_, guard)| guard)
+    on_interrupt_of(|| Ok::<_, Error>(()), job).map(|(_, guard)| guard)
 }
 
 /// Makes something and installs the `job` that removes it; a signal in between waits for both.
 ///
 /// # Errors
 /// Those of `make`, and [`Error::System`] when the handler cannot be installed.
-pub fn on_interrupt_of<T>(
-    make: impl FnOnce() -> Result<T, Error>,
+pub fn on_interrupt_of<T, E: From<Error>>(
+    make: impl FnOnce() -> Result<T, E>,
     job: impl FnOnce() + Send + 'static,
-) -> Result<(T, Guard), Error> {
+) -> Result<(T, Guard), E> {
     let mut jobs = jobs();
     if !jobs.watched {
         clean_up_on_signals().map_err(|source| Error::System {

@@ -48,6 +48,11 @@ pub(crate) fn shell(script: &str, dir: &Path) {
     assert!(out.status.success(), "{script}: {}", said(&out));
 }
 
+/// Mounts `m` again so that nothing can be written. Landlock lets go of a stage that was removed a
+/// moment after its process has ended, and until then the file system is busy.
+pub(crate) const READ_ONLY: &str =
+    "for i in $(seq 50); do mount -o remount,ro m 2>/dev/null && break; sleep 0.1; done";
+
 /// Nothing is in `dir` but `names`: no stage was left.
 pub(crate) fn only(dir: &Path, names: &[&str]) {
     let mut found: Vec<_> = fs::read_dir(dir)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::archive::{
-    good, make_sample, only, pack, plain, said, same, shell, small, squeeze, unpack,
+    READ_ONLY, good, make_sample, only, pack, plain, said, same, shell, small, squeeze, unpack,
 };
 use crate::support::{have, root, sealcast};
 
@@ -316,7 +316,7 @@ fn without_room_nothing_is_left() {
          fails --merge -C m/old; grep -q \"$1\" words; }}; \
          all 'cannot write large: No space left'; \
          mount -o remount,nr_inodes=8 m; all 'No space left'; \
-         mount -o remount,nr_inodes=0,size=50m,ro m; all 'Read-only file system'; \
+         mount -o remount,nr_inodes=0,size=50m m; {READ_ONLY}; all 'Read-only file system'; \
          mount -o remount,rw m; {bin} unpack --no-sync -C m/new < archive; test -s m/new/large"
     );
     let script = format!(

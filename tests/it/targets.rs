@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
-use crate::archive::{good, only, said, same, shell, small, unpack};
+use crate::archive::{READ_ONLY, good, only, said, same, shell, small, unpack};
 use crate::support::{feed, root, sealcast};
 
 #[test]
@@ -95,7 +95,7 @@ fn a_mount_point_is_filled_in_place() {
          s=0; {bin} unpack --replace -C m < archive2 2> words || s=$?; test $s = 1; \
          grep -q 'No space' words; test -s m/junk; \
          test \"$(ls -A m)\" = \"$(printf 'd\\nempty\\njunk')\"; \
-         mount -o remount,ro m; s=0; {bin} unpack -C m/new < archive 2> words || s=$?; \
+         {READ_ONLY}; s=0; {bin} unpack -C m/new < archive 2> words || s=$?; \
          test $s = 1; grep -q 'Read-only' words"
     );
     let script = format!(

@@ -136,6 +136,18 @@ impl Error {
             source: source.into(),
         }
     }
+
+    /// Makes an error of a thread that could not be started.
+    pub(super) fn system_thread(source: io::Error) -> Self {
+        Self::system("start a thread for", b"files")(source)
+    }
+}
+
+/// Lets a stage be watched.
+impl From<crate::edge::Error> for Error {
+    fn from(error: crate::edge::Error) -> Self {
+        Self::system("watch", b"the stage")(io::Error::other(error))
+    }
 }
 
 /// Lets a pipe of threads carry errors of ours.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::BufRead;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::{Builder, Scope};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
@@ -12,6 +13,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::confine::confine;
 use super::dirs::Dirs;
 use super::flush::Flusher;
 use super::place::{MARKER, Merged, Stage};
@@ -86,7 +88,7 @@ pub struct Restored {
 /// # Errors
 /// [`Error::Archive`], [`Error::Entry`] and [`Error::Limit`] when the archive is refused; the
 /// others when the system or the target does not allow it.
-pub fn unpack<R: BufRead>(
+pub fn unpack<R: BufRead + Send>(
     config: &Unpack,
     input: R,
     tell: &dyn Fn(&str),
@@ -108,46 +110,31 @@ pub fn unpack<R: BufRead>(
     result
 }
 
-fn restore_into<R: BufRead>(
+fn restore_into<R: BufRead + Send>(
     config: &Unpack,
     stage: Stage,
     input: R,
     umask: Mode,
 ) -> Result<Restored, Error> {
-    let names = Names::load();
-    let resolve = |group: bool, name: &[u8]| names.number(group, name);
-    let mut reader = Reader::new(input, &resolve);
     let root = stage
         .dir()
         .try_clone()
         .map_err(Error::system("open", b""))?;
-    let restorer = restore::Restorer::new(config.setuid, config.xattrs);
+    let inside = stage.is_inside();
     let extracted = std::thread::scope(|scope| {
-        let writers = Writers::start(scope, &restorer)?;
-        let flusher = match config.sync {
-            true => Some(Flusher::start(scope, &root)?),
-            false => None,
-        };
-        let extractor = Extractor {
-            config,
-            writers,
-            flusher,
-            dirs: Dirs::new(root),
-            seen: HashMap::new(),
-            pending: Vec::new(),
-            implied: 0,
-            kept_paths: 0,
-            kept_attributes: 0,
-            restorer,
-            inside: stage.is_inside(),
-            devices_left_out: 0,
-        };
-        extractor.all(&mut reader)
+        // A thread of its own, since it gives rights up that are needed at the end.
+        let extracting = Builder::new()
+            .name("sc-restore".into())
+            .spawn_scoped(scope, move || extract(scope, config, root, inside, input));
+        let extracting = extracting.map_err(Error::system_thread)?;
+        extracting
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
     let Extracted {
         mut pending,
         mut restorer,
-        devices_left_out,
+        mut restored,
     } = extracted;
     if !stage.is_inside() && pending.iter().all(|(path, _)| !path.is_empty()) {
         // The archive does not say what its root looks like.
@@ -175,13 +162,45 @@ fn restore_into<R: BufRead>(
         Ok(())
     })?;
     let lost = restorer.take_lost();
-    Ok(Restored {
-        totals: reader.totals().unwrap_or(reader.seen()),
-        ours: reader.version().is_some(),
-        owners_lost: lost.owners,
-        xattrs_lost: lost.xattrs,
-        devices_left_out,
-    })
+    restored.owners_lost = lost.owners;
+    restored.xattrs_lost = lost.xattrs;
+    Ok(restored)
+}
+
+/// Makes everything below `root` that an archive holds.
+fn extract<'scope, R: BufRead>(
+    scope: &'scope Scope<'scope, '_>,
+    config: &Unpack,
+    root: OwnedFd,
+    inside: bool,
+    input: R,
+) -> Result<Extracted, Error> {
+    let names = Names::load();
+    // Whether the system can do that or not, nothing else depends on it.
+    let _ = confine(&root);
+    let resolve = |group: bool, name: &[u8]| names.number(group, name);
+    let mut reader = Reader::new(input, &resolve);
+    let restorer = restore::Restorer::new(config.setuid, config.xattrs);
+    let writers = Writers::start(scope, &restorer)?;
+    let flusher = match config.sync {
+        true => Some(Flusher::start(scope, &root)?),
+        false => None,
+    };
+    let extractor = Extractor {
+        config,
+        writers,
+        flusher,
+        dirs: Dirs::new(root),
+        seen: HashMap::new(),
+        pending: Vec::new(),
+        implied: 0,
+        kept_paths: 0,
+        kept_attributes: 0,
+        restorer,
+        inside,
+        devices_left_out: 0,
+    };
+    extractor.all(&mut reader)
 }
 
 /// What becomes of a directory at the end.
@@ -279,7 +298,7 @@ struct Extractor<'a> {
 struct Extracted {
     pending: Vec<(Vec<u8>, Directory)>,
     restorer: restore::Restorer,
-    devices_left_out: u64,
+    restored: Restored,
 }
 
 impl Extractor<'_> {
@@ -310,7 +329,12 @@ impl Extractor<'_> {
         Ok(Extracted {
             pending: self.pending,
             restorer: self.restorer,
-            devices_left_out: self.devices_left_out,
+            restored: Restored {
+                totals: reader.totals().unwrap_or(reader.seen()),
+                ours: reader.version().is_some(),
+                devices_left_out: self.devices_left_out,
+                ..Restored::default()
+            },
         })
     }
 

@@ -33,11 +33,7 @@ impl Flusher {
                     let _ = rustix::fs::syncfs(&dir);
                 }
             })
-            .map_err(|e| Error::System {
-                what: "start a thread for",
-                path: b"files".to_vec(),
-                source: e,
-            })?;
+            .map_err(Error::system_thread)?;
         Ok(Self {
             tick,
             next: STEP_BYTES,

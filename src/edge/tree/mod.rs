@@ -2,6 +2,7 @@
 //! touches a path below a root does so by descriptors of directories, one name at a time.
 
 mod compare;
+mod confine;
 mod dirs;
 mod error;
 mod extract;

@@ -210,27 +210,36 @@ impl Stage {
         let path = parent_path.join(&name);
         let raw = path.as_os_str().as_bytes();
         let name = name.into_bytes();
-        rustix::fs::mkdirat(&parent, &*name, Mode::RWXU).map_err(Error::system("create", raw))?;
-        let dir = open_dir(&parent, &name).map_err(Error::system("open", raw))?;
-        private(&dir).map_err(Error::system("prepare", raw))?;
-        // Tells other runs that somebody is at work here; where it cannot be told, they only say
-        // a word too many.
-        let _ = rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive);
         let place = Arc::new(Place {
             parent,
             name,
-            path,
+            path: path.clone(),
             keep,
             inside: matches!(plan, Plan::Inside { .. }),
             busy: Mutex::new(()),
             halfway: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
         });
-        let handler = Arc::clone(&place);
-        let guard = interrupt::on_interrupt(move || handler.interrupt()).map_err(|e| {
-            place.clean();
-            Error::system("watch for signals for", b"the stage")(std::io::Error::other(e))
-        })?;
+        let (maker, handler) = (Arc::clone(&place), Arc::clone(&place));
+        let made = interrupt::on_interrupt_of(
+            move || {
+                rustix::fs::mkdirat(&maker.parent, &*maker.name, Mode::RWXU)
+                    .map_err(Error::system("create", raw))?;
+                let dir = open_dir(&maker.parent, &maker.name).and_then(|dir| {
+                    private(&dir)?;
+                    Ok(dir)
+                });
+                dir.map_err(|e| {
+                    maker.clean();
+                    Error::system("prepare", raw)(e)
+                })
+            },
+            move || handler.interrupt(),
+        );
+        let (dir, guard) = made?;
+        // Tells other runs that somebody is at work here; where it cannot be told, they only say
+        // a word too many.
+        let _ = rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive);
         Ok(Self {
             place,
             dir,

@@ -79,11 +79,7 @@ impl Writers {
             Builder::new()
                 .name(format!("sc-file-{i}"))
                 .spawn_scoped(scope, move || shared.run(restorer))
-                .map_err(|e| Error::System {
-                    what: "start a thread for",
-                    path: b"files".to_vec(),
-                    source: e,
-                })?;
+                .map_err(Error::system_thread)?;
         }
         Ok(writers)
     }
