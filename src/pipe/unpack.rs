@@ -15,7 +15,7 @@ use super::ordered;
 const PIECE_BYTES: usize = 1 << 20;
 
 /// More threads than this decompress faster than anything restores.
-const THREADS_MAX: usize = 4;
+const THREADS_MAX: usize = 3;
 
 /// Restores a tree from an archive, compressed or not. `stop` is called when the rest of the input
 /// is not wanted, so that a reader that blocks can be woken.
