@@ -43,7 +43,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l image -d 'Pac
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s T -l files-from -d 'Pack the paths in FILE as well, one a line; may be given several times' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s C -l directory -d 'Go into DIR first: relative paths begin there' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s o -l output -d 'Write to FILE, which appears when it is complete, instead of standard output' -r -F
-complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l exclude -d 'Leave out what GLOB fits, with everything below it; may be given several times' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l exclude -d 'Leave out what GLOB fits, with everything below it; may be given several times. That a PATH or a list begins below it makes no difference' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l exclude-from -d 'Leave out what the patterns in FILE fit, one a line; may be given several times' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l clamp-mtime -d 'Pack times of modification later than SECONDS since 1970 as that time' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l level -d 'Compress at level N, from 1 (fast) to 19 (small)' -r

@@ -20,6 +20,9 @@ const TARGET_BYTES_MAX: usize = 4095;
 /// The most extended attributes that one entry may have.
 const XATTRS_MAX: usize = 4096;
 
+/// The most zero bytes after the end: many times what a tape wants.
+const PADDING_BYTES_MAX: u64 = 64 << 20;
+
 const LAYER: &str = "the tar stream";
 
 /// Reads an archive, entry by entry. After [`Reader::next`] gave a file, its stored bytes come by
@@ -221,6 +224,9 @@ impl<'a, R: BufRead> Reader<'a, R> {
             let len = bytes.len();
             self.input.consume(len);
             self.at += len as u64;
+            if self.at - at > PADDING_BYTES_MAX {
+                return Err(trailing(at));
+            }
         }
         self.done = true;
         if self.version.is_some() {

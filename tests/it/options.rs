@@ -53,7 +53,7 @@ fn owners_are_mapped() {
     let out = unpack(&tar, &at("c"), &["--map-owner", "1000:0:10"]);
     assert_eq!(out.status.code(), Some(3), "{}", said(&out));
     assert!(said(&out).contains("file belongs to 5 "), "{}", said(&out));
-    let few = ["--map-owner", "1000:0:2", "--map-owner", "5:0:2"];
+    let few = ["--map-owner", "1000:0:2", "--map-owner", "5:2:2"];
     let out = unpack(&tar, &at("c"), &few);
     assert_eq!(out.status.code(), Some(3), "{}", said(&out));
     assert!(said(&out).contains("d belongs to 1007 "), "{}", said(&out));
@@ -112,7 +112,10 @@ fn lists_of_names_are_packed() {
     check(" \nlink\n", &[], &[" ", "link"]);
     check("new\nline\0b\0", &["-0"], &["b", "new\nline"]);
     good(&pack_list(&at("a"), b"-x\n", &[]));
-    check("", &[], &[]);
+    let empty = pack_list(dir.path(), b"\n", &[]);
+    good(&empty);
+    assert!(said(&empty).contains("no names"), "{}", said(&empty));
+    assert!(names(&empty.stdout).is_empty());
     let all = pack_list(dir.path(), b".\n./a\nb\n", &[]).stdout;
     assert!(all == run(&["pack", dir.path().to_str().unwrap()], b"").stdout);
     // What is not there is told, counted, and does not end the run.
@@ -134,6 +137,21 @@ fn lists_of_names_are_packed() {
         pack_list(dir.path(), b"no\n", &["--strict"]).status.code(),
         Some(1)
     );
+    // What is left out is left out with all below it, wherever the list begins.
+    for glob in ["d", "a/d", "d/", "/a"] {
+        let out = pack_list(dir.path(), b"a//d/one\nb\n", &["--exclude", glob]);
+        good(&out);
+        assert_eq!(names(&out.stdout), ["b"], "{glob}");
+    }
+    // The old archive is left out as the new one is.
+    fs::write(at("a/x.tar"), "old").unwrap();
+    let to = at("a/x.tar");
+    let out = pack_list(dir.path(), b"a", &["-o", to.to_str().unwrap()]);
+    good(&out);
+    assert_eq!(names(&fs::read(&to).unwrap()), &whole[..5]);
+    fs::remove_file(&to).unwrap();
+    let out = pack_list(dir.path(), b"", &["--exclude-from", "-"]);
+    assert_eq!(out.status.code(), Some(2), "{}", said(&out));
     for list in ["../x", "b\n/b"] {
         assert_eq!(
             pack_list(dir.path(), list.as_bytes(), &[]).status.code(),

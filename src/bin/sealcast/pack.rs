@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sealcast::archive::{Chooser, Glob, Time, Totals};
@@ -49,21 +50,26 @@ fn image(args: &PackArgs, path: &Path, voice: &Voice) -> Result<(), Failure> {
 }
 
 fn tree(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
+    let lists = args.exclude_from.iter().chain(&args.files_from);
+    if lists.filter(|path| *path == Path::new("-")).count() > 1 {
+        return Err(Failure::new(
+            ExitStatus::Usage,
+            "standard input can be one list, not two",
+        ));
+    }
     let exclude = exclude(args)?;
     let mut output = Output::open(args.output.as_deref(), None)?;
     let config = Pack {
         base: args.directory.clone(),
         paths: args.paths.clone(),
-        listed: listed(args)?,
+        listed: listed(args, voice)?,
         exclude,
         one_file_system: args.one_file_system,
         dereference: args.dereference,
         numeric_owner: args.numeric_owner,
         mtime_max: args.clamp_mtime.map(|secs| Time { secs, nanos: 0 }),
         strict: args.strict,
-        output: rustix::fs::fstat(&output)
-            .ok()
-            .map(|s| (s.st_dev, s.st_ino)),
+        outputs: outputs(args, &output),
     };
     let threads = threads(args);
     let tell = |note: &Note| {
@@ -92,6 +98,14 @@ fn tree(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The archive itself, and the file that it will replace: neither belongs to what is packed.
+fn outputs(args: &PackArgs, output: &Output) -> Vec<(u64, u64)> {
+    let new = rustix::fs::fstat(output).map(|s| (s.st_dev, s.st_ino));
+    let old = args.output.as_deref().map(fs::metadata);
+    let old = old.and_then(Result::ok).map(|m| (m.dev(), m.ino()));
+    new.ok().into_iter().chain(old).collect()
+}
+
 fn packed(totals: Totals, voice: &Voice) {
     voice.detail(1, || {
         let bytes = report::bytes(totals.bytes);
@@ -107,7 +121,7 @@ fn threads(args: &PackArgs) -> usize {
 }
 
 /// The names in the files of -T; nothing without such files.
-fn listed(args: &PackArgs) -> Result<Option<Vec<PathBuf>>, Failure> {
+fn listed(args: &PackArgs, voice: &Voice) -> Result<Option<Vec<PathBuf>>, Failure> {
     if args.files_from.is_empty() {
         return Ok(None);
     }
@@ -117,6 +131,9 @@ fn listed(args: &PackArgs) -> Result<Option<Vec<PathBuf>>, Failure> {
         let text = read(path)?;
         let names = text.split(|b| *b == end).filter(|name| !name.is_empty());
         listed.extend(names.map(|name| PathBuf::from(OsStr::from_bytes(name))));
+    }
+    if listed.is_empty() && args.paths.is_empty() {
+        voice.warning("there are no names in the list: the archive is empty");
     }
     Ok(Some(listed))
 }

@@ -21,7 +21,8 @@ pub struct Range {
     pub count: u32,
 }
 
-/// Ranges that do not overlap in the archive. Without any, everybody stays who they are.
+/// Ranges that do not overlap, neither in the archive nor here: two users that become one would
+/// have two entries in an access list. Without any, everybody stays who they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owners(Vec<Range>);
 
@@ -50,6 +51,12 @@ impl Owners {
     /// # Errors
     /// [`Overlap`] with the first number that is in two of them.
     pub fn new(mut ranges: Vec<Range>) -> Result<Self, Overlap> {
+        ranges.sort_unstable_by_key(|range| range.to);
+        for pair in ranges.windows(2) {
+            if pair[1].to - pair[0].to < pair[0].count {
+                return Err(Overlap(pair[1].to));
+            }
+        }
         ranges.sort_unstable_by_key(|range| range.from);
         for pair in ranges.windows(2) {
             if pair[0].map(pair[1].from).is_some() {
@@ -112,6 +119,7 @@ mod tests {
         assert!(Range::new(u32::MAX, 0, 1).is_none() && Range::new(0, u32::MAX, 1).is_none());
         assert!(Range::new(0, 0, u32::MAX).is_some() && Range::new(1, 0, u32::MAX).is_none());
         assert_eq!(owners(&[(5, 0, 5), (0, 9, 6)]), Err(Overlap(5)));
+        assert_eq!(owners(&[(5, 0, 5), (20, 4, 6)]), Err(Overlap(4)));
         let owners = owners(&[(1000, 5, 1), (0, 100_000, 1000)]).unwrap();
         let mapped: Vec<_> = [0, 999, 1000, 1001]
             .iter()

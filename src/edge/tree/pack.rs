@@ -41,8 +41,9 @@ pub struct Pack {
     pub mtime_max: Option<Time>,
     /// Whether to give up at the first object that cannot be packed as it is.
     pub strict: bool,
-    /// The device and inode of the archive itself, which is not packed.
-    pub output: Option<(u64, u64)>,
+    /// The device and inode of the archive itself, which is not packed, and of the one that it
+    /// will replace.
+    pub outputs: Vec<(u64, u64)>,
 }
 
 /// Something that a person may want to know about the packing.
@@ -173,15 +174,20 @@ fn name_or_root(path: &Path) -> Result<Vec<u8>, Error> {
     if trimmed == b"/" {
         return Ok(Vec::new());
     }
-    let below = &trimmed[trimmed.iter().take_while(|&&b| b == b'/').count()..];
-    let checked = check(below).map_err(|_| no_name(path))?;
+    // Several slashes are one, and where they begin does not matter.
+    let parts = trimmed
+        .split(|&b| b == b'/')
+        .filter(|part| !part.is_empty());
+    let name = parts.collect::<Vec<_>>().join(&b'/');
+    let checked = check(&name).map_err(|_| no_name(path))?;
     Ok(checked.path)
 }
 
 fn no_name(path: &Path) -> Error {
     Error::Argument {
         path: path.into(),
-        what: "its name cannot stand in an archive; use -C",
+        what: "a name in an archive has no `..` nor `.` inside, no zero byte, and 4096 bytes at \
+               most; use -C",
     }
 }
 
@@ -293,7 +299,10 @@ impl<W: archive::Sink> Packer<'_, W> {
     fn found(&mut self, found: &Found, path: Vec<u8>) -> Result<(), Error> {
         let Found { dir, name, stat } = found;
         let kind = FileType::from_raw_mode(stat.st_mode);
-        if !path.is_empty() && self.excluded(&path, kind) {
+        let mut above = (0..path.len()).filter(|&at| path[at] == b'/');
+        if above.any(|at| self.excluded(&path[..at], FileType::Directory))
+            || (!path.is_empty() && self.excluded(&path, kind))
+        {
             return Ok(());
         }
         let mut walk = Walk::new();
@@ -530,7 +539,7 @@ impl<W: archive::Sink> Packer<'_, W> {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return self.failed(path, Errno::STALE);
         }
-        if self.config.output == Some((stat.st_dev, stat.st_ino)) {
+        if self.config.outputs.contains(&(stat.st_dev, stat.st_ino)) {
             return self.say(&Note::Itself(path));
         }
         if self.link(&stat, &path)? {

@@ -52,7 +52,8 @@ pub(crate) struct PackArgs {
     /// `-` is standard output, even when that is a terminal.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Leave out what GLOB fits, with everything below it; may be given several times.
+    /// Leave out what GLOB fits, with everything below it; may be given several times. That a PATH
+    /// or a list begins below it makes no difference.
     ///
     /// In GLOB, `*` and `?` stand for bytes other than a slash, `**` for any bytes, `[...]` for one
     /// byte of a set, and a backslash takes the next byte as it is. A pattern without a slash is

@@ -47,7 +47,8 @@ pub(crate) struct UnpackArgs {
     ///
     /// With COUNT, so many numbers from FROM on become those from TO on, as in a user namespace.
     /// Users and groups are mapped alike, and so are those whom access lists and capabilities
-    /// name. Once given, an owner in no range is an error.
+    /// name. Ranges overlap neither in the archive nor here. Once given, an owner in no range is an
+    /// error.
     #[arg(long, value_name = "FROM:TO[:COUNT]", value_parser = value::owners)]
     pub(crate) map_owner: Vec<Range>,
     /// Leave device nodes out.
