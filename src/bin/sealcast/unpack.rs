@@ -29,6 +29,8 @@ fn image(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Resul
         keep_partial: args.keep_partial,
         sync: !args.no_sync,
         bytes_max: args.max_bytes.unwrap_or(u64::MAX),
+        // The voice may be gone by then.
+        last_words: |text| report::line(&format!("sealcast unpack: error: {text}\n")),
     };
     let tell = |text: &str| voice.note(text);
     let restored = pipe::unpack_image(&config, input, || cancel.cancel(), &tell)?;
