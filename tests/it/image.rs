@@ -600,7 +600,7 @@ fn an_interrupted_device_does_not_boot() {
         drop(stdin);
         assert_eq!(out.status.signal(), Some(signal.as_raw()));
         // One that is killed cannot say anything.
-        let told = said(&out).contains("is incomplete");
+        let told = said(&out).contains("is incomplete") && said(&out).contains("run again");
         assert_eq!(
             told,
             signal == rustix::process::Signal::TERM,
