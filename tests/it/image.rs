@@ -518,7 +518,7 @@ fn a_device_that_does_not_fit_is_left_alone() {
         shell(
             &format!("blockdev {how} {}", device.0.display()),
             dir.path(),
-        )
+        );
     };
     set("--setro");
     let out = unpack(&pack(&small), &device.0, &[]);
