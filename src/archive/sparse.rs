@@ -88,6 +88,9 @@ pub(super) fn check(
     if map.len() > SEGMENTS_MAX {
         return Err("a sparse map has too many segments");
     }
+    if i64::try_from(size).is_err() {
+        return Err("the size of a sparse file is too great");
+    }
     let mut end = 0;
     let mut sum = 0u64;
     for s in &map {

@@ -15,6 +15,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::{Error, entropy, interrupt};
+use crate::archive::acl;
 
 /// Bytes asked for a pipe next to us, in turn until we get one: the first needs a privilege, the
 /// second is what everyone gets by default at most.
@@ -420,10 +421,13 @@ impl AsFd for Output {
 
 /// The name of a file beside `path`, which nobody foresees.
 fn temporary(path: &Path) -> Result<PathBuf, Error> {
-    let Some(name) = path.file_name() else {
+    let whole = path.as_os_str().as_bytes();
+    // Others pass over a slash or a dot at the end, and the rename would be refused at last.
+    let file = |name: &&OsStr| whole.ends_with(name.as_bytes());
+    let Some(name) = path.file_name().filter(file) else {
         return Err(Error::Open {
             path: path.into(),
-            source: io::ErrorKind::InvalidInput.into(),
+            source: io::Error::new(io::ErrorKind::InvalidInput, "the name is a directory's"),
         });
     };
     // The whole must not be longer than a name may be.
@@ -466,11 +470,14 @@ pub(super) fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
 
 /// Mode and group of a file at `path`, which hands its mode on to the one that takes its place: who
 /// may read the old one may read the new one, and nobody else. A link and another user's file hand
-/// nothing on.
+/// nothing on. With an access list, the group's bits of the mode are no rights of the group's, but
+/// the most that anyone in the list may have: they are left out.
 fn mode_and_group(path: &Path) -> Option<(u32, u32)> {
     let there = fs::symlink_metadata(path).ok()?;
     let ours = there.is_file() && there.uid() == rustix::process::geteuid().as_raw();
-    ours.then_some((there.mode(), there.gid()))
+    let listed = rustix::fs::lgetxattr(path, acl::ACCESS, &mut [0u8; 0]).is_ok();
+    let mode = there.mode() & if listed { !0o070 } else { !0 };
+    ours.then_some((mode, there.gid()))
 }
 
 /// Widens `file` if it is a pipe: a wide pipe between two filters is worth a factor of three. The

@@ -240,6 +240,12 @@ fn targets_are_judged_first() {
     refused(&at("old"), &[], 2);
     refused(&at("link"), &[], 2);
     refused(&at("no/b"), &[], 1);
+    for target in ["new/", "new/."] {
+        // There is nothing to read: what is wrong is noticed before.
+        let out = unpack(b"", &at(target), &[]);
+        assert_eq!(out.status.code(), Some(1), "{}", said(&out));
+        assert!(said(&out).contains("a directory's"), "{}", said(&out));
+    }
     assert_eq!(fs::read(at("old")).unwrap(), b"old\n");
     // What is there goes only when the new one is complete; its mode stays.
     let out = unpack(&archive[..archive.len() - 1], &at("old"), &["--replace"]);
@@ -249,6 +255,56 @@ fn targets_are_judged_first() {
     assert!(fs::read(at("old")).unwrap() == fs::read(at("a")).unwrap());
     assert_eq!(fs::metadata(at("old")).unwrap().mode() & 0o7777, 0o640);
     only(dir.path(), &["a", "d", "fifo", "link", "old"]);
+}
+
+#[test]
+fn a_mask_gives_no_rights_to_the_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = pack(&make_image(dir.path(), "a"));
+    let old = dir.path().join("old");
+    fs::write(&old, "old").unwrap();
+    fs::set_permissions(&old, PermissionsExt::from_mode(0o604)).unwrap();
+    let list = b"user::rw-,user:1234:rw-,group::---,mask::rw-,other::r--";
+    let list = sealcast::archive::acl::from_text(list, &|_, _| None).unwrap();
+    let name = sealcast::archive::acl::ACCESS;
+    if rustix::fs::setxattr(&old, name, &list, rustix::fs::XattrFlags::empty()).is_err() {
+        eprintln!("SKIPPED: no access lists here");
+        return;
+    }
+    assert_eq!(fs::metadata(&old).unwrap().mode() & 0o777, 0o664);
+    good(&unpack(&archive, &old, &["--replace"]));
+    assert_eq!(fs::metadata(&old).unwrap().mode() & 0o777, 0o604);
+}
+
+#[test]
+fn a_size_that_no_file_can_have_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = plain(&pack(&make_image(dir.path(), "disk.img")));
+    let find = |what: &[u8]| tar.windows(what.len()).position(|w| w == what).unwrap();
+    let at = find(b"GNU.sparse.realsize=") - 3;
+    let record = |size: &str| format!("{} GNU.sparse.realsize={size}\n", size.len() + 24);
+    let (short, long) = (record("8389120"), record("9223372036854775808"));
+    assert_eq!(&tar[at..at + short.len()], short.as_bytes());
+    // The header before the records says how long they are.
+    let header = at / 512 * 512 - 512;
+    let records = at / 512 * 512;
+    let len = u64::from_str_radix(std::str::from_utf8(&tar[header + 124..][..11]).unwrap(), 8);
+    let len = usize::try_from(len.unwrap()).unwrap();
+    let mut bad = tar[..header + 512].to_vec();
+    let grown = len + long.len() - short.len();
+    bad[header + 124..][..11].copy_from_slice(format!("{grown:011o}").as_bytes());
+    bad[header + 148..][..8].fill(b' ');
+    let sum: u32 = bad[header..].iter().map(|&b| u32::from(b)).sum();
+    bad[header + 148..][..7].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    bad.extend_from_slice(&tar[records..at]);
+    bad.extend_from_slice(long.as_bytes());
+    bad.extend_from_slice(&tar[at + short.len()..records + len]);
+    bad.resize(bad.len().next_multiple_of(512), 0);
+    bad.extend_from_slice(&tar[(records + len).next_multiple_of(512)..]);
+    let out = unpack(&bad, &dir.path().join("b"), &[]);
+    assert_eq!(out.status.code(), Some(3), "{}", said(&out));
+    assert!(said(&out).contains("too great"), "{}", said(&out));
+    only(dir.path(), &["disk.img"]);
 }
 
 #[test]
@@ -455,11 +511,24 @@ fn a_device_that_does_not_fit_is_left_alone() {
     assert_eq!(out.status.code(), Some(1), "{}", said(&out));
     assert!(said(&out).contains("has 8388608 bytes, and the image has 8389120"));
     assert!(device.bytes(0, 8 * MIB).iter().all(|&b| b == 0xee));
+    // Nor is one that takes no data called incomplete.
+    let small = dir.path().join("small");
+    fs::write(&small, noise(70_000)).unwrap();
+    let set = |how| {
+        shell(
+            &format!("blockdev {how} {}", device.0.display()),
+            dir.path(),
+        );
+    };
+    set("--setro");
+    let out = unpack(&pack(&small), &device.0, &[]);
+    set("--setrw");
+    assert_eq!(out.status.code(), Some(1), "{}", said(&out));
+    assert!(!said(&out).contains("incomplete"), "{}", said(&out));
+    assert!(device.bytes(0, 8 * MIB).iter().all(|&b| b == 0xee));
     if !have("mkfs.ext4") {
         return;
     }
-    let small = dir.path().join("small");
-    fs::write(&small, noise(70_000)).unwrap();
     fs::write(dir.path().join("archive"), pack(&small)).unwrap();
     let (bin, device) = (env!("CARGO_BIN_EXE_sealcast"), device.0.display());
     let script = format!(
@@ -510,20 +579,36 @@ fn an_interrupted_device_does_not_boot() {
         Some(3)
     );
     assert!(device.bytes(0, 5 * MIB).iter().all(|&b| b == 0xee));
-    let mut child = sealcast()
-        .args(["unpack", "--image"])
-        .arg(&device.0)
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(&tar[..4 << 20]).unwrap();
-    while device.bytes(2 * MIB, 16) == [0xee; 16] {
-        std::thread::sleep(Duration::from_millis(5));
+    for signal in [rustix::process::Signal::KILL, rustix::process::Signal::TERM] {
+        fill();
+        let mut child = sealcast()
+            .args(["unpack", "--image"])
+            .arg(&device.0)
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&tar[..4 << 20]).unwrap();
+        while device.bytes(2 * MIB, 16) == [0xee; 16] {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, signal).unwrap();
+        let out = child.wait_with_output().unwrap();
+        // Held to here: the end of the input would be another story.
+        drop(stdin);
+        assert_eq!(out.status.signal(), Some(signal.as_raw()));
+        // One that is killed cannot say anything.
+        let told = said(&out).contains("is incomplete") && said(&out).contains("run again");
+        assert_eq!(
+            told,
+            signal == rustix::process::Signal::TERM,
+            "{}",
+            said(&out)
+        );
+        assert!(device.is_zero(0) && device.is_zero(4 * MIB));
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(device.is_zero(0) && device.is_zero(4 * MIB));
     let out = unpack(&tar, &device.0, &[]);
     good(&out);
     assert!(out.stderr.is_empty(), "{}", said(&out));

@@ -29,6 +29,7 @@ fn image(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Resul
         keep_partial: args.keep_partial,
         sync: !args.no_sync,
         bytes_max: args.max_bytes.unwrap_or(u64::MAX),
+        last_words,
     };
     let tell = |text: &str| voice.note(text);
     let restored = pipe::unpack_image(&config, input, || cancel.cancel(), &tell)?;
@@ -45,6 +46,15 @@ fn image(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Resul
         )
     });
     Ok(())
+}
+
+/// What is said while a signal ends us: whoever has the voice may wait for ever by then.
+fn last_words(text: &str) {
+    let text = report::plain(text);
+    let hint = "its first MiB was zeroed, so that it does not boot; run again";
+    report::line(&format!(
+        "sealcast unpack: error: {text}\nsealcast unpack: hint: {hint}\n"
+    ));
 }
 
 fn no_totals(ours: bool, voice: &Voice) {

@@ -57,6 +57,9 @@ pub enum Error {
     /// The device is mounted, or belongs to something.
     #[error("{} is in use: it is mounted, has such a part, or belongs to a volume", .0.display())]
     Busy(PathBuf),
+    /// The device takes no data.
+    #[error("{} is read-only", .0.display())]
+    ReadOnly(PathBuf),
     /// The device cannot hold the image.
     #[error("{} has {has} bytes, and the image has {needs}", path.display())]
     TooSmall {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
@@ -12,6 +12,7 @@ use super::Error;
 use super::canvas::Canvas;
 use super::pack::size;
 use crate::archive::{Content, Kind, Reader, Totals};
+use crate::edge::interrupt;
 use crate::edge::stdio::Output;
 use crate::edge::tree::Names;
 
@@ -29,6 +30,8 @@ pub struct Unpack {
     pub sync: bool,
     /// How many bytes of content an archive may hold.
     pub bytes_max: u64,
+    /// Says that a device is incomplete when a signal ends the process.
+    pub last_words: fn(&str),
 }
 
 /// What was restored.
@@ -173,6 +176,7 @@ fn to_device<R: BufRead>(
         return Err(Error::TooSmall { path, has, needs });
     }
     let write = || Error::system("write", path);
+    let guard = begin(config, &file, needs)?;
     let draw = || {
         let canvas = Canvas::device(file, needs, config.sync);
         let mut canvas = canvas.map_err(|e| write()(e))?;
@@ -184,6 +188,7 @@ fn to_device<R: BufRead>(
         source: Box::new(source),
         path: path.clone(),
     })?;
+    drop(guard);
     if has > needs {
         let more = has - needs;
         let backup = match canvas.has_backup_table() {
@@ -196,6 +201,26 @@ fn to_device<R: BufRead>(
         ));
     }
     Ok(())
+}
+
+/// Writes to a device for the first time, which tells whether that is allowed at all: from then on
+/// it is incomplete, and a signal says so.
+fn begin(config: &Unpack, file: &File, size: u64) -> Result<interrupt::Guard, Error> {
+    let (path, say) = (config.target.clone(), config.last_words);
+    // What the canvas then begins with as well.
+    let zeros = [0; 512];
+    let first = &zeros[..zeros
+        .len()
+        .min(usize::try_from(size).unwrap_or(zeros.len()))];
+    let write = || match file.write_at(first, 0) {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            Err(Error::ReadOnly(config.target.clone()))
+        }
+        Err(e) => Err(Error::system("write", &config.target)(e)),
+    };
+    let job = move || say(&format!("interrupted; {} is incomplete", path.display()));
+    interrupt::on_interrupt_of(write, job).map(|((), guard)| guard)
 }
 
 /// Puts the content in its place, and reads the archive to its sound end.

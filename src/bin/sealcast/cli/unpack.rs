@@ -41,6 +41,9 @@ pub(crate) struct UnpackArgs {
     #[arg(long)]
     pub(crate) merge: bool,
     /// Keep the incomplete tree or file when something goes wrong, and say where it is.
+    ///
+    /// When a signal ends the run it is kept as well, but nothing is said: it is beside the target,
+    /// hidden, with a name that ends in .partial.
     #[arg(long)]
     pub(crate) keep_partial: bool,
     /// Let owner and group FROM of the archive be TO here; may be given several times.

@@ -264,6 +264,8 @@ impl From<image::Error> for Failure {
                 .hint("--replace replaces it when the new image is complete"),
             image::Error::Busy(_) => Self::new(ExitStatus::Local, message)
                 .hint("`lsblk` shows what uses it; nothing was written to it"),
+            image::Error::ReadOnly(_) => Self::new(ExitStatus::Local, message)
+                .hint("nothing was written to it; `blockdev --setrw` allows it for most devices"),
             image::Error::TooSmall { .. } => {
                 Self::new(ExitStatus::Local, message).hint("nothing was written to it")
             }
