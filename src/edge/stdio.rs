@@ -348,6 +348,8 @@ impl Output {
         if let Some((mode, group)) = place.before {
             let same = self.file.metadata()?.gid() == group;
             let mode = mode & if same { 0o777 } else { 0o707 };
+            // A list that came from the directory would have its say beside the mode.
+            let _ = rustix::fs::fremovexattr(&self.file, acl::ACCESS);
             self.file
                 .set_permissions(fs::Permissions::from_mode(mode))?;
         }

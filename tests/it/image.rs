@@ -274,6 +274,13 @@ fn a_mask_gives_no_rights_to_the_group() {
     assert_eq!(fs::metadata(&old).unwrap().mode() & 0o777, 0o664);
     good(&unpack(&archive, &old, &["--replace"]));
     assert_eq!(fs::metadata(&old).unwrap().mode() & 0o777, 0o604);
+    // Nor does a list that new files of a directory are given.
+    let default = sealcast::archive::acl::DEFAULT;
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(dir.path(), default, &list, flags).unwrap();
+    good(&unpack(&archive, &old, &["--replace"]));
+    assert_eq!(fs::metadata(&old).unwrap().mode() & 0o777, 0o604);
+    assert!(rustix::fs::getxattr(&old, name, &mut [0u8; 256]).is_err());
 }
 
 #[test]
