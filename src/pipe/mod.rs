@@ -4,6 +4,7 @@ mod ordered;
 mod pack;
 pub mod seal;
 mod slice;
+mod spare;
 mod unpack;
 
 pub use ordered::ordered;

@@ -14,6 +14,7 @@ use crate::edge::tree::{self, Error, Note};
 
 use super::ordered;
 use super::slice::{Slice, Slicer};
+use super::spare::Spare;
 
 /// How an archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,8 +113,7 @@ fn compress<E: From<io::Error> + Send>(
     let choice = effort.choice(threads);
     // A slice is filled while the others are compressed, and more would only take memory.
     let (slices_in, slices_out) = sync_channel(0);
-    let (plain, squeezed) = (Mutex::default(), Mutex::new(Vec::<Vec<u8>>::new()));
-    let squeezers = Mutex::new(Vec::new());
+    let (plain, squeezed, squeezers) = (Spare::new(), Spare::new(), Spare::new());
     let clock = Clock::new();
     let now_us = || clock.now().as_us();
     std::thread::scope(|scope| {
@@ -126,19 +126,18 @@ fn compress<E: From<io::Error> + Send>(
                 Ok(totals)
             })?;
         let squeeze = |slice: Slice| {
-            let idle = lock(&squeezers).pop();
-            let mut squeezer = match idle {
+            let mut squeezer = match squeezers.take() {
                 Some(squeezer) => squeezer,
                 None => effort.squeezer()?,
             };
-            let mut frame = lock(&squeezed).pop().unwrap_or_default();
+            let mut frame = squeezed.take().unwrap_or_default();
             let (level, begun) = (choice.level(), now_us());
             let announcement = squeezer.squeeze(slice.bytes(), level, &mut frame)?;
             let taken = now_us() - begun;
             choice
                 .hear(|chooser| chooser.compressed(level, slice.bytes().len(), frame.len(), taken));
-            lock(&squeezers).push(squeezer);
-            lock(&plain).push(slice);
+            squeezers.give(squeezer);
+            plain.give(slice);
             Ok((announcement, frame))
         };
         let written: Result<(), E> = ordered(
@@ -150,7 +149,7 @@ fn compress<E: From<io::Error> + Send>(
                 out.write_all(&announcement)?;
                 out.write_all(&frame)?;
                 choice.hear(|chooser| chooser.written(frame.len(), begun, now_us()));
-                lock(&squeezed).push(frame);
+                squeezed.give(frame);
                 Ok(())
             },
             || {},

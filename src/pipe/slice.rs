@@ -2,11 +2,12 @@
 
 use std::io::{self, Write};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Mutex, PoisonError};
 
 use memmap2::{Advice, MmapMut};
 
 use crate::archive::Sink;
+
+use super::spare::Spare;
 
 /// A piece of a stream, in memory that serves again and again.
 pub(super) struct Slice {
@@ -33,8 +34,7 @@ pub(super) struct Slicer<'a> {
     /// The one that is filled; none only while the one before is handed over.
     slice: Option<Slice>,
     slices: SyncSender<Slice>,
-    /// Those that have served. Fresh memory costs more than it seems.
-    spare: &'a Mutex<Vec<Slice>>,
+    spare: &'a Spare<Slice>,
 }
 
 impl<'a> Slicer<'a> {
@@ -42,7 +42,7 @@ impl<'a> Slicer<'a> {
     pub(super) fn new(
         bytes: usize,
         slices: SyncSender<Slice>,
-        spare: &'a Mutex<Vec<Slice>>,
+        spare: &'a Spare<Slice>,
     ) -> io::Result<Self> {
         Ok(Self {
             slice_bytes: bytes,
@@ -61,9 +61,7 @@ impl<'a> Slicer<'a> {
 
     /// A slice to be filled. That the one before is under way by now keeps their number small.
     fn next(&mut self) -> io::Result<()> {
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = { spare }.pop();
-        let mut next = match next {
+        let mut next = match self.spare.take() {
             Some(slice) => slice,
             None => Slice::new(self.slice_bytes)?,
         };

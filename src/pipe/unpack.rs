@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, RecvError, SendError, Sender, channel};
-use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;
 
 use crate::archive::{self, Announced, Decoder, Decompressor};
@@ -10,6 +9,7 @@ use crate::edge::image;
 use crate::edge::tree::{self, Error, Restored};
 
 use super::ordered;
+use super::spare::Spare;
 
 /// The size of the pieces in which a stream without announced frames is decompressed.
 const PIECE_BYTES: usize = 1 << 20;
@@ -141,9 +141,9 @@ fn frames<R: Read + Send>(
     pieces: &Sender<Piece>,
     free: &mut Receiver<Vec<u8>>,
 ) -> Result<(), Stop> {
-    let (used, decompressors) = (&Mutex::new(Vec::new()), &Mutex::new(Vec::new()));
+    let (used, decompressors) = (&Spare::new(), &Spare::new());
     let next = move || -> Result<Option<(Announced, Vec<u8>)>, Stop> {
-        let memory = take(used).unwrap_or_default();
+        let memory = used.take().unwrap_or_default();
         match decoder.announced(memory)? {
             // In the order of the frames: the first in line never lacks a buffer.
             Some(frame) => Ok(Some((frame, free.recv()?))),
@@ -151,28 +151,17 @@ fn frames<R: Read + Send>(
         }
     };
     let expand = |(frame, mut piece): (Announced, Vec<u8>)| {
-        let mut decompressor = match take(decompressors) {
+        let mut decompressor = match decompressors.take() {
             Some(decompressor) => decompressor,
             None => Decompressor::new().map_err(archive::Error::Read)?,
         };
         let memory = frame.expand(&mut decompressor, &mut piece)?;
-        give(decompressors, decompressor);
-        give(used, memory);
+        decompressors.give(decompressor);
+        used.give(memory);
         Ok(piece)
     };
     let send = |piece| Ok(pieces.send(Ok(piece))?);
     ordered(threads, next, expand, send, || {})
-}
-
-fn take<T>(spare: &Mutex<Vec<T>>) -> Option<T> {
-    spare.lock().unwrap_or_else(PoisonError::into_inner).pop()
-}
-
-fn give<T>(spare: &Mutex<Vec<T>>, thing: T) {
-    spare
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(thing);
 }
 
 struct Conveyor {

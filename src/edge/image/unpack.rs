@@ -209,10 +209,8 @@ fn begin(config: &Unpack, file: &File, size: u64) -> Result<interrupt::Guard, Er
     let (path, say) = (config.target.clone(), config.last_words);
     // What the canvas then begins with as well.
     let zeros = [0; 512];
-    let first = &zeros[..zeros
-        .len()
-        .min(usize::try_from(size).unwrap_or(zeros.len()))];
-    let write = || match file.write_at(first, 0) {
+    let first = usize::try_from(size).map_or(zeros.len(), |size| size.min(zeros.len()));
+    let write = || match file.write_at(&zeros[..first], 0) {
         Ok(_) => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
             Err(Error::ReadOnly(config.target.clone()))

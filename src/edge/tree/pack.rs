@@ -136,11 +136,8 @@ pub fn pack<W: archive::Sink>(
     for path in &config.paths {
         let name = name_of(path)?;
         // Two such names would meet in the archive, which no reader could restore.
-        let meets = |a: &[u8], b: &[u8]| {
-            a.strip_prefix(b)
-                .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
-        };
-        if named.iter().any(|n| meets(n, &name) || meets(&name, n)) {
+        let meets = |n: &Vec<u8>| listed::is_in(n, &name) || listed::is_in(&name, n);
+        if named.iter().any(meets) {
             return Err(Error::Argument {
                 path: path.clone(),
                 what: "another path has the same name in the archive, or contains it",
