@@ -7,6 +7,9 @@ use hpke::kem::XWing;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use shake::Shake256;
+use shake::digest::{ExtendableOutput, Update, XofReader};
+use zeroize::Zeroizing;
 
 use super::agree::{PublicKey, SecretKey};
 use super::error::{BadKey, Forged, LowOrder};
@@ -64,6 +67,16 @@ impl HybridPublicKey {
         )
         .map_err(|_| BadKey)?;
         Ok((key.to_bytes().into(), sealed))
+    }
+}
+
+impl HybridPublicKey {
+    /// The X25519 half, for agreement alone.
+    pub fn to_agreement(&self) -> PublicKey {
+        let bytes = self.to_bytes();
+        let mut point = [0; 32];
+        point.copy_from_slice(&bytes[PUBLIC_LEN - 32..]);
+        PublicKey(point)
     }
 }
 
@@ -128,6 +141,18 @@ impl HybridSecretKey {
         .map_err(|_| Forged)
     }
 
+    /// The X25519 half, for agreement alone: the last 32 of the 96 bytes that SHAKE256 makes of the
+    /// seed (draft-connolly-cfrg-xwing-kem, section 5.2).
+    pub fn to_agreement(&self) -> SecretKey {
+        let mut halves = Zeroizing::new([0; 96]);
+        let mut shake = Shake256::default();
+        shake.update(self.0.expose());
+        shake.finalize_xof().read(&mut *halves);
+        let mut scalar = [0; 32];
+        scalar.copy_from_slice(&halves[64..]);
+        SecretKey::from_seed(scalar)
+    }
+
     /// The seed, for a key file.
     pub const fn expose(&self) -> &Secret<32> {
         &self.0
@@ -143,6 +168,12 @@ impl fmt::Debug for HybridSecretKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_halves_agree_as_x25519_keys() {
+        let key = HybridSecretKey::from_seed([1; 32]);
+        assert_eq!(key.to_agreement().public(), key.public().to_agreement());
+    }
 
     #[test]
     fn what_is_sealed_opens_for_its_key_and_purpose() {

@@ -1,14 +1,25 @@
 //! The inside of a block: data, zero padding, and a trailer that chains it to all blocks before.
 
-use crate::crypt::hash::Blake3;
-use crate::wire::SessionId;
+use super::protect::{Purpose, sign, verify};
+use crate::crypt::hash::{Blake3, blake3};
+use crate::crypt::sign::{SigningKey, VerifyingKey};
+use crate::wire::{MANIFEST_HASH_LEN, SIGNATURE_LEN, SessionId};
 
 /// Bytes of the trailer: data length u32, block u32, stream offset u64, chain value 32.
-pub const TRAILER_LEN: usize = 48;
+const CHAINED_LEN: usize = 48;
+/// Bytes of the trailer, with its signature if the sender signs.
+pub const fn trailer_len(signed: bool) -> usize {
+    if signed {
+        CHAINED_LEN + SIGNATURE_LEN
+    } else {
+        CHAINED_LEN
+    }
+}
 
 /// The state of the chain between two blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chain {
+    session: SessionId,
     value: [u8; 32],
     block: u32,
     offset: u64,
@@ -18,9 +29,10 @@ impl Chain {
     /// The chain before the first block of a session.
     pub(super) fn new(session: SessionId) -> Self {
         let mut hash = Blake3::default();
-        hash.update(b"sealcast v1 stream\0");
+        hash.update(b"sealcast v2 stream\0");
         hash.update(&session.0);
         Self {
+            session,
             value: hash.finish(),
             block: 0,
             offset: 0,
@@ -37,14 +49,14 @@ impl Chain {
         self.offset
     }
 
-    fn trailer(&self, data: &[u8]) -> [u8; TRAILER_LEN] {
+    fn trailer(&self, data: &[u8]) -> [u8; CHAINED_LEN] {
         let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let mut trailer = [0; TRAILER_LEN];
+        let mut trailer = [0; CHAINED_LEN];
         trailer[..4].copy_from_slice(&len.to_be_bytes());
         trailer[4..8].copy_from_slice(&self.block.to_be_bytes());
         trailer[8..16].copy_from_slice(&self.offset.to_be_bytes());
         let mut hash = Blake3::default();
-        hash.update(b"sealcast v1 block\0");
+        hash.update(b"sealcast v2 block\0");
         hash.update(&self.value);
         hash.update(&trailer[..16]);
         hash.update(data);
@@ -52,75 +64,117 @@ impl Chain {
         trailer
     }
 
-    fn advance(&mut self, trailer: &[u8; TRAILER_LEN], data_len: usize) {
+    fn advance(&mut self, trailer: &[u8; CHAINED_LEN], data_len: usize) {
         self.value.copy_from_slice(&trailer[16..]);
         self.block += 1;
         self.offset += data_len as u64;
     }
 
     /// Finishes a block: pads `block`, which holds the data, to whole symbols and writes the
-    /// trailer. Returns the number of symbols.
-    pub(super) fn close(&mut self, block: &mut Vec<u8>, symbol_len: usize) -> u16 {
+    /// trailer, signed if there is a key. Returns the number of symbols.
+    pub(super) fn close(
+        &mut self,
+        block: &mut Vec<u8>,
+        symbol_len: usize,
+        signing: Option<&SigningKey>,
+    ) -> u16 {
         let data_len = block.len();
         let trailer = self.trailer(block);
-        let k = (data_len + TRAILER_LEN).div_ceil(symbol_len);
-        block.resize(k * symbol_len - TRAILER_LEN, 0);
+        let len = trailer_len(signing.is_some());
+        let k = (data_len + len).div_ceil(symbol_len);
+        block.resize(k * symbol_len - len, 0);
         block.extend_from_slice(&trailer);
+        if let Some(key) = signing {
+            let signature = sign(key, Purpose::Block, self.session, &trailer);
+            block.extend_from_slice(&signature);
+        }
         self.advance(&trailer, data_len);
         u16::try_from(k).unwrap_or(u16::MAX)
     }
 
-    /// Checks a block against its trailer and the chain. Returns how many bytes of it are data.
-    pub(super) fn check(&mut self, block: &[u8]) -> Option<usize> {
-        let (body, trailer) = block.split_last_chunk::<TRAILER_LEN>()?;
+    /// Checks a block against its trailer, the chain and the sender's key, if it signs. Returns how
+    /// many bytes of it are data.
+    pub(super) fn check(&mut self, block: &[u8], signer: Option<&VerifyingKey>) -> Option<usize> {
+        let (block, signature) = match signer {
+            Some(key) => {
+                let (block, signature) = block.split_last_chunk::<SIGNATURE_LEN>()?;
+                (block, Some((key, signature)))
+            }
+            None => (block, None),
+        };
+        let (body, trailer) = block.split_last_chunk::<CHAINED_LEN>()?;
         let len = u32::from_be_bytes(*trailer.first_chunk()?);
         let data_len = usize::try_from(len).ok()?;
         let data = body.get(..data_len)?;
-        let genuine = self.trailer(data) == *trailer && body[data_len..].iter().all(|&b| b == 0);
+        let signed = signature.is_none_or(|(key, signature)| {
+            verify(key, Purpose::Block, self.session, trailer, signature).is_ok()
+        });
+        let genuine =
+            signed && self.trailer(data) == *trailer && body[data_len..].iter().all(|&b| b == 0);
         genuine.then(|| self.advance(trailer, data_len))?;
         Some(data_len)
     }
 }
 
+/// The hash of a source symbol in a manifest.
+pub(super) fn symbol_hash(symbol: &[u8]) -> [u8; MANIFEST_HASH_LEN] {
+    let mut hash = [0; MANIFEST_HASH_LEN];
+    hash.copy_from_slice(&blake3(symbol)[..MANIFEST_HASH_LEN]);
+    hash
+}
+
 /// Bytes of data that a block of `k` symbols carries.
-pub(super) fn capacity(k: u16, symbol_len: u16) -> usize {
-    usize::from(k) * usize::from(symbol_len) - TRAILER_LEN
+pub(super) fn capacity(k: u16, symbol_len: u16, signed: bool) -> usize {
+    usize::from(k) * usize::from(symbol_len) - trailer_len(signed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn key(n: u8) -> SigningKey {
+        SigningKey::from_seed([n; 32])
+    }
+
     #[test]
     fn blocks_close_and_check_in_order() {
         let session = SessionId([7; 16]);
-        let (mut ours, mut theirs) = (Chain::new(session), Chain::new(session));
-        for data_len in [1, 51, 52, 53, 100, 952] {
-            let data: Vec<u8> = (0..data_len).map(|n| n as u8).collect();
-            let mut block = data.clone();
-            let k = ours.close(&mut block, 100);
-            assert_eq!(block.len(), usize::from(k) * 100);
-            let len = theirs.check(&block).unwrap();
-            assert_eq!(&block[..len], &data[..]);
+        for signing in [None, Some(key(1))] {
+            let public = signing.as_ref().map(SigningKey::public);
+            let (mut ours, mut theirs) = (Chain::new(session), Chain::new(session));
+            for data_len in [1, 51, 52, 53, 100, 952] {
+                let data: Vec<u8> = (0..data_len).map(|n| n as u8).collect();
+                let mut block = data.clone();
+                let k = ours.close(&mut block, 100, signing.as_ref());
+                assert_eq!(block.len(), usize::from(k) * 100);
+                let len = theirs.check(&block, public.as_ref()).unwrap();
+                assert_eq!(&block[..len], &data[..]);
+            }
+            assert_eq!(ours, theirs);
+            assert_eq!(ours.length(), 1 + 51 + 52 + 53 + 100 + 952);
         }
-        assert_eq!(ours, theirs);
-        assert_eq!(ours.length(), 1 + 51 + 52 + 53 + 100 + 952);
     }
 
     #[test]
     fn a_changed_block_is_refused() {
         let session = SessionId([7; 16]);
-        let mut block = b"data".to_vec();
-        Chain::new(session).close(&mut block, 100);
-        for i in 0..block.len() {
-            let mut bad = block.clone();
-            bad[i] ^= 1;
-            assert_eq!(Chain::new(session).check(&bad), None, "byte {i}");
+        for signing in [None, Some(key(1))] {
+            let public = signing.as_ref().map(SigningKey::public);
+            let new = |n| Chain::new(SessionId([n; 16]));
+            let mut block = b"data".to_vec();
+            Chain::new(session).close(&mut block, 200, signing.as_ref());
+            for i in 0..block.len() {
+                let mut bad = block.clone();
+                bad[i] ^= 1;
+                assert_eq!(new(7).check(&bad, public.as_ref()), None, "byte {i}");
+            }
+            assert_eq!(new(8).check(&block, public.as_ref()), None);
+            assert_eq!(new(7).check(&block[..20], public.as_ref()), None);
+            assert_eq!(new(7).check(&block, Some(&key(2).public())), None);
+            let mut later = Chain::new(session);
+            assert!(later.check(&block, public.as_ref()).is_some());
+            let again = later.check(&block, public.as_ref());
+            assert_eq!(again, None, "the same block twice");
         }
-        assert_eq!(Chain::new(SessionId([8; 16])).check(&block), None);
-        assert_eq!(Chain::new(session).check(&block[..20]), None);
-        let mut later = Chain::new(session);
-        assert!(later.check(&block).is_some());
-        assert_eq!(later.check(&block), None, "the same block twice");
     }
 }

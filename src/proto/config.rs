@@ -1,5 +1,6 @@
 //! What a session is made of, and every limit and delay of the protocol by name.
 
+use super::keys::{ReceiverKeys, SenderKeys};
 use crate::units::{Duration, Rate};
 use crate::wire::{Announce, DATA_OVERHEAD, NAME_LEN_MAX};
 
@@ -71,6 +72,17 @@ pub const DONE_EVERY: Duration = Duration::from_ms(50);
 pub const LINGER_MAX: Duration = PEER_SILENT_MAX;
 /// and LEAVE at most this long, since nobody who leaves wants to wait.
 pub const LEAVE_LINGER_MAX: Duration = Duration::from_ms(250);
+/// Sessions that a receiver asks at once to take it in: whoever repeats an old ANNOUNCE must not
+/// keep it from the true one.
+pub const CANDIDATES_MAX: usize = 8;
+/// A session that has not answered for this time makes room for another.
+pub const CANDIDATE_PATIENCE: Duration = Duration::from_secs(2);
+/// A receiver that was refused looks for another session for this time.
+pub const REFUSED_WAIT: Duration = Duration::from_ms(1_200);
+/// Signatures of ANNOUNCEs that a receiver checks within a second.
+pub const SIGNATURES_PER_S_MAX: u32 = 1_000;
+/// A block whose manifest was sent is not sent again within this time.
+pub const MANIFEST_EVERY: Duration = Duration::from_ms(100);
 /// Copies of a BYE, since the sender may be gone before another DONE comes.
 pub const BYE_COPIES: u32 = 2;
 /// ABORT is sent this many times,
@@ -120,6 +132,8 @@ pub struct SenderConfig {
     pub stall_max: Duration,
     /// Send no faster than this, in bytes of datagrams with IP headers.
     pub rate_max: Option<Rate>,
+    /// Its keys.
+    pub keys: SenderKeys,
 }
 
 impl Default for SenderConfig {
@@ -135,6 +149,7 @@ impl Default for SenderConfig {
             start_timeout: Some(Duration::from_secs(600)),
             stall_max: STALL_MAX_DEFAULT,
             rate_max: None,
+            keys: SenderKeys::default(),
         }
     }
 }
@@ -152,6 +167,8 @@ pub struct ReceiverConfig {
     pub socket_bytes: u32,
     /// Give up when no session took us in after this time.
     pub start_timeout: Option<Duration>,
+    /// Its keys.
+    pub keys: ReceiverKeys,
 }
 
 impl ReceiverConfig {
@@ -174,6 +191,7 @@ impl Default for ReceiverConfig {
             memory: MEMORY_DEFAULT,
             socket_bytes: 212_992,
             start_timeout: Some(Duration::from_secs(600)),
+            keys: ReceiverKeys::default(),
         }
     }
 }
@@ -201,7 +219,7 @@ pub fn fit_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Policy, SessionId};
+    use crate::wire::{Policy, Protection, SessionId};
 
     #[test]
     fn sessions_of_huge_blocks_are_passed_over() {
@@ -212,6 +230,7 @@ mod tests {
             symbol_len: symbol_len(*MTU_RANGE.end()),
             depth: 1,
             policy: Policy::default(),
+            protection: Protection::default(),
             name: "lab".into(),
         };
         let mut config = ReceiverConfig::default();

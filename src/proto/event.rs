@@ -67,6 +67,8 @@ pub enum SenderEvent {
         name: String,
         /// Its address.
         from: SocketAddr,
+        /// Which of the listed keys it has shown to hold.
+        listed: Option<usize>,
     },
     /// A receiver was turned away.
     TurnedAway {
@@ -114,6 +116,21 @@ pub enum ReceiverEnd {
     Left(LeaveReason),
 }
 
+/// Why a receiver does not ask a session to take it in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PassedOver {
+    /// It is not signed, and we want a certain signer.
+    Unsigned,
+    /// It is signed by somebody else.
+    OtherSigner,
+    /// It has a shared secret, and we have none.
+    SharedKeyNeeded,
+    /// It has another shared secret than we have, or somebody made it up.
+    OtherSharedKey,
+    /// It has no shared secret, and we have one.
+    NoSharedKey,
+}
+
 /// What a receiver reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReceiverEvent {
@@ -123,8 +140,17 @@ pub enum ReceiverEvent {
         session: SessionId,
         /// Its name.
         name: String,
+        /// The key that signed it, if one did.
+        signer: Option<[u8; 32]>,
         /// Who sends.
         from: SocketAddr,
+    },
+    /// There is a session that we would not or cannot join; said once for each reason.
+    PassedOver {
+        /// Who sends.
+        from: SocketAddr,
+        /// Why.
+        why: PassedOver,
     },
     /// The sender took us in.
     Joined {

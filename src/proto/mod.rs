@@ -22,17 +22,21 @@
 mod block;
 pub mod config;
 mod event;
+mod keys;
 mod pace;
 mod protect;
 mod receiver;
 mod sender;
 mod timer;
 
-pub use block::TRAILER_LEN;
+pub use block::trailer_len;
 pub use config::{ReceiverConfig, SenderConfig};
 pub use event::{
-    Delivery, Fate, ReceiverEnd, ReceiverEvent, ReceiverStats, SenderEnd, SenderEvent, SenderStats,
-    Target, Transmit,
+    Delivery, Fate, PassedOver, ReceiverEnd, ReceiverEvent, ReceiverStats, SenderEnd, SenderEvent,
+    SenderStats, Target, Transmit,
+};
+pub use keys::{
+    ReceiverKeys, SHARED_LEN, SHARED_SALT, SHARED_WORK_LOG2, SenderKeys, shared_secret,
 };
 pub use receiver::Receiver;
 pub use sender::{MemberReport, Sender};

@@ -4,14 +4,84 @@
 //! FEEDBACK and BYE carry a counter, JOIN, ACCEPT and REJECT are constant under keys that are new
 //! with each receiver's key, their kind and reason being in the nonce.
 
-use crate::crypt::aead::{Cipher, NONCE_LEN};
-use crate::crypt::agree::{PublicKey, SecretKey};
-use crate::crypt::{hash, kdf};
-use crate::wire::{self, Kind, SessionId, TAG_LEN};
+use zeroize::Zeroizing;
+
+use super::keys::{SHARED_LEN, SenderKeys};
+use crate::crypt::aead::{Cipher, Key, NONCE_LEN};
+use crate::crypt::agree::{PublicKey, SecretKey, SharedSecret};
+use crate::crypt::secret::Secret;
+use crate::crypt::sign::{SigningKey, VerifyingKey};
+use crate::crypt::{BadSignature, hash, kdf};
+use crate::wire::{self, Kind, SIGNATURE_LEN, SessionId, TAG_LEN};
 
 /// Makes the cipher of what the sender multicasts.
 pub(super) fn multicast_cipher(session: SessionId, secret: &[u8; 32]) -> Cipher {
-    Cipher::new(&kdf::derive(secret, &session.0, b"sealcast v1 multicast"))
+    Cipher::new(&kdf::derive(secret, &session.0, b"sealcast v2 multicast"))
+}
+
+/// What the sender and one receiver agree on with their keys of this session, before the receiver
+/// has shown who it is.
+#[derive(Clone, Debug)]
+pub(super) struct Greeting {
+    session: SessionId,
+    agreed: Key,
+    pub(super) join: Cipher,
+    pub(super) reject: Cipher,
+}
+
+impl Greeting {
+    /// Agrees; nothing when the other side's key is no proper key. `shared` is what all sides have
+    /// in common, if they have.
+    pub(super) fn agree(
+        session: SessionId,
+        own: &SecretKey,
+        theirs: &PublicKey,
+        [sender, receiver]: [&PublicKey; 2],
+        shared: Option<&Secret<SHARED_LEN>>,
+    ) -> Option<Self> {
+        let ours = own.agree(theirs).ok()?;
+        let secret = join_secrets(ours.expose(), shared);
+        let info = [
+            b"sealcast v2 agreed\0",
+            sender.as_bytes().as_slice(),
+            receiver.as_bytes(),
+        ];
+        let agreed = kdf::derive(&secret, &session.0, &info.concat());
+        let cipher = |info: &[u8]| Cipher::new(&kdf::derive(agreed.expose(), &session.0, info));
+        Some(Self {
+            session,
+            join: cipher(b"sealcast v2 join"),
+            reject: cipher(b"sealcast v2 reject"),
+            agreed,
+        })
+    }
+
+    /// The ciphers of the session. A receiver with an identity proves it: `identity` is its public
+    /// key, and what that and the sender's key of this session agree on.
+    pub(super) fn pair(&self, identity: Option<(&PublicKey, &SharedSecret)>) -> Pair {
+        let secret = match identity {
+            None => self.agreed.clone(),
+            Some((key, shared)) => {
+                let info = [b"sealcast v2 identified\0", key.as_bytes().as_slice()].concat();
+                let both = join_secrets(self.agreed.expose(), Some(shared));
+                kdf::derive(&both, &self.session.0, &info)
+            }
+        };
+        let cipher =
+            |info: &[u8]| Cipher::new(&kdf::derive(secret.expose(), &self.session.0, info));
+        Pair {
+            join: self.join.clone(),
+            reply: cipher(b"sealcast v2 reply"),
+            feedback: cipher(b"sealcast v2 feedback"),
+            bye: cipher(b"sealcast v2 bye"),
+        }
+    }
+}
+
+/// Two secrets as one, the second of which may be missing.
+fn join_secrets(first: &[u8; 32], second: Option<&Secret<32>>) -> Zeroizing<Vec<u8>> {
+    let second = second.map_or(&[][..], |s| s.expose());
+    Zeroizing::new([first.as_slice(), second].concat())
 }
 
 /// The four ciphers between the sender and one receiver.
@@ -21,35 +91,6 @@ pub(super) struct Pair {
     pub(super) reply: Cipher,
     pub(super) feedback: Cipher,
     pub(super) bye: Cipher,
-}
-
-impl Pair {
-    /// Agrees on the ciphers; nothing when the other side's key is no proper key.
-    pub(super) fn agree(
-        session: SessionId,
-        own: &SecretKey,
-        theirs: &PublicKey,
-        sender: &PublicKey,
-        receiver: &PublicKey,
-    ) -> Option<Self> {
-        let shared = own.agree(theirs).ok()?;
-        let cipher = |purpose: &[u8]| {
-            let info = [
-                b"sealcast v1 ",
-                purpose,
-                b"\0",
-                sender.as_bytes(),
-                receiver.as_bytes(),
-            ];
-            Cipher::new(&kdf::derive(shared.expose(), &session.0, &info.concat()))
-        };
-        Some(Self {
-            join: cipher(b"join"),
-            reply: cipher(b"reply"),
-            feedback: cipher(b"feedback"),
-            bye: cipher(b"bye"),
-        })
-    }
 }
 
 /// The nonce of transmission `tx`.
@@ -98,26 +139,122 @@ pub(super) fn open<'a>(
 
 /// The tag of an ANNOUNCE. Without a shared secret it stops corruption, not forgery: who takes part
 /// has the sender's key from the ANNOUNCE itself, and a forged one leads to no session.
-fn announce_tag(session: SessionId, announce: &[u8]) -> [u8; TAG_LEN] {
-    let key = kdf::derive(b"", &session.0, b"sealcast v1 announce");
+fn announce_tag(
+    session: &[u8; 16],
+    shared: Option<&Secret<SHARED_LEN>>,
+    announce: &[u8],
+) -> Secret<TAG_LEN> {
+    let secret = shared.map_or(&[][..], |s| s.expose());
+    let key = kdf::derive(secret, session, b"sealcast v2 announce");
     let mut tag = [0; TAG_LEN];
     tag.copy_from_slice(&hash::mac(&key, announce)[..TAG_LEN]);
-    tag
+    Secret::new(tag)
 }
 
-/// Appends an ANNOUNCE with its tag.
-pub(super) fn emit_announce(announce: &wire::Announce, out: &mut Vec<u8>) {
-    let start = out.len();
+/// Appends an ANNOUNCE with its signature, if it has a signer, and its tag.
+pub(super) fn emit_announce(announce: &wire::Announce, keys: &SenderKeys, out: &mut Vec<u8>) {
+    let (start, session) = (out.len(), announce.session);
     announce.emit(out);
-    let tag = announce_tag(announce.session, &out[start..]);
-    out.extend_from_slice(&tag);
+    if let Some(key) = &keys.signing {
+        let signature = sign(key, Purpose::Announce, session, &out[start..]);
+        out.extend_from_slice(&signature);
+    }
+    let tag = announce_tag(&session.0, keys.shared.as_ref(), &out[start..]);
+    out.extend_from_slice(tag.expose());
 }
 
-/// Reads an ANNOUNCE and checks its tag.
-pub(super) fn parse_announce(datagram: &[u8]) -> Option<wire::Announce> {
-    let (body, tag) = datagram.split_last_chunk::<TAG_LEN>()?;
-    let announce = wire::Announce::parse(body).ok()?;
-    (announce_tag(announce.session, body) == *tag).then_some(announce)
+/// An ANNOUNCE whose tag is right, and whose signature is still to be checked.
+#[derive(Debug)]
+pub(super) struct Announced<'a> {
+    pub(super) announce: wire::Announce,
+    signed: Option<(&'a [u8], &'a [u8; SIGNATURE_LEN])>,
+}
+
+impl<'a> Announced<'a> {
+    /// Reads an ANNOUNCE and checks its tag, made with `shared` if there is one.
+    pub(super) fn open(datagram: &'a [u8], shared: Option<&Secret<SHARED_LEN>>) -> Option<Self> {
+        let (whole, tag) = datagram.split_last_chunk::<TAG_LEN>()?;
+        let session = whole.get(8..24)?.first_chunk()?;
+        if announce_tag(session, shared, whole) != Secret::new(*tag) {
+            return None;
+        }
+        let (is_signed, _) = wire::Announce::peek(whole);
+        let signed = if is_signed {
+            Some(whole.split_last_chunk::<SIGNATURE_LEN>()?)
+        } else {
+            None
+        };
+        let body = signed.map_or(whole, |(body, _)| body);
+        let announce = wire::Announce::parse(body).ok()?;
+        Some(Self { announce, signed })
+    }
+
+    /// The key that signed it, or nothing if nobody did.
+    ///
+    /// # Errors
+    /// [`BadSignature`] when it was not the key that it names.
+    pub(super) fn verify(&self) -> Result<Option<VerifyingKey>, BadSignature> {
+        let (Some(key), Some((body, signature))) = (self.announce.protection.signer, self.signed)
+        else {
+            return Ok(None);
+        };
+        let key = VerifyingKey::from_bytes(&key).map_err(|_| BadSignature)?;
+        verify(
+            &key,
+            Purpose::Announce,
+            self.announce.session,
+            body,
+            signature,
+        )?;
+        Ok(Some(key))
+    }
+}
+
+/// What a signature is for: none fits another purpose.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    Announce,
+    Block,
+    Manifest,
+    End,
+    Abort,
+}
+
+impl Purpose {
+    fn text(self, session: SessionId, body: &[u8]) -> Vec<u8> {
+        let purpose: &[u8] = match self {
+            Self::Announce => b"sealcast v2 announce\0",
+            Self::Block => b"sealcast v2 block\0",
+            Self::Manifest => b"sealcast v2 manifest\0",
+            Self::End => b"sealcast v2 end\0",
+            Self::Abort => b"sealcast v2 abort\0",
+        };
+        [purpose, &session.0, body].concat()
+    }
+}
+
+/// Signs a text of a session.
+pub(super) fn sign(
+    key: &SigningKey,
+    purpose: Purpose,
+    session: SessionId,
+    body: &[u8],
+) -> [u8; SIGNATURE_LEN] {
+    key.sign(&purpose.text(session, body))
+}
+
+/// Checks a signature of [`sign`].
+///
+/// # Errors
+/// [`BadSignature`].
+pub(super) fn verify(
+    key: &VerifyingKey,
+    purpose: Purpose,
+    session: SessionId,
+    body: &[u8],
+    signature: &[u8; SIGNATURE_LEN],
+) -> Result<(), BadSignature> {
+    key.verify_strict(&purpose.text(session, body), signature)
 }
 
 /// Which transmissions were heard: a sliding window, so that none counts twice.
@@ -188,19 +325,33 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    const SESSION: SessionId = SessionId([3; 16]);
+
+    /// The greeting of both sides.
+    fn greetings(shared: [Option<Secret<32>>; 2]) -> [Greeting; 2] {
+        let (s, r) = (SecretKey::from_seed([1; 32]), SecretKey::from_seed([2; 32]));
+        let (sp, rp) = (s.public(), r.public());
+        let [a, b] = shared;
+        [
+            Greeting::agree(SESSION, &s, &rp, [&sp, &rp], a.as_ref()).unwrap(),
+            Greeting::agree(SESSION, &r, &sp, [&sp, &rp], b.as_ref()).unwrap(),
+        ]
+    }
+
+    fn fits(ours: &Cipher, theirs: &Cipher) -> bool {
+        let mut out = b"head-body".to_vec();
+        let nonce = counter_nonce(9, 1);
+        seal(ours, &nonce, &mut out, 0, 5);
+        open(theirs, &nonce, &mut out, 5).is_some_and(|body| body == b"body")
+    }
+
     #[test]
     fn both_sides_agree() {
-        let session = SessionId([3; 16]);
-        let (s, r) = (SecretKey::from_seed([1; 32]), SecretKey::from_seed([2; 32]));
-        let ours = Pair::agree(session, &s, &r.public(), &s.public(), &r.public()).unwrap();
-        let theirs = Pair::agree(session, &r, &s.public(), &s.public(), &r.public()).unwrap();
+        let [ours, theirs] = greetings([None, None]).map(|g| g.pair(None));
+        assert!(fits(&ours.feedback, &theirs.feedback) && !fits(&ours.feedback, &theirs.bye));
         let mut out = b"?head-body".to_vec();
         let nonce = counter_nonce(9, 1);
         seal(&ours.feedback, &nonce, &mut out, 1, 6);
-        assert_eq!(
-            open(&theirs.feedback, &nonce, &mut out[1..].to_vec(), 5).unwrap(),
-            b"body"
-        );
         for at in 1..out.len() {
             let mut bad = out[1..].to_vec();
             bad[at - 1] ^= 1;
@@ -209,8 +360,74 @@ mod tests {
                 "byte {at}"
             );
         }
-        assert!(open(&theirs.bye, &nonce, &mut out[1..].to_vec(), 5).is_none());
         assert!(open(&theirs.feedback, &nonce, &mut out[1..10].to_vec(), 5).is_none());
+    }
+
+    #[test]
+    fn a_shared_secret_and_an_identity_are_part_of_the_keys() {
+        let key = |n| Some(Secret::new([n; 32]));
+        let [a, b] = greetings([key(1), key(1)]);
+        assert!(fits(&a.join, &b.join));
+        for other in [[key(1), key(2)], [key(1), None]] {
+            let [a, b] = greetings(other);
+            assert!(!fits(&a.join, &b.join) && !fits(&a.reject, &b.reject));
+            assert!(!fits(&a.pair(None).reply, &b.pair(None).reply));
+        }
+        let [id, dh] = [PublicKey([7; 32]), PublicKey([8; 32])];
+        let (right, wrong) = (Secret::new([5; 32]), Secret::new([6; 32]));
+        let pairs = [
+            a.pair(Some((&id, &right))),
+            b.pair(Some((&id, &right))),
+            b.pair(Some((&id, &wrong))),
+            b.pair(Some((&dh, &right))),
+            b.pair(None),
+        ];
+        let same: Vec<_> = pairs[1..]
+            .iter()
+            .map(|p| fits(&pairs[0].reply, &p.reply))
+            .collect();
+        assert_eq!(same, [true, false, false, false]);
+    }
+
+    #[test]
+    fn an_announce_is_its_signers_and_of_its_group() {
+        let signing = SigningKey::from_seed([9; 32]);
+        let keys = SenderKeys {
+            signing: Some(signing.clone()),
+            shared: Some(Secret::new([4; 32])),
+            ..SenderKeys::default()
+        };
+        let announce = wire::Announce {
+            session: SESSION,
+            sender_key: [2; 32],
+            k: 256,
+            symbol_len: 1_436,
+            depth: 1,
+            policy: wire::Policy::default(),
+            protection: wire::Protection {
+                signer: Some(*signing.public().as_bytes()),
+                listed: false,
+                shared: true,
+            },
+            name: "lab".into(),
+        };
+        let mut datagram = Vec::new();
+        emit_announce(&announce, &keys, &mut datagram);
+        let opened = Announced::open(&datagram, keys.shared.as_ref()).unwrap();
+        assert_eq!(opened.announce, announce);
+        assert_eq!(opened.verify(), Ok(Some(signing.public())));
+        assert!(Announced::open(&datagram, None).is_none());
+        assert!(Announced::open(&datagram, Some(&Secret::new([5; 32]))).is_none());
+        // Who has the shared secret can make a tag, but no signature.
+        let mut forged = Vec::new();
+        let other = SenderKeys {
+            signing: Some(SigningKey::from_seed([8; 32])),
+            shared: keys.shared.clone(),
+            ..SenderKeys::default()
+        };
+        emit_announce(&announce, &other, &mut forged);
+        let opened = Announced::open(&forged, keys.shared.as_ref()).unwrap();
+        assert_eq!(opened.verify(), Err(BadSignature));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::crypt::aead;
+use crate::crypt::{aead, kdf};
 
 use super::cut::{Ending, SealedCutter};
 use super::header::{FileKey, HEADER_BYTES_MAX, Header, Stanza};
@@ -38,6 +38,11 @@ impl Passphrase {
     /// Whether a header is for a passphrase.
     pub fn fits(header: &Header) -> bool {
         header.stanzas(0..1).any(|stanza| stanza.kind() == SCRYPT)
+    }
+
+    /// Its bytes, to be used otherwise.
+    pub fn into_bytes(self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.0.as_bytes().to_vec())
     }
 
     /// Its bytes.
@@ -92,23 +97,8 @@ impl Passphrase {
     /// # Errors
     /// [`Error::System`] when there is not so much.
     fn key(&self, salt: &[u8; SALT_LEN], work_log2: u8) -> Result<aead::Key, Error> {
-        // The deriving itself would end the process.
-        Vec::<u8>::new()
-            .try_reserve_exact(1 << (work_log2 + 10))
-            .map_err(io::Error::other)?;
-        #[expect(
-            clippy::expect_used,
-            reason = "the work factor is from 1 to 22, for which scrypt has parameters"
-        )]
-        let params = scrypt::Params::new(work_log2, 8, 1).expect("sound parameters");
         let salt = [INFO, salt].concat();
-        let mut key = Zeroizing::new([0; 32]);
-        #[expect(
-            clippy::expect_used,
-            reason = "scrypt makes 32 bytes whatever it is given"
-        )]
-        scrypt::scrypt(self.expose(), &salt, &params, &mut *key).expect("a length in range");
-        Ok(aead::Key::new(*key))
+        kdf::stretch(self.expose(), &salt, work_log2).map_err(|e| io::Error::other(e).into())
     }
 }
 

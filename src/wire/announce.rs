@@ -2,11 +2,22 @@
 
 use super::cursor::{Cursor, put_text};
 use super::{
-    DATA_OVERHEAD, DATAGRAM_LEN_MAX, Error, Kind, NAME_LEN_MAX, SessionId, TAG_LEN, expect_kind,
+    DATA_OVERHEAD, DATAGRAM_LEN_MAX, Error, Kind, NAME_LEN_MAX, SIGNATURE_LEN, SessionId, TAG_LEN,
+    expect_kind,
 };
 
-/// Bytes of the longest ANNOUNCE, with its tag.
-pub const ANNOUNCE_LEN_MAX: usize = 72 + 1 + NAME_LEN_MAX + TAG_LEN;
+/// Bytes of the longest ANNOUNCE, with its signature and tag.
+pub const ANNOUNCE_LEN_MAX: usize = 72 + 1 + NAME_LEN_MAX + 32 + SIGNATURE_LEN + TAG_LEN;
+
+/// Flags of an ANNOUNCE.
+mod flag {
+    pub(super) const STARTED: u8 = 1;
+    pub(super) const JOINABLE: u8 = 1 << 1;
+    pub(super) const SIGNED: u8 = 1 << 2;
+    pub(super) const LISTED: u8 = 1 << 3;
+    pub(super) const SHARED: u8 = 1 << 4;
+    pub(super) const ALL: u8 = STARTED | JOINABLE | SIGNED | LISTED | SHARED;
+}
 
 /// When the session starts, for people who wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,8 +32,19 @@ pub struct Policy {
     pub wanted: u32,
 }
 
-/// What the sender tells everyone, every 200 ms before the start and each second after it. The tag
-/// after it is not part of it: see `proto`.
+/// What a receiver needs to take part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Protection {
+    /// The sender's Ed25519 key, which has signed this, the end and each block.
+    pub signer: Option<[u8; 32]>,
+    /// Only receivers whose key the sender knows may take part.
+    pub listed: bool,
+    /// All sides have a secret in common, without which nothing can be read.
+    pub shared: bool,
+}
+
+/// What the sender tells everyone, every 200 ms before the start and each second after it. The
+/// signature, if there is one, and the tag after it are not part of it: see `proto`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announce {
     /// The session.
@@ -37,12 +59,21 @@ pub struct Announce {
     pub depth: u16,
     /// When it starts.
     pub policy: Policy,
+    /// Who may take part, and who it comes from.
+    pub protection: Protection,
     /// The session's name, at most [`NAME_LEN_MAX`] bytes; may be empty.
     pub name: String,
 }
 
 impl Announce {
-    /// Reads an ANNOUNCE without its tag.
+    /// Which keys a datagram that seems to be an ANNOUNCE needs to be checked: whether it is signed,
+    /// and whether its tag is made with a shared secret.
+    pub fn peek(bytes: &[u8]) -> (bool, bool) {
+        let flags = bytes.get(1).copied().unwrap_or(0);
+        (flags & flag::SIGNED != 0, flags & flag::SHARED != 0)
+    }
+
+    /// Reads an ANNOUNCE without its signature and tag.
     ///
     /// # Errors
     /// [`Error::Malformed`] if it is none or its numbers make no sense.
@@ -57,16 +88,23 @@ impl Announce {
         let (k, symbol_len, depth) = (c.u16()?, c.u16()?, c.u16()?);
         c.zero(2)?;
         let policy = Policy {
-            started: flags & 1 != 0,
-            joinable: flags & 2 != 0,
+            started: flags & flag::STARTED != 0,
+            joinable: flags & flag::JOINABLE != 0,
             joined: c.u32()?,
             wanted: c.u32()?,
         };
         let name = c.text(NAME_LEN_MAX)?;
+        let signed = flags & flag::SIGNED != 0;
+        let protection = Protection {
+            signer: signed.then(|| c.array()).transpose()?,
+            listed: flags & flag::LISTED != 0,
+            shared: flags & flag::SHARED != 0,
+        };
         c.end()?;
         let fits = (2..=DATAGRAM_LEN_MAX - DATA_OVERHEAD).contains(&usize::from(symbol_len));
         let even = symbol_len.is_multiple_of(2);
-        if flags & !3 != 0 || tag != session.tag() || k == 0 || !fits || !even || depth == 0 {
+        if flags & !flag::ALL != 0 || tag != session.tag() || k == 0 || !fits || !even || depth == 0
+        {
             return Err(Error::Malformed);
         }
         Ok(Self {
@@ -76,14 +114,15 @@ impl Announce {
             symbol_len,
             depth,
             policy,
+            protection,
             name,
         })
     }
 
-    /// Appends the ANNOUNCE without its tag.
+    /// Appends the ANNOUNCE without its signature and tag.
     pub fn emit(&self, out: &mut Vec<u8>) {
         out.push(Kind::Announce.first_byte());
-        out.push(u8::from(self.policy.started) | u8::from(self.policy.joinable) << 1);
+        out.push(self.flags());
         out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(&self.session.tag().to_be_bytes());
         out.extend_from_slice(&self.session.0);
@@ -95,6 +134,23 @@ impl Announce {
         out.extend_from_slice(&self.policy.joined.to_be_bytes());
         out.extend_from_slice(&self.policy.wanted.to_be_bytes());
         put_text(out, &self.name, NAME_LEN_MAX);
+        if let Some(signer) = self.protection.signer {
+            out.extend_from_slice(&signer);
+        }
+    }
+
+    fn flags(&self) -> u8 {
+        let (policy, protection) = (&self.policy, &self.protection);
+        [
+            (policy.started, flag::STARTED),
+            (policy.joinable, flag::JOINABLE),
+            (protection.signer.is_some(), flag::SIGNED),
+            (protection.listed, flag::LISTED),
+            (protection.shared, flag::SHARED),
+        ]
+        .into_iter()
+        .filter_map(|(on, flag)| on.then_some(flag))
+        .sum()
     }
 }
 
@@ -108,8 +164,9 @@ mod tests {
             1..=u16::MAX,
             1..=4_590u16,
             1..=64u16,
-            any::<[bool; 2]>(),
+            any::<[bool; 4]>(),
             any::<[u32; 2]>(),
+            any::<Option<[u8; 32]>>(),
         );
         (
             any::<[u8; 16]>(),
@@ -121,7 +178,7 @@ mod tests {
                 |(
                     session,
                     sender_key,
-                    (k, half, depth, [started, joinable], [joined, wanted]),
+                    (k, half, depth, [started, joinable, listed, shared], [joined, wanted], signer),
                     name,
                 )| {
                     Announce {
@@ -136,6 +193,11 @@ mod tests {
                             joined,
                             wanted,
                         },
+                        protection: Protection {
+                            signer,
+                            listed,
+                            shared,
+                        },
                         name,
                     }
                 },
@@ -147,7 +209,10 @@ mod tests {
         fn parse_and_emit_are_inverse(announce in any_announce()) {
             let mut bytes = Vec::new();
             announce.emit(&mut bytes);
-            prop_assert!(bytes.len() + TAG_LEN <= ANNOUNCE_LEN_MAX);
+            prop_assert!(bytes.len() + SIGNATURE_LEN + TAG_LEN <= ANNOUNCE_LEN_MAX);
+            let (signed, shared) = Announce::peek(&bytes);
+            prop_assert_eq!(signed, announce.protection.signer.is_some());
+            prop_assert_eq!(shared, announce.protection.shared);
             prop_assert_eq!(Announce::parse(&bytes), Ok(announce));
             for end in 0..bytes.len() {
                 prop_assert_eq!(Announce::parse(&bytes[..end]), Err(Error::Malformed));

@@ -80,6 +80,10 @@ pub enum Outcome {
     Leave(LeaveReason),
 }
 
+/// In place of a number of symbols: the block was put together and is not what the sender signed.
+/// Its manifest is asked for, and its source symbols once more.
+pub const DOUBT: u16 = u16::MAX;
+
 /// Symbols that a run of blocks lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
@@ -87,7 +91,7 @@ pub struct Need {
     pub block: u32,
     /// How many blocks in a row lack as many, at least 1.
     pub run: u16,
-    /// Symbols that each of them lacks, at least 1.
+    /// Symbols that each of them lacks, at least 1, or [`DOUBT`].
     pub symbols: u16,
 }
 

@@ -34,7 +34,8 @@ impl Header {
     /// [`Error::Malformed`] if it is none.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let (kind, _) = super::peek(bytes)?;
-        if !matches!(kind, Kind::Data | Kind::Poll | Kind::End | Kind::Abort) {
+        use Kind::{Abort, Data, End, Manifest, Poll};
+        if !matches!(kind, Data | Poll | End | Abort | Manifest) {
             return Err(Error::Malformed);
         }
         let mut c = Cursor::new(bytes.get(..HEADER_LEN).ok_or(Error::Malformed)?);
@@ -49,7 +50,7 @@ impl Header {
             left: c.u16()?,
             block: c.u32()?,
         };
-        let control = header.kind != Kind::Data;
+        let control = header.kind != Data;
         let used = flags != 0 || header.symbol != 0 || header.left != 0 || header.block != 0;
         if flags & !1 != 0 || (control && used) {
             return Err(Error::Malformed);
@@ -91,7 +92,7 @@ mod tests {
             kind in 1..12u8, mut bytes in proptest::collection::vec(any::<u8>(), 0..40),
         ) {
             if let Some(first) = bytes.first_mut() {
-                *first = 0x10 | kind;
+                *first = 0x20 | kind;
             }
             if let Ok(header) = Header::parse(&bytes) {
                 let mut again = Vec::new();

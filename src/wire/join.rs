@@ -14,6 +14,8 @@ pub struct Join {
     pub socket_bytes: u32,
     /// The receiver's name for people, at most [`NAME_LEN_MAX`] bytes.
     pub name: String,
+    /// The X25519 key by which senders know the receiver, if it has one.
+    pub identity: Option<[u8; 32]>,
 }
 
 impl Join {
@@ -28,6 +30,11 @@ impl Join {
             window_blocks: c.u32()?,
             socket_bytes: c.u32()?,
             name: c.text(NAME_LEN_MAX)?,
+            identity: match c.u8()? {
+                0 => None,
+                1 => Some(c.array()?),
+                _ => return Err(Error::Malformed),
+            },
         };
         c.end()?;
         if join.window_blocks == 0 {
@@ -43,6 +50,8 @@ impl Join {
         out.extend_from_slice(&self.window_blocks.to_be_bytes());
         out.extend_from_slice(&self.socket_bytes.to_be_bytes());
         put_text(out, &self.name, NAME_LEN_MAX);
+        out.push(u8::from(self.identity.is_some()));
+        out.extend_from_slice(self.identity.as_ref().map_or(&[], <[u8; 32]>::as_slice));
     }
 }
 
@@ -136,11 +145,15 @@ pub enum RejectReason {
     TooLate = 1,
     /// The session has as many receivers as it can take.
     Full = 2,
+    /// Only receivers with a key may take part, and it came without one.
+    KeyNeeded = 3,
+    /// Its key is not one of those that may take part.
+    NotListed = 4,
 }
 
 impl RejectReason {
     /// Every reason.
-    pub const ALL: [Self; 2] = [Self::TooLate, Self::Full];
+    pub const ALL: [Self; 4] = [Self::TooLate, Self::Full, Self::KeyNeeded, Self::NotListed];
 
     /// The reason with this code.
     ///
@@ -167,8 +180,10 @@ mod tests {
         fn parse_and_emit_are_inverse(
             session: [u8; 16], window_blocks in 1..=u32::MAX, socket_bytes: u32,
             name in "[a-z.é-]{0,32}", secret: [u8; 32], receiver: u32,
+            identity: Option<[u8; 32]>,
         ) {
-            let join = Join { session: SessionId(session), window_blocks, socket_bytes, name };
+            let session = SessionId(session);
+            let join = Join { session, window_blocks, socket_bytes, name, identity };
             let mut bytes = Vec::new();
             join.emit(&mut bytes);
             prop_assert_eq!(Join::parse(&bytes), Ok(join));

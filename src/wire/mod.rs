@@ -16,21 +16,25 @@ mod error;
 mod feedback;
 mod header;
 mod join;
+mod manifest;
 mod show;
 
-pub use announce::{ANNOUNCE_LEN_MAX, Announce, Policy};
+pub use announce::{ANNOUNCE_LEN_MAX, Announce, Policy, Protection};
 pub use bye::{Bye, ByeHeader, Verdict};
 pub use control::{Abort, AbortReason, End, Poll};
 pub use error::Error;
-pub use feedback::{ENTRIES_MAX, Feedback, FeedbackHeader, LeaveReason, Need, Outcome};
+pub use feedback::{DOUBT, ENTRIES_MAX, Feedback, FeedbackHeader, LeaveReason, Need, Outcome};
 pub use header::{DATA_OVERHEAD, HEADER_LEN, Header};
 pub use join::{Accept, Join, RejectReason, ReplyHeader};
+pub use manifest::{MANIFEST_HASH_LEN, Manifest};
 pub use show::show;
 
 /// The version of the protocol.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Bytes of an authentication tag at the end of a datagram.
 pub const TAG_LEN: usize = 16;
+/// Bytes of a signature at the end of what a sender signs.
+pub const SIGNATURE_LEN: usize = 64;
 /// Bytes of a receiver's or session's name at most.
 pub const NAME_LEN_MAX: usize = 64;
 /// Bytes of the longest datagram that a receiver needs to take.
@@ -84,11 +88,13 @@ pub enum Kind {
     Feedback = 9,
     /// The sender lets a receiver go, to the receiver.
     Bye = 10,
+    /// Hashes of a block's symbols, signed.
+    Manifest = 11,
 }
 
 impl Kind {
     /// All kinds, in the order of their codes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Data,
         Self::Poll,
         Self::End,
@@ -99,6 +105,7 @@ impl Kind {
         Self::Reject,
         Self::Feedback,
         Self::Bye,
+        Self::Manifest,
     ];
 
     /// The first byte of a datagram of this kind.
@@ -146,9 +153,9 @@ mod tests {
                 Ok((kind, 0x0102_0304))
             );
         }
-        assert_eq!(peek(&[0x21, 0, 0, 0, 0, 0, 0, 0]), Err(Error::Version(2)));
-        assert_eq!(peek(&[0x10, 0, 0, 0, 0, 0, 0, 0]), Err(Error::Malformed));
-        assert_eq!(peek(&[0x1f, 0, 0, 0, 0, 0, 0, 0]), Err(Error::Malformed));
-        assert_eq!(peek(&[0x11, 0, 0, 0, 0, 0, 0]), Err(Error::Malformed));
+        assert_eq!(peek(&[0x11, 0, 0, 0, 0, 0, 0, 0]), Err(Error::Version(1)));
+        assert_eq!(peek(&[0x20, 0, 0, 0, 0, 0, 0, 0]), Err(Error::Malformed));
+        assert_eq!(peek(&[0x2f, 0, 0, 0, 0, 0, 0, 0]), Err(Error::Malformed));
+        assert_eq!(peek(&[0x21, 0, 0, 0, 0, 0, 0]), Err(Error::Malformed));
     }
 }

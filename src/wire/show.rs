@@ -18,7 +18,7 @@ pub fn show(bytes: &[u8]) -> String {
                     h.tx, h.block, h.symbol, h.left
                 )
             }),
-            Kind::Poll | Kind::End | Kind::Abort => {
+            Kind::Poll | Kind::End | Kind::Abort | Kind::Manifest => {
                 Header::parse(bytes).map(|h| format!("tx {}", h.tx))
             }
             Kind::Announce => Ok(String::new()),
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(show(b""), "malformed datagram, 0 bytes");
         assert_eq!(
             show(&[0x31; 8]),
-            "protocol version 3, this is version 1, 8 bytes"
+            "protocol version 3, this is version 2, 8 bytes"
         );
     }
 }

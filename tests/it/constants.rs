@@ -2,21 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use sealcast::proto::TRAILER_LEN;
 use sealcast::proto::config::*;
+use sealcast::proto::{SHARED_WORK_LOG2, trailer_len};
 use sealcast::units::{Duration, Rate};
 use sealcast::wire::{
-    ANNOUNCE_LEN_MAX, DATA_OVERHEAD, DATAGRAM_LEN_MAX, ENTRIES_MAX, HEADER_LEN, NAME_LEN_MAX,
-    TAG_LEN, VERSION,
+    ANNOUNCE_LEN_MAX, DATA_OVERHEAD, DATAGRAM_LEN_MAX, DOUBT, ENTRIES_MAX, HEADER_LEN,
+    MANIFEST_HASH_LEN, NAME_LEN_MAX, SIGNATURE_LEN, TAG_LEN, VERSION,
 };
 
+const TRAILER_LEN: usize = trailer_len(false);
+
 const PAGE: &str = include_str!("../../src/bin/sealcast/man/protocol.txt");
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     include_str!("../../src/proto/config.rs"),
     include_str!("../../src/wire/mod.rs"),
     include_str!("../../src/wire/header.rs"),
     include_str!("../../src/wire/announce.rs"),
     include_str!("../../src/wire/feedback.rs"),
+    include_str!("../../src/wire/manifest.rs"),
 ];
 
 /// A value as the page shows it.
@@ -67,6 +70,8 @@ fn the_page_has_every_constant_as_it_is() {
         STALL_MAX_DEFAULT POLL_MAX FEEDBACK_PER_S_MAX REPORT_MAX REPORT_WAITING REPORT_MIN
         NACK_RETRY_MIN NACK_RETRY_MAX BACKOFF_FREE_RECEIVERS BACKOFF_RTTS RTT_MIN RTT_MAX
         END_EVERY DONE_EVERY LINGER_MAX LEAVE_LINGER_MAX BYE_COPIES ABORT_COPIES ABORT_EVERY
+        CANDIDATES_MAX CANDIDATE_PATIENCE REFUSED_WAIT SIGNATURES_PER_S_MAX MANIFEST_EVERY
+        SIGNATURE_LEN MANIFEST_HASH_LEN DOUBT SHARED_WORK_LOG2
         BURST_BYTES BURST_TIME SOCKET_COST FLIGHT_MIN RATE_START RATE_MIN RATE_MAX
     };
     let section = PAGE.split("### Constants\n").nth(1).unwrap();

@@ -2,7 +2,7 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sealcast::proto::{ReceiverConfig, SenderConfig};
+use sealcast::proto::{ReceiverConfig, SenderConfig, SenderKeys};
 use sealcast::units::{Duration, Instant, Rate};
 
 use crate::link::Impairment;
@@ -71,6 +71,7 @@ impl Plan {
             rate_max: rng
                 .random_bool(0.3)
                 .then(|| Rate::from_bits_per_s(4_000_000)),
+            keys: SenderKeys::default(),
         };
         let harsh = rng.random_bool(0.5);
         let troubles = rng.random_bool(0.4);

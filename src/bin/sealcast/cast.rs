@@ -18,10 +18,15 @@ use serde_json::{Value, json};
 
 use crate::cli::{CastArgs, NetArgs};
 use crate::exit::{ExitStatus, Failure};
+use crate::keys;
 use crate::report::{self, Voice, bytes, plain, receivers};
 
 pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
-    let config = config(args);
+    let (keys, names) = keys::of_sender(args, voice)?;
+    let config = SenderConfig {
+        keys,
+        ..config(args)
+    };
     let net = NetConfig {
         ttl: args.ttl,
         ..net_config(&args.net)
@@ -38,7 +43,7 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let watch = interrupt::watch(wake.clone())?;
     voice.note(&waiting_for(args));
     let mut tell = |news: News<'_>| match news {
-        News::Event(event) => tell_event(event, voice),
+        News::Event(event) => tell_event(event, &names, voice),
         News::Failed(error) => voice.warning(&format!("{error}; telling the receivers")),
         News::Tick(sender) => voice.progress(|| progress(sender)),
     };
@@ -48,7 +53,7 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
         watch: &watch,
     };
     let report = sealcast::net::cast::cast(config, &net, source, control, &mut tell)?;
-    summarise(&report, args, voice)
+    summarise(&report, args, &names, voice)
 }
 
 /// The network as both sides are told it.
@@ -111,17 +116,23 @@ fn waiting_for(args: &CastArgs) -> String {
     }
 }
 
-fn tell_event(event: &SenderEvent, voice: &Voice) {
+fn tell_event(event: &SenderEvent, names: &[String], voice: &Voice) {
     match event {
-        SenderEvent::Joined { name, from, .. } => {
-            voice.note(&format!("{} ({}) joined", plain(name), from.ip()));
+        SenderEvent::Joined {
+            name, from, listed, ..
+        } => {
+            let key = key_name(*listed, names).map(|key| format!(" with the key of {key}"));
+            let (name, ip) = (plain(name), from.ip());
+            voice.note(&format!("{name} ({ip}) joined{}", key.unwrap_or_default()));
         }
         SenderEvent::TurnedAway { name, reason } => {
             let why = match reason {
                 RejectReason::TooLate => "it came too late",
                 RejectReason::Full => "the session is full",
+                RejectReason::KeyNeeded => "it showed no key, and -R asks for one",
+                RejectReason::NotListed => "its key is not in the list",
             };
-            voice.detail(1, || format!("turned {} away: {why}", plain(name)));
+            voice.warning(&format!("turned {} away: {why}", plain(name)));
         }
         SenderEvent::Started { receivers } => {
             voice.note(&format!("sending to {}", report::receivers(*receivers)));
@@ -138,6 +149,11 @@ fn tell_event(event: &SenderEvent, voice: &Voice) {
         }
         SenderEvent::Ended(_) => {}
     }
+}
+
+/// What people call the holder of a listed key.
+fn key_name(listed: Option<usize>, names: &[String]) -> Option<&str> {
+    names.get(listed?).map(String::as_str)
 }
 
 /// What became of a receiver, in words.
@@ -168,7 +184,12 @@ fn progress(sender: &Sender) -> String {
     )
 }
 
-fn summarise(report: &Report, args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
+fn summarise(
+    report: &Report,
+    args: &CastArgs,
+    names: &[String],
+    voice: &Voice,
+) -> Result<(), Failure> {
     let stats = &report.stats;
     if report.end == SenderEnd::NobodyCame {
         return Err(failure(report, args));
@@ -194,7 +215,7 @@ fn summarise(report: &Report, args: &CastArgs, voice: &Voice) -> Result<(), Fail
             stats.datagrams, stats.feedbacks, stats.nacks, stats.refused
         )
     });
-    report::append(args.report.as_deref(), &json(report))?;
+    report::append(args.report.as_deref(), &json(report, names))?;
     if report.end == SenderEnd::Complete {
         return Ok(());
     }
@@ -213,7 +234,7 @@ fn summarise(report: &Report, args: &CastArgs, voice: &Voice) -> Result<(), Fail
 }
 
 /// The report for programs; `man/sealcast-cast.1` says what it holds.
-fn json(report: &Report) -> Value {
+fn json(report: &Report, names: &[String]) -> Value {
     let stats = &report.stats;
     let receivers: Vec<Value> = report
         .members
@@ -221,6 +242,7 @@ fn json(report: &Report) -> Value {
         .map(|m| {
             json!({
                 "name": m.name,
+                "key": key_name(m.listed, names),
                 "address": m.addr.ip().to_string(),
                 "done": m.fate == Fate::Done,
                 "fate": describe(m.fate),

@@ -1,10 +1,12 @@
 //! `sealcast catch`: arguments to configuration, one library call, report.
 
+use sealcast::crypt::sign::VerifyingKey;
 use sealcast::edge::stdio::{Cancel, Output};
 use sealcast::edge::{entropy, interrupt};
 use sealcast::net::Control;
 use sealcast::net::catch::{Faults, News, Report};
-use sealcast::proto::{Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent};
+use sealcast::proto::{PassedOver, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent};
+use sealcast::seal::{Named, Sender};
 use sealcast::wire::{AbortReason, LeaveReason, RejectReason, Verdict};
 
 use serde_json::{Value, json};
@@ -12,11 +14,14 @@ use serde_json::{Value, json};
 use crate::cast::{limit, net_config};
 use crate::cli::CatchArgs;
 use crate::exit::{ExitStatus, Failure};
+use crate::keys;
 use crate::report::{self, Voice, bytes, plain};
 
 pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
     let net = net_config(&args.net);
+    let (keys, senders) = keys::of_receiver(args, voice)?;
     let config = ReceiverConfig {
+        keys,
         session_name: args.name.clone(),
         name: args.own_name.clone().unwrap_or_else(host_name),
         memory: usize::try_from(args.memory).unwrap_or(usize::MAX),
@@ -28,7 +33,7 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
     let watch = interrupt::watch(wake.clone())?;
     voice.note(&format!("waiting for a sender on {}", net.target()));
     let mut tell = |news: News<'_>| match news {
-        News::Event(event) => tell_event(event, voice),
+        News::Event(event) => tell_event(event, &senders, voice),
         News::Tick(receiver) => voice.progress(|| progress(receiver)),
     };
     let faults = Faults {
@@ -51,11 +56,12 @@ fn host_name() -> String {
         .into_owned()
 }
 
-fn tell_event(event: &ReceiverEvent, voice: &Voice) {
+fn tell_event(event: &ReceiverEvent, senders: &[Named<Sender>], voice: &Voice) {
     match event {
         ReceiverEvent::Found {
             name,
             from,
+            signer,
             session,
         } => {
             let name = if name.is_empty() {
@@ -63,8 +69,15 @@ fn tell_event(event: &ReceiverEvent, voice: &Voice) {
             } else {
                 format!(" {name:?}")
             };
-            voice.note(&format!("found session{name} of {}", from.ip()));
+            let signer = signer
+                .map(|key| signed_by(&key, senders))
+                .unwrap_or_default();
+            voice.note(&format!("found session{name} of {}{signer}", from.ip()));
             voice.detail(1, || format!("session {session}"));
+        }
+        ReceiverEvent::PassedOver { from, why } => {
+            let why = describe(*why);
+            voice.warning(&format!("passed over a session of {}: {why}", from.ip()));
         }
         ReceiverEvent::Joined { receiver } => {
             voice.detail(1, || format!("joined as receiver {receiver}"));
@@ -80,6 +93,29 @@ fn tell_event(event: &ReceiverEvent, voice: &Voice) {
             voice.detail(1, || format!("all {} are here", bytes(*length)));
         }
         ReceiverEvent::Ended(_) => {}
+    }
+}
+
+/// Who signed a session: its name, if we know it, and its fingerprint.
+fn signed_by(key: &[u8; 32], senders: &[Named<Sender>]) -> String {
+    let Ok(key) = VerifyingKey::from_bytes(key) else {
+        return String::new();
+    };
+    let sender = Sender::new(key);
+    let known = senders.iter().find(|named| named.key == sender);
+    let name = known.map_or("", |named| &named.name);
+    let space = if name.is_empty() { "" } else { " " };
+    let fingerprint = sender.fingerprint();
+    format!(", signed by {}{space}{fingerprint}", name.escape_debug())
+}
+
+fn describe(why: PassedOver) -> &'static str {
+    match why {
+        PassedOver::Unsigned => "it is not signed, and --from asks for a signature",
+        PassedOver::OtherSigner => "it is signed by somebody whom --from does not name",
+        PassedOver::SharedKeyNeeded => "it has a shared secret; give it with --key or -p",
+        PassedOver::OtherSharedKey => "it has another shared secret than ours, or is forged",
+        PassedOver::NoSharedKey => "it has no shared secret, and ours asks for one",
     }
 }
 
@@ -146,6 +182,15 @@ fn finish(report: &Report, voice: &Voice) -> Result<(), Failure> {
                 .hint("wait for the next cast; --receivers on the sender makes it wait for all")
         }
         ReceiverEnd::Rejected(RejectReason::Full) => transfer("the session is full"),
+        ReceiverEnd::Rejected(RejectReason::KeyNeeded) => Failure::new(
+            ExitStatus::NoIdentity,
+            "the sender takes in listed keys only",
+        )
+        .hint("show it an identity with -i"),
+        ReceiverEnd::Rejected(RejectReason::NotListed) => Failure::new(
+            ExitStatus::NoIdentity,
+            "none of our identities is among the keys that the sender takes in",
+        ),
         ReceiverEnd::SenderLost(silence) => transfer(&format!(
             "lost the sender: nothing was heard of it for {} s",
             silence.as_secs_f64()

@@ -13,6 +13,8 @@ mod exit;
 #[cfg(test)]
 mod generated;
 mod keygen;
+mod keys;
+mod lists;
 mod open;
 mod pack;
 mod report;

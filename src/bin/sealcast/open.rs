@@ -7,12 +7,11 @@ use sealcast::edge::stdio::{Input, Output};
 use sealcast::edge::{clock, keyfile};
 use sealcast::pipe::seal::{Incoming, Report, workers};
 use sealcast::seal::opener::{MaxAge, Policy, Trust};
-use sealcast::seal::{
-    self, FileKey, Identity, List, Named, Passphrase, Ring, Sender, parse_senders,
-};
+use sealcast::seal::{self, FileKey, Identity, Named, Passphrase, Ring, Sender};
 
 use crate::cli::OpenArgs;
 use crate::exit::{ExitStatus, Failure};
+use crate::lists;
 use crate::report::{Voice, bytes};
 use crate::secret::Secrets;
 
@@ -23,7 +22,7 @@ pub(crate) fn run(args: &OpenArgs, voice: &Voice) -> Result<(), Failure> {
     keyfile::not_overwritten(args.output.as_deref(), files.chain(senders))?;
     let secrets = Secrets::new(voice, args.passphrase_file.as_deref(), true);
     let keys = Keys::read(args, &secrets, voice)?;
-    let known = senders_of(args, voice)?;
+    let known = lists::senders(&args.from, true, voice)?;
     let input = Input::stdin()?;
     let mut output = Output::open(args.output.as_deref(), Some(&input))?;
     voice.mute_beside(&output);
@@ -182,29 +181,6 @@ fn verdict(report: &Report, known: &[Named<Sender>]) -> String {
     text
 }
 
-/// The senders whose streams are taken; none when unsigned ones are.
-fn senders_of(args: &OpenArgs, voice: &Voice) -> Result<Vec<Named<Sender>>, Failure> {
-    let mut lists = Vec::new();
-    for text in &args.from {
-        lists.push(from(text, voice)?);
-    }
-    let mut all = List::join(lists).keys;
-    if all.is_empty() && !args.from.is_empty() {
-        let fact = "no sender is left: all are revoked";
-        return Err(Failure::new(ExitStatus::Usage, fact));
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    all.retain(|named| seen.insert(named.key.to_string()));
-    for Named { key, name } in &all {
-        voice.detail(1, || {
-            format!("trusted {} {}", key.fingerprint(), name.escape_debug())
-                .trim_end()
-                .to_string()
-        });
-    }
-    Ok(all)
-}
-
 fn trust(args: &OpenArgs, known: &[Named<Sender>]) -> Trust {
     if args.unsigned {
         return Trust::Unsigned;
@@ -222,34 +198,4 @@ fn policy(args: &OpenArgs) -> Policy {
         }),
         serial_min: args.min_serial,
     }
-}
-
-/// One key, when `text` is one, or else those in the file of that name. What is a key is never
-/// looked for as a file: who can make one in this directory must not choose whom we trust.
-fn from(text: &str, voice: &Voice) -> Result<List<Sender>, Failure> {
-    let parsed = parse_senders(text);
-    let path = Path::new(text);
-    match parsed {
-        Ok(list) => return Ok(list),
-        Err(e) if like_a_key(text) && !path.exists() => {
-            return Err(Failure::key_text(text, &e.one()));
-        }
-        Err(_) => {}
-    }
-    let file = keyfile::read_beside_data(path)?;
-    let list = parse_senders(file.text(path)?).map_err(|e| Failure::key_file(path, &e))?;
-    voice.passed_over(path, list.passed_over);
-    Ok(list)
-}
-
-fn like_a_key(text: &str) -> bool {
-    let lower = text.trim_start().to_ascii_lowercase();
-    let keys = [
-        "sealsign1",
-        "sealsign-secret-",
-        "ssh-ed25519 ",
-        "age1",
-        "age-secret-key-",
-    ];
-    keys.iter().any(|key| lower.starts_with(key))
 }

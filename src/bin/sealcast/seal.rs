@@ -9,11 +9,12 @@ use sealcast::edge::{clock, entropy, keyfile};
 use sealcast::pipe;
 use sealcast::seal::passphrase::WORK_LOG2;
 use sealcast::seal::sealer::{Sealer, Signer};
-use sealcast::seal::{self, FileKey, List, Named, Recipient, Sender, armor, parse_recipients};
+use sealcast::seal::{self, FileKey, Recipient, Sender, armor, parse_recipients};
 use zeroize::Zeroizing;
 
 use crate::cli::SealArgs;
-use crate::exit::{ExitStatus, Failure};
+use crate::exit::Failure;
+use crate::lists;
 use crate::report::{Voice, bytes};
 use crate::secret::Secrets;
 
@@ -108,26 +109,8 @@ fn recipients(args: &SealArgs, voice: &Voice) -> Result<Vec<Recipient>, Failure>
             }
         })?);
     }
-    for path in &args.recipients_file {
-        let file = keyfile::read_beside_data(path)?;
-        let list = parse_recipients(file.text(path)?).map_err(|e| Failure::key_file(path, &e))?;
-        voice.passed_over(path, list.passed_over);
-        lists.push(list);
-    }
-    let mut all = List::join(lists).keys;
-    if all.is_empty() && !args.passphrase {
-        let fact = "no recipient is left: all are revoked";
-        return Err(Failure::new(ExitStatus::Usage, fact));
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    all.retain(|named| seen.insert(named.key.to_string()));
-    for Named { key, name } in &all {
-        voice.detail(1, || {
-            format!("recipient {} {}", key.fingerprint(), name.escape_debug())
-                .trim_end()
-                .to_string()
-        });
-    }
+    lists.extend(lists::recipients_files(&args.recipients_file, true, voice)?);
+    let all = lists::join_recipients(lists, args.passphrase, voice)?;
     Ok(all.into_iter().map(|named| named.key).collect())
 }
 

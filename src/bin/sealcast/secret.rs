@@ -81,6 +81,13 @@ impl<'a> Secrets<'a> {
         Ok(passphrase)
     }
 
+    /// The content of a file that is a secret as it is.
+    pub(crate) fn raw(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let file = self.file(path)?;
+        self.warn_of(path, &file);
+        Ok(file.bytes)
+    }
+
     /// The identities in a file.
     pub(crate) fn identities(&self, path: &Path) -> Result<Vec<Identity>, Failure> {
         self.read(path, Identity::parse_file)

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 
+use crate::crypt::sign::VerifyingKey;
 use crate::fec;
-use crate::proto::block::Chain;
+use crate::proto::block::{Chain, symbol_hash};
 use crate::proto::event::Delivery;
 use crate::units::{Duration, Instant};
-use crate::wire::{End, Header, Need, SessionId};
+use crate::wire::{DOUBT, End, Header, MANIFEST_HASH_LEN, Manifest, Need, SessionId};
 
 /// Buffers kept for the next blocks.
 const SPARE_MAX: usize = 8;
@@ -26,7 +27,12 @@ struct Slot {
     over: bool,
     nack_at: Option<Instant>,
     retries: u32,
+    /// What the sender signed about each symbol, as far as it is known: set once the block was put
+    /// together and is not what the sender made. Only symbols that fit count then.
+    manifest: Option<Vec<Option<SymbolHash>>>,
 }
+
+type SymbolHash = [u8; MANIFEST_HASH_LEN];
 
 impl Slot {
     fn has(&self, number: u16) -> bool {
@@ -40,11 +46,48 @@ impl Slot {
 
     /// Symbols that it lacks; nothing as long as its size is not known.
     fn lacks(&self) -> Option<u16> {
+        if self.manifest.as_ref().is_some_and(Vec::is_empty) {
+            return Some(1);
+        }
         let there = usize::from(self.count) + self.repairs.len();
         Some(
             self.k?
                 .saturating_sub(u16::try_from(there).unwrap_or(u16::MAX)),
         )
+    }
+}
+
+impl Slot {
+    /// Nothing in it counts until the sender's hashes are there.
+    fn doubt(&mut self) {
+        if self.manifest.is_none() {
+            self.manifest = Some(Vec::new());
+            self.forget();
+            self.over = true;
+            (self.nack_at, self.retries) = (None, 0);
+        }
+    }
+
+    fn forget(&mut self) {
+        self.have.fill(0);
+        self.count = 0;
+        self.repairs = Vec::new();
+    }
+
+    fn mark(&mut self, number: u16) {
+        let at = usize::from(number);
+        if !self.has(number) {
+            self.have[at / 64] |= 1 << (at % 64);
+            self.count += 1;
+        }
+    }
+
+    /// Whether a source symbol is the sender's, as far as that is in doubt.
+    fn fits(&self, number: u16, symbol: &[u8]) -> bool {
+        self.manifest.as_ref().is_none_or(|hashes| {
+            let hash = hashes.get(usize::from(number)).copied().flatten();
+            hash.is_some_and(|hash| hash == symbol_hash(symbol))
+        })
     }
 }
 
@@ -59,6 +102,8 @@ pub(super) enum Taken {
     NoRoom,
     /// Its numbers are not of this session: only a member could have made it.
     Wrong,
+    /// It gives its block another size than was known: one of the two is a member's lie.
+    Clash,
 }
 
 /// What came out of [`Gather::pull`].
@@ -82,6 +127,7 @@ pub(super) struct Gather {
     full_below: u32,
     end: Option<End>,
     chain: Chain,
+    signer: Option<VerifyingKey>,
     spare: Vec<Vec<u8>>,
 }
 
@@ -92,6 +138,7 @@ impl Gather {
         symbol_len: u16,
         depth: u16,
         blocks_max: usize,
+        signer: Option<VerifyingKey>,
     ) -> Self {
         Self {
             k,
@@ -103,6 +150,7 @@ impl Gather {
             full_below: 0,
             end: None,
             chain: Chain::new(session),
+            signer,
             spare: Vec::new(),
         }
     }
@@ -172,7 +220,7 @@ impl Gather {
             // Only one who has the keys and lies could say so; it must not lead any further.
             let known = self.slot(header.block).and_then(|s| s.k);
             if known.is_some_and(|known| known != block_k) {
-                return Taken::Wrong;
+                return Taken::Clash;
             }
             self.pass(header.block.saturating_sub(self.depth - 1));
             self.full_below = self.full_below.max(header.block);
@@ -198,13 +246,14 @@ impl Gather {
             slot.have = vec![0; usize::from(k).div_ceil(64)];
         }
         if source {
-            if slot.has(header.symbol) {
+            if slot.has(header.symbol) || !slot.fits(header.symbol, symbol) {
                 return Taken::Needless;
             }
             let at = usize::from(header.symbol);
             slot.bytes[at * len..][..len].copy_from_slice(symbol);
-            slot.have[at / 64] |= 1 << (at % 64);
-            slot.count += 1;
+            slot.mark(header.symbol);
+        } else if slot.manifest.is_some() {
+            return Taken::Needless;
         } else {
             let row = u16::MAX - header.symbol;
             let enough = slot.repairs.len() >= usize::from(k - slot.count);
@@ -246,11 +295,15 @@ impl Gather {
         if end.last_k > self.k || end.blocks < self.first {
             return false;
         }
+        let signed = self.signer.is_some();
         if let Some(last) = end.blocks.checked_sub(1)
             && let Some(slot) = self.slot(last)
         {
             if slot.k.is_some_and(|known| known != end.last_k) {
-                return false;
+                if !signed {
+                    return false;
+                }
+                slot.doubt();
             }
             slot.k = Some(end.last_k);
         }
@@ -307,9 +360,12 @@ impl Gather {
         let mut needs: Vec<Need> = Vec::new();
         for (block, slot) in (self.first..).zip(&mut self.slots) {
             let due = slot.nack_at.is_some_and(|at| at <= now);
-            let Some(symbols) = slot.lacks().filter(|&n| due && n > 0) else {
+            let Some(mut symbols) = slot.lacks().filter(|&n| due && n > 0) else {
                 continue;
             };
+            if slot.manifest.is_some() {
+                symbols = DOUBT;
+            }
             let grows = |n: &&mut Need| {
                 n.block + u32::from(n.run) == block && n.symbols == symbols && n.run < u16::MAX
             };
@@ -353,8 +409,13 @@ impl Gather {
             slot.repairs.truncate(missing.len());
             fec::recover(&mut slot.bytes, len, &missing, &mut slot.repairs);
         }
-        let Some(data_len) = self.chain.check(&slot.bytes) else {
-            return Pulled::Corrupt;
+        let Some(data_len) = self.chain.check(&slot.bytes, self.signer.as_ref()) else {
+            if self.signer.is_none() || slot.manifest.is_some() {
+                return Pulled::Corrupt;
+            }
+            slot.doubt();
+            self.slots.push_front(slot);
+            return Pulled::Nothing;
         };
         self.first += 1;
         Pulled::Data {
@@ -363,6 +424,46 @@ impl Gather {
                 len: data_len,
             },
             repaired,
+        }
+    }
+
+    /// A symbol of `block` has shown that a member lies: the sender's hashes decide. Nothing where the
+    /// sender does not sign.
+    pub(super) fn doubt(&mut self, block: u32) {
+        if self.signer.is_some()
+            && block >= self.first
+            && let Some(slot) = self.slot(block)
+        {
+            slot.doubt();
+        }
+    }
+
+    /// Takes the sender's hashes of a block in, which it has signed, if the block is in doubt.
+    pub(super) fn take_manifest(&mut self, manifest: &Manifest) {
+        let (k_max, len) = (self.k, usize::from(self.symbol_len));
+        let in_doubt = manifest.block >= self.first && manifest.k <= k_max;
+        let Some(slot) = self.slot(manifest.block).filter(|_| in_doubt) else {
+            return;
+        };
+        let Some(hashes) = &mut slot.manifest else {
+            return;
+        };
+        let k = usize::from(manifest.k);
+        hashes.resize(k, None);
+        for (hash, signed) in hashes[usize::from(manifest.first)..]
+            .iter_mut()
+            .zip(&manifest.hashes)
+        {
+            *hash = Some(*signed);
+        }
+        slot.k = Some(manifest.k);
+        slot.bytes.resize(usize::from(k_max) * len, 0);
+        slot.have.resize(usize::from(k_max).div_ceil(64), 0);
+        // What is there already, whoever sent it, is good if it fits.
+        for number in (manifest.first..manifest.k).take(manifest.hashes.len()) {
+            if slot.fits(number, &slot.bytes[usize::from(number) * len..][..len]) {
+                slot.mark(number);
+            }
         }
     }
 
@@ -391,7 +492,7 @@ mod tests {
             .iter()
             .map(|&n| {
                 let mut bytes = vec![n as u8; n];
-                chain.close(&mut bytes, usize::from(LEN));
+                chain.close(&mut bytes, usize::from(LEN), None);
                 bytes
             })
             .collect();
@@ -453,7 +554,7 @@ mod tests {
     #[test]
     fn lost_symbols_are_asked_for_and_repaired() {
         let (blocks, end) = stream();
-        let mut g = Gather::new(SESSION, 4, LEN, 1, 8);
+        let mut g = Gather::new(SESSION, 4, LEN, 1, 8, None);
         let now = Instant::from_us(1_000);
         for (block, symbol) in [(0, 0), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3), (3, 0)] {
             assert_eq!(take(&mut g, source(&blocks, block, symbol)), Taken::Kept);
@@ -491,7 +592,7 @@ mod tests {
     #[test]
     fn a_promise_delays_the_question() {
         let (blocks, _) = stream();
-        let mut g = Gather::new(SESSION, 4, LEN, 1, 8);
+        let mut g = Gather::new(SESSION, 4, LEN, 1, 8, None);
         take(&mut g, source(&blocks, 0, 0));
         take(&mut g, source(&blocks, 1, 0));
         let at = Instant::from_us;
@@ -508,7 +609,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_dropped() {
         let (blocks, end) = stream();
-        let mut g = Gather::new(SESSION, 4, LEN, 1, 2);
+        let mut g = Gather::new(SESSION, 4, LEN, 1, 2, None);
         assert_eq!(take(&mut g, source(&blocks, 2, 0)), Taken::NoRoom);
         let (mut header, symbol) = source(&blocks, 0, 1);
         assert_eq!(g.take(&header, &symbol[..63]), Taken::Wrong);
@@ -518,7 +619,7 @@ mod tests {
             Taken::Wrong,
             "five symbols in a block of four"
         );
-        let mut g = Gather::new(SESSION, 4, LEN, 1, 8);
+        let mut g = Gather::new(SESSION, 4, LEN, 1, 8, None);
         assert!(g.finish(End { blocks: 2, ..end }));
         assert_eq!(take(&mut g, source(&blocks, 3, 0)), Taken::Wrong);
     }
@@ -526,12 +627,12 @@ mod tests {
     #[test]
     fn a_block_keeps_its_size() {
         let (blocks, end) = stream();
-        let mut g = Gather::new(SESSION, 4, LEN, 1, 8);
+        let mut g = Gather::new(SESSION, 4, LEN, 1, 8, None);
         assert_eq!(take(&mut g, source(&blocks, 0, 3)), Taken::Kept);
         // A block of two, of which one is there: with a repair symbol it would seem complete.
         let (mut header, symbol) = source(&blocks, 0, 0);
         header.left = 1;
-        assert_eq!(g.take(&header, &symbol), Taken::Wrong);
+        assert_eq!(g.take(&header, &symbol), Taken::Clash);
         let last = |last_k| End {
             blocks: 1,
             last_k,
@@ -545,7 +646,7 @@ mod tests {
     #[test]
     fn a_false_end_is_noticed() {
         let (blocks, end) = stream();
-        let mut g = Gather::new(SESSION, 4, LEN, 1, 8);
+        let mut g = Gather::new(SESSION, 4, LEN, 1, 8, None);
         for symbol in 0..4 {
             take(&mut g, source(&blocks, 0, symbol));
         }

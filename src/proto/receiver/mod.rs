@@ -1,35 +1,36 @@
 //! A receiver's side of a session.
 
 mod gather;
+mod joining;
 mod session;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
+use self::joining::{Candidates, Found, Reply};
 use self::session::Session;
 use super::config::{
-    CONFIRM_MAX, JOIN_RETRY_MAX, JOIN_RETRY_MIN, LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX,
-    ReceiverConfig, fit_name, window_blocks,
+    LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX, REFUSED_WAIT, ReceiverConfig, fit_name,
+    window_blocks,
 };
-use super::event::{Delivery, ReceiverEnd, ReceiverEvent, ReceiverStats, Target, Transmit};
-use super::protect::{Pair, open, parse_announce, reply_nonce, seal};
+use super::event::{
+    Delivery, PassedOver, ReceiverEnd, ReceiverEvent, ReceiverStats, Target, Transmit,
+};
+use super::protect::Announced;
 use super::timer::Timers;
-use crate::crypt::agree::{PublicKey, SecretKey};
-use crate::units::{Duration, Instant};
-use crate::wire::{
-    self, Accept, Announce, Join, Kind, LeaveReason, Outcome, Policy, RejectReason, ReplyHeader,
-};
+use crate::units::Instant;
+use crate::wire::{self, Announce, Kind, LeaveReason, Outcome, Policy};
 
 /// Alarms of a receiver.
 mod alarm {
     /// No session may be waited for any longer: set until one took us in.
     pub(super) const GIVE_UP: usize = 0;
-    /// A JOIN is due: set while joining.
+    /// A JOIN is due, or a session is given up: set while there are any.
     pub(super) const JOIN: usize = 1;
-    /// The sender has been silent for too long, perhaps: set while joining and receiving.
+    /// The sender has been silent for too long, perhaps: set while receiving.
     pub(super) const SILENCE: usize = 2;
     /// A FEEDBACK is due, whatever we lack: set while receiving and lingering.
     pub(super) const REPORT: usize = 3;
@@ -37,26 +38,15 @@ mod alarm {
     pub(super) const NACK: usize = 4;
     /// A BYE is not waited for any longer: set while lingering.
     pub(super) const LINGER: usize = 5;
-    pub(super) const COUNT: usize = 6;
-}
-
-/// A session that we asked to take us in.
-#[derive(Debug)]
-struct Joining {
-    announce: Announce,
-    from: SocketAddr,
-    key: SecretKey,
-    pair: Pair,
-    began_at: Instant,
-    heard_at: Instant,
-    retry: Duration,
-    due: bool,
+    /// Every session that we know turned us away, and no other came: set once that is so.
+    pub(super) const REFUSED: usize = 6;
+    pub(super) const COUNT: usize = 7;
 }
 
 #[derive(Debug)]
 enum State {
-    Searching,
-    Joining(Box<Joining>),
+    /// Asking the sessions that we heard of, if there are any.
+    Searching(Candidates),
     Receiving(Box<Session>),
     /// Done or leaving: said until a BYE comes.
     Lingering(Box<Session>, ReceiverEnd),
@@ -70,6 +60,8 @@ pub struct Receiver {
     rng: StdRng,
     state: State,
     policy: Option<Policy>,
+    /// Reasons for passing over a session that were told.
+    passed_over: BTreeSet<PassedOver>,
     timers: Timers<{ alarm::COUNT }>,
     events: VecDeque<ReceiverEvent>,
     stats: ReceiverStats,
@@ -87,8 +79,9 @@ impl Receiver {
         Self {
             config,
             rng: StdRng::from_seed(seed),
-            state: State::Searching,
+            state: State::Searching(Candidates::default()),
             policy: None,
+            passed_over: BTreeSet::new(),
             timers,
             events: VecDeque::new(),
             stats: ReceiverStats::default(),
@@ -119,11 +112,16 @@ impl Receiver {
             self.end(ReceiverEnd::NoSender);
         }
         if self.timers.rings(alarm::JOIN, now)
-            && let State::Joining(joining) = &mut self.state
+            && let State::Searching(candidates) = &mut self.state
+            && candidates.expire(now)
         {
-            joining.due = true;
-            self.timers.set(alarm::JOIN, now + joining.retry);
-            joining.retry = joining.retry.times(2).min(JOIN_RETRY_MAX);
+            self.events.push_back(ReceiverEvent::Forgotten);
+        }
+        if self.timers.rings(alarm::REFUSED, now)
+            && let State::Searching(candidates) = &self.state
+            && let Some(reason) = candidates.all_refused()
+        {
+            self.end(ReceiverEnd::Rejected(reason));
         }
         if self.timers.rings(alarm::SILENCE, now) {
             self.check_silence(now);
@@ -170,7 +168,7 @@ impl Receiver {
     pub fn stats(&self) -> ReceiverStats {
         match &self.state {
             State::Receiving(session) | State::Lingering(session, _) => session.stats(self.stats),
-            State::Searching | State::Joining(_) | State::Ended => self.stats,
+            State::Searching(_) | State::Ended => self.stats,
         }
     }
 
@@ -178,18 +176,17 @@ impl Receiver {
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
         buf.clear();
         let to = match &mut self.state {
-            State::Joining(joining) if joining.due => {
-                joining.due = false;
-                let (name, memory) = (self.config.name.clone(), self.config.memory);
-                emit_join(joining, name, memory, self.config.socket_bytes, buf);
-                joining.from
+            State::Searching(candidates) => {
+                let to = candidates.emit(now, &self.config, buf)?;
+                self.rearm(now);
+                to
             }
             State::Receiving(session) | State::Lingering(session, _) => {
                 let to = session.emit_feedback(now, buf)?;
                 self.rearm(now);
                 to
             }
-            State::Searching | State::Joining(_) | State::Ended => return None,
+            State::Ended => return None,
         };
         Some(Transmit {
             to: Target::Peer(to),
@@ -243,7 +240,7 @@ impl Receiver {
             State::Receiving(_) => {
                 self.linger(now, ReceiverEnd::Left(reason), Outcome::Leave(reason));
             }
-            State::Searching | State::Joining(_) => self.end(ReceiverEnd::Left(reason)),
+            State::Searching(_) => self.end(ReceiverEnd::Left(reason)),
             State::Lingering(..) | State::Ended => {}
         }
     }
@@ -251,7 +248,7 @@ impl Receiver {
     fn session(&mut self) -> Option<&mut Session> {
         match &mut self.state {
             State::Receiving(session) | State::Lingering(session, _) => Some(session),
-            State::Searching | State::Joining(_) | State::Ended => None,
+            State::Searching(_) | State::Ended => None,
         }
     }
 
@@ -280,6 +277,12 @@ impl Receiver {
     /// Sets the alarms that follow from the session's state.
     fn rearm(&mut self, now: Instant) {
         let (rng, timers) = (&mut self.rng, &mut self.timers);
+        if let State::Searching(candidates) = &self.state {
+            match candidates.next() {
+                Some(at) => timers.set(alarm::JOIN, at),
+                None => timers.clear(alarm::JOIN),
+            }
+        }
         let (State::Receiving(session) | State::Lingering(session, _)) = &mut self.state else {
             return;
         };
@@ -291,46 +294,61 @@ impl Receiver {
     }
 
     fn check_silence(&mut self, now: Instant) {
-        let heard_at = match &self.state {
-            // An address that never answers may be somebody's who only repeats what he heard.
-            State::Joining(joining) if now.since(joining.began_at) >= CONFIRM_MAX => Instant::ZERO,
-            State::Joining(joining) => joining.heard_at,
-            State::Receiving(session) => session.heard_at,
-            State::Searching | State::Lingering(..) | State::Ended => return,
-        };
-        if now.since(heard_at) < PEER_SILENT_MAX {
-            self.timers.set(alarm::SILENCE, heard_at + PEER_SILENT_MAX);
+        let State::Receiving(session) = &self.state else {
             return;
-        }
-        match &self.state {
-            State::Joining(_) => {
-                self.state = State::Searching;
-                self.policy = None;
-                self.timers.clear(alarm::JOIN);
-                self.events.push_back(ReceiverEvent::Forgotten);
-            }
-            // Everything is here: the sender is not needed any more.
-            State::Receiving(session) if session.gather.complete().is_some() => {}
-            _ => self.end(ReceiverEnd::SenderLost(PEER_SILENT_MAX)),
+        };
+        if now.since(session.heard_at) < PEER_SILENT_MAX {
+            let at = session.heard_at + PEER_SILENT_MAX;
+            self.timers.set(alarm::SILENCE, at);
+        } else if session.gather.complete().is_none() {
+            // With everything here the sender is not needed any more.
+            self.end(ReceiverEnd::SenderLost(PEER_SILENT_MAX));
         }
     }
 
     /// `None` when the datagram was refused; so for all below.
     fn handle_announce(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Option<()> {
-        let announce = parse_announce(datagram)?;
-        match &mut self.state {
-            State::Searching if from.port() != 0 && self.config.accepts(&announce) => {
-                self.join(now, from, announce);
+        let (_, shared) = Announce::peek(datagram);
+        let ours = self.config.keys.shared.as_ref();
+        let key = match (shared, ours) {
+            (true, None) => {
+                self.pass_over(from, PassedOver::SharedKeyNeeded);
+                return None;
             }
-            State::Joining(joining) if joining.announce.session == announce.session => {
-                joining.heard_at = now;
+            (true, key) => key,
+            (false, _) => None,
+        };
+        let Some(announced) = Announced::open(datagram, key) else {
+            if shared {
+                self.pass_over(from, PassedOver::OtherSharedKey);
+            }
+            return None;
+        };
+        let policy = announced.announce.policy;
+        match &mut self.state {
+            State::Searching(_) if ours.is_some() && !shared => {
+                self.pass_over(from, PassedOver::NoSharedKey);
+            }
+            State::Searching(candidates) => {
+                match candidates.hear(now, from, &announced, &self.config, &mut self.rng) {
+                    Found::New => self.events.push_back(ReceiverEvent::Found {
+                        session: announced.announce.session,
+                        name: announced.announce.name.clone(),
+                        signer: announced.announce.protection.signer,
+                        from,
+                    }),
+                    Found::PassedOver(why) => self.pass_over(from, why),
+                    Found::Nothing => {}
+                }
+                self.rearm(now);
             }
             State::Receiving(session)
-                if session.is_waiting(announce.session) && self.policy != Some(announce.policy) =>
+                if !session.started
+                    && self.policy != Some(policy)
+                    && session.is_ours(&announced) =>
             {
-                self.policy = Some(announce.policy);
-                self.events
-                    .push_back(ReceiverEvent::Waiting(announce.policy));
+                self.policy = Some(policy);
+                self.events.push_back(ReceiverEvent::Waiting(policy));
             }
             // Other sessions may share our network.
             _ => {}
@@ -338,68 +356,38 @@ impl Receiver {
         Some(())
     }
 
-    fn join(&mut self, now: Instant, from: SocketAddr, announce: Announce) {
-        let mut scalar = [0; 32];
-        self.rng.fill_bytes(&mut scalar);
-        let key = SecretKey::from_seed(scalar);
-        let (ours, theirs) = (key.public(), PublicKey(announce.sender_key));
-        let Some(pair) = Pair::agree(announce.session, &key, &theirs, &theirs, &ours) else {
-            return;
-        };
-        self.events.push_back(ReceiverEvent::Found {
-            session: announce.session,
-            name: announce.name.clone(),
-            from,
-        });
-        let retry = JOIN_RETRY_MIN;
-        let joining = Joining {
-            announce,
-            from,
-            key,
-            pair,
-            began_at: now,
-            heard_at: now,
-            retry,
-            due: true,
-        };
-        self.state = State::Joining(Box::new(joining));
-        self.timers.set(alarm::JOIN, now + retry);
-        self.timers.set(alarm::SILENCE, now + PEER_SILENT_MAX);
+    /// Says once that there is a session that we cannot take part in, and why.
+    fn pass_over(&mut self, from: SocketAddr, why: PassedOver) {
+        if matches!(self.state, State::Searching(_)) && self.passed_over.insert(why) {
+            self.events
+                .push_back(ReceiverEvent::PassedOver { from, why });
+        }
     }
 
     fn handle_reply(&mut self, now: Instant, datagram: &mut [u8]) -> Option<()> {
-        let State::Joining(joining) = &self.state else {
+        let State::Searching(candidates) = &mut self.state else {
             return None;
         };
-        let header = ReplyHeader::parse(datagram).ok()?;
-        if header.receiver_key != joining.key.public().0 {
-            return None;
-        }
-        if header.kind == Kind::Reject {
-            for reason in RejectReason::ALL {
-                let nonce = reply_nonce(Kind::Reject, reason as u8);
-                // What does not open is lost, and must be there for the next reason.
-                let mut copy = datagram.to_vec();
-                if open(&joining.pair.reply, &nonce, &mut copy, ReplyHeader::LEN).is_some() {
-                    self.end(ReceiverEnd::Rejected(reason));
-                    return Some(());
+        let reply = candidates.handle_reply(now, datagram, &self.config.keys, &mut self.rng)?;
+        match reply {
+            Reply::Refused => {
+                if candidates.all_refused().is_some() {
+                    self.timers.set(alarm::REFUSED, now + REFUSED_WAIT);
                 }
             }
-            return None;
+            Reply::Accepted(chosen, accept) => {
+                let a = &chosen.announce;
+                let blocks = window_blocks(self.config.memory, a.k, a.symbol_len);
+                let session = Session::new(&chosen, &accept, blocks, now);
+                self.state = State::Receiving(Box::new(session));
+                self.timers.clear(alarm::GIVE_UP);
+                self.timers.clear(alarm::JOIN);
+                self.timers.set(alarm::SILENCE, now + PEER_SILENT_MAX);
+                self.events.push_back(ReceiverEvent::Joined {
+                    receiver: accept.receiver,
+                });
+            }
         }
-        let nonce = reply_nonce(Kind::Accept, 0);
-        let body = open(&joining.pair.reply, &nonce, datagram, ReplyHeader::LEN)?;
-        let accept = Accept::parse(body).ok()?;
-        let a = &joining.announce;
-        let blocks = window_blocks(self.config.memory, a.k, a.symbol_len);
-        let session = Session::new(a, joining.from, &joining.pair, &accept, blocks, now);
-        self.state = State::Receiving(Box::new(session));
-        self.timers.clear(alarm::GIVE_UP);
-        self.timers.clear(alarm::JOIN);
-        self.timers.set(alarm::SILENCE, now + PEER_SILENT_MAX);
-        self.events.push_back(ReceiverEvent::Joined {
-            receiver: accept.receiver,
-        });
         self.rearm(now);
         Some(())
     }
@@ -479,31 +467,4 @@ impl Receiver {
             (_, Verdict::Thanks | Verdict::Left) => {}
         }
     }
-}
-
-fn emit_join(joining: &Joining, name: String, memory: usize, socket_bytes: u32, buf: &mut Vec<u8>) {
-    let a = &joining.announce;
-    let (tag, receiver_key) = (a.session.tag(), joining.key.public().0);
-    ReplyHeader {
-        kind: Kind::Join,
-        tag,
-        receiver_key,
-    }
-    .emit(buf);
-    let blocks = window_blocks(memory, a.k, a.symbol_len);
-    let window_blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
-    Join {
-        session: a.session,
-        window_blocks,
-        socket_bytes,
-        name,
-    }
-    .emit(buf);
-    seal(
-        &joining.pair.join,
-        &reply_nonce(Kind::Join, 0),
-        buf,
-        0,
-        ReplyHeader::LEN,
-    );
 }

@@ -6,19 +6,21 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::gather::{Gather, Taken};
+use super::joining::Candidate;
 use crate::crypt::aead::Cipher;
+use crate::crypt::sign::VerifyingKey;
 use crate::proto::config::{
     BACKOFF_FREE_RECEIVERS, BACKOFF_RTTS, DONE_EVERY, NACK_RETRY_MAX, NACK_RETRY_MIN, REPORT_MAX,
     REPORT_WAITING, RTT_MAX, RTT_MIN,
 };
 use crate::proto::event::ReceiverStats;
 use crate::proto::protect::{
-    Heard, Pair, counter_nonce, multicast_cipher, multicast_nonce, open, seal,
+    Announced, Heard, Purpose, counter_nonce, multicast_cipher, multicast_nonce, open, seal, verify,
 };
 use crate::units::{Duration, Instant};
 use crate::wire::{
-    Abort, Accept, Announce, Bye, ByeHeader, ENTRIES_MAX, End, Feedback, FeedbackHeader,
-    HEADER_LEN, Header, Kind, Outcome, Poll, SessionId, Verdict,
+    Abort, Accept, Bye, ByeHeader, ENTRIES_MAX, End, Feedback, FeedbackHeader, HEADER_LEN, Header,
+    Kind, Manifest, Outcome, Poll, SessionId, Verdict,
 };
 
 /// What a datagram brought.
@@ -28,7 +30,7 @@ pub(super) enum News {
     /// A block may be complete, or the end is known.
     Progress,
     Abort(Abort),
-    /// It is authentic and yet makes no sense.
+    /// It is authentic and yet makes no sense, and nobody but the sender could have made it.
     Wrong,
 }
 
@@ -41,6 +43,8 @@ pub(super) struct Session {
     cipher: Cipher,
     feedback_cipher: Cipher,
     bye_cipher: Cipher,
+    /// The key that signs the sender's blocks and last words.
+    signer: Option<VerifyingKey>,
     pub(super) gather: Gather,
     pub(super) started: bool,
     pub(super) completed: bool,
@@ -67,23 +71,17 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(
-        announce: &Announce,
-        sender: SocketAddr,
-        pair: &Pair,
-        accept: &Accept,
-        blocks: usize,
-        now: Instant,
-    ) -> Self {
-        let a = announce;
+    pub(super) fn new(chosen: &Candidate, accept: &Accept, blocks: usize, now: Instant) -> Self {
+        let (a, pair, signer) = (&chosen.announce, &chosen.pair, chosen.signer);
         Self {
             id: a.session,
-            sender,
+            sender: chosen.from,
             number: accept.receiver,
             cipher: multicast_cipher(a.session, &accept.session_secret),
             feedback_cipher: pair.feedback.clone(),
             bye_cipher: pair.bye.clone(),
-            gather: Gather::new(a.session, a.k, a.symbol_len, a.depth, blocks),
+            signer,
+            gather: Gather::new(a.session, a.k, a.symbol_len, a.depth, blocks, signer),
             started: false,
             completed: false,
             heard_at: now,
@@ -112,11 +110,6 @@ impl Session {
         self.id.tag()
     }
 
-    /// Whether `session` is this one and its data has not begun to flow.
-    pub(super) fn is_waiting(&self, session: SessionId) -> bool {
-        self.id == session && !self.started
-    }
-
     /// Takes a multicast datagram of this session. `None` when it is malformed, forged or replayed.
     pub(super) fn handle(&mut self, now: Instant, datagram: &mut [u8]) -> Option<News> {
         let header = Header::parse(datagram).ok()?;
@@ -137,11 +130,38 @@ impl Session {
         let news = match header.kind {
             Kind::Data => self.handle_data(now, &header, body),
             Kind::Poll => self.handle_poll(now, header.tx, &Poll::parse(body).ok()?),
-            Kind::End if self.gather.finish(End::parse(body).ok()?) => News::Progress,
-            Kind::End => News::Wrong,
-            _ => News::Abort(Abort::parse(body).ok()?),
+            Kind::End => {
+                let end = End::parse(self.signed(Purpose::End, body)?).ok()?;
+                if self.gather.finish(end) {
+                    News::Progress
+                } else {
+                    News::Wrong
+                }
+            }
+            Kind::Manifest => {
+                let manifest = Manifest::parse(self.signed(Purpose::Manifest, body)?).ok()?;
+                self.gather.take_manifest(&manifest);
+                News::Progress
+            }
+            _ => News::Abort(Abort::parse(self.signed(Purpose::Abort, body)?).ok()?),
         };
         Some(news)
+    }
+
+    /// A body without its signature, which is the sender's if it signs at all.
+    fn signed<'a>(&self, purpose: Purpose, body: &'a [u8]) -> Option<&'a [u8]> {
+        let Some(signer) = &self.signer else {
+            return Some(body);
+        };
+        let (body, signature) = body.split_last_chunk()?;
+        verify(signer, purpose, self.id, body, signature).ok()?;
+        Some(body)
+    }
+
+    /// Whether `datagram` is an ANNOUNCE of this session, signed by its signer if it has one.
+    pub(super) fn is_ours(&self, announced: &Announced<'_>) -> bool {
+        let signer = || announced.verify();
+        announced.announce.session == self.id && signer() == Ok(self.signer)
     }
 
     fn handle_data(&mut self, now: Instant, header: &Header, symbol: &[u8]) -> News {
@@ -154,7 +174,13 @@ impl Session {
         match taken {
             Taken::Kept => News::Progress,
             Taken::Needless | Taken::NoRoom => News::None,
-            Taken::Wrong => News::Wrong,
+            Taken::Clash if self.signer.is_some() => {
+                self.gather.doubt(header.block);
+                News::Progress
+            }
+            // Any member may have made it up.
+            Taken::Wrong if self.signer.is_some() => News::None,
+            Taken::Wrong | Taken::Clash => News::Wrong,
         }
     }
 

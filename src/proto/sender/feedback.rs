@@ -10,11 +10,11 @@ use crate::proto::config::{
 };
 use crate::proto::event::{Fate, SenderEvent};
 use crate::proto::pace;
-use crate::proto::protect::{Pair, counter_nonce, open, reply_nonce, seal};
+use crate::proto::protect::{Greeting, counter_nonce, open, reply_nonce, seal};
 use crate::units::{Duration, Instant};
 use crate::wire::{
-    self, Accept, Bye, ByeHeader, Feedback, FeedbackHeader, Join, Kind, Outcome, RejectReason,
-    ReplyHeader, Verdict,
+    self, Accept, Bye, ByeHeader, DOUBT, Feedback, FeedbackHeader, Join, Kind, Outcome,
+    RejectReason, ReplyHeader, Verdict,
 };
 
 impl Sender {
@@ -47,38 +47,72 @@ impl Sender {
             return None;
         }
         let theirs = PublicKey(header.receiver_key);
-        let pair = Pair::agree(self.session, &self.key, &theirs, &self.public, &theirs)?;
+        let both = [&self.public, &theirs];
+        let shared = self.config.keys.shared.as_ref();
+        let greeting = Greeting::agree(self.session, &self.key, &theirs, both, shared)?;
         let nonce = reply_nonce(Kind::Join, 0);
-        let join = Join::parse(open(&pair.join, &nonce, datagram, ReplyHeader::LEN)?).ok()?;
+        let join = Join::parse(open(&greeting.join, &nonce, datagram, ReplyHeader::LEN)?).ok()?;
         if join.session != self.session {
             return None;
         }
-        let refusal = if !self.policy().joinable {
-            Some(RejectReason::TooLate)
-        } else if self.roster.len() >= RECEIVERS_MAX {
-            Some(RejectReason::Full)
-        } else {
-            None
+        let listed = match self.admit(&join) {
+            Ok(listed) => listed,
+            Err(reason) => {
+                self.reject(from, &theirs, &greeting, reason);
+                self.events.push_back(SenderEvent::TurnedAway {
+                    name: join.name,
+                    reason,
+                });
+                return Some(());
+            }
         };
-        if let Some(reason) = refusal {
-            let mut body = vec![];
-            let nonce = reply_nonce(Kind::Reject, reason as u8);
-            self.emit_reply(Kind::Reject, header.receiver_key, &mut body);
-            body.push(reason as u8);
-            seal(&pair.reply, &nonce, &mut body, 0, ReplyHeader::LEN);
-            self.reply(from, body);
-            self.events.push_back(SenderEvent::TurnedAway {
-                name: join.name,
-                reason,
-            });
-            return Some(());
-        }
-        let member = Member::new(&join, from, header.receiver_key, pair, self.tx, now);
+        let identity = join.identity.map(PublicKey);
+        let proof = match &identity {
+            Some(identity) => Some((identity, self.key.agree(identity).ok()?)),
+            None => None,
+        };
+        let pair = greeting.pair(proof.as_ref().map(|(key, secret)| (*key, secret)));
+        let mut member = Member::new(&join, from, header.receiver_key, pair, self.tx, now);
+        member.listed = listed;
         let number = self.roster.add(member);
         self.accept(number);
         self.limits = None;
         self.timers.set_earlier(alarm::ROLL_CALL, now + REPORT_MAX);
         Some(())
+    }
+
+    /// Whether a receiver may take part: its place in the list, if there is one.
+    fn admit(&self, join: &Join) -> Result<Option<usize>, RejectReason> {
+        let listed = match (&self.config.keys.listed, join.identity) {
+            (None, _) => None,
+            (Some(_), None) => return Err(RejectReason::KeyNeeded),
+            (Some(list), Some(key)) => {
+                let place = list.iter().position(|k| k.0 == key);
+                Some(place.ok_or(RejectReason::NotListed)?)
+            }
+        };
+        if !self.policy().joinable {
+            Err(RejectReason::TooLate)
+        } else if self.roster.len() >= RECEIVERS_MAX {
+            Err(RejectReason::Full)
+        } else {
+            Ok(listed)
+        }
+    }
+
+    fn reject(
+        &mut self,
+        to: SocketAddr,
+        theirs: &PublicKey,
+        greeting: &Greeting,
+        reason: RejectReason,
+    ) {
+        let mut out = vec![];
+        let nonce = reply_nonce(Kind::Reject, reason as u8);
+        self.emit_reply(Kind::Reject, theirs.0, &mut out);
+        out.push(reason as u8);
+        seal(&greeting.reject, &nonce, &mut out, 0, ReplyHeader::LEN);
+        self.reply(to, out);
     }
 
     /// A receiver asks again: our ACCEPT was lost. Until its first FEEDBACK its JOINs are all that
@@ -113,11 +147,12 @@ impl Sender {
         let Some(member) = self.roster.get(receiver) else {
             return;
         };
-        let (name, from) = (member.name.clone(), member.addr);
+        let (name, from, listed) = (member.name.clone(), member.addr, member.listed);
         self.events.push_back(SenderEvent::Joined {
             receiver,
             name,
             from,
+            listed,
         });
         self.timers.set_earlier(alarm::POLL, now);
         let first = *self.first_join.get_or_insert(now);
@@ -210,7 +245,7 @@ impl Sender {
             self.confirm(now, header.receiver);
         }
         self.adapt(now, header.receiver, step.sent, step.received);
-        self.repair(&feedback, loss);
+        self.repair(now, &feedback, loss);
         self.conclude(header.receiver, feedback.outcome);
         let next = self.roster.active().map(|m| m.next).min();
         self.window.release(next.unwrap_or(0));
@@ -231,8 +266,13 @@ impl Sender {
         }
     }
 
-    fn repair(&mut self, feedback: &Feedback, loss: f64) {
+    fn repair(&mut self, now: Instant, feedback: &Feedback, loss: f64) {
         for need in &feedback.needs {
+            if need.symbols == DOUBT {
+                let manifests = self.window.doubt(need.block, now);
+                self.manifests.extend(manifests);
+                continue;
+            }
             let end = need.block.saturating_add(u32::from(need.run));
             // What is not kept needs no look, however long the run.
             for block in need.block.max(self.window.first())..end.min(self.window.edge()) {

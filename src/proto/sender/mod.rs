@@ -19,15 +19,15 @@ use super::config::{
 };
 use super::event::{Fate, SenderEnd, SenderEvent, SenderStats, Target, Transmit};
 use super::pace::Pace;
-use super::protect::{emit_announce, multicast_cipher, multicast_nonce, seal};
+use super::protect::{Purpose, emit_announce, multicast_cipher, multicast_nonce, seal};
 use super::timer::Timers;
 use crate::crypt::aead::Cipher;
 use crate::crypt::agree::{PublicKey, SecretKey};
 use crate::crypt::secret::Secret;
 use crate::units::{Duration, Instant};
 use crate::wire::{
-    Abort, AbortReason, Announce, DATA_OVERHEAD, End, HEADER_LEN, Header, Kind, Policy, Poll,
-    SessionId,
+    Abort, AbortReason, Announce, DATA_OVERHEAD, End, HEADER_LEN, Header, Kind, Manifest, Policy,
+    Poll, Protection, SIGNATURE_LEN, SessionId,
 };
 
 /// Replies to receivers that wait to be sent, at most; more are dropped, and asked for again.
@@ -80,6 +80,8 @@ pub struct MemberReport {
     pub next: u32,
     /// FEEDBACKs of it that asked for something.
     pub nacks: u64,
+    /// Which of the listed keys it has shown to hold.
+    pub listed: Option<usize>,
 }
 
 /// Limits that the slowest receivers set.
@@ -122,6 +124,7 @@ pub struct Sender {
     joins_left: u32,
     joins_counted_at: Instant,
     replies: VecDeque<(SocketAddr, Vec<u8>)>,
+    manifests: VecDeque<Manifest>,
     announce_due: bool,
     poll_due: bool,
     end_due: bool,
@@ -139,7 +142,7 @@ impl Sender {
         let (k, len) = (config.k, config.symbol_len);
         assert!(len > 0 && len.is_multiple_of(2), "symbols of even length");
         assert!(
-            usize::from(k) * usize::from(len) > super::TRAILER_LEN,
+            usize::from(k) * usize::from(len) > super::trailer_len(true),
             "room for data"
         );
         config.name = fit_name(&config.name);
@@ -165,7 +168,14 @@ impl Sender {
             key,
             state: State::Gathering,
             roster: Roster::default(),
-            window: Window::new(session, k, len, window_blocks(config.memory, k, len)),
+            window: Window::new(
+                session,
+                k,
+                len,
+                window_blocks(config.memory, k, len),
+                config.keys.signing.clone(),
+            ),
+            manifests: VecDeque::new(),
             tx: 0,
             timers,
             limits: None,
@@ -336,6 +346,7 @@ impl Sender {
                 fate: m.fate,
                 next: m.next,
                 nacks: m.nacks,
+                listed: m.listed,
             })
             .collect()
     }
@@ -424,7 +435,7 @@ impl Sender {
                 return false;
             }
             let (abort, copies) = (abort.clone(), *copies);
-            self.emit_sealed(Kind::Abort, buf, |body| abort.emit(body));
+            self.emit_signed(Kind::Abort, Purpose::Abort, buf, |body| abort.emit(body));
             if copies > 1 {
                 self.timers.set(alarm::ABORT, now + ABORT_EVERY);
                 self.state = State::Aborting {
@@ -443,7 +454,11 @@ impl Sender {
             self.emit_announce(buf);
         } else if let Some(end) = self.window.complete().filter(|_| self.end_due) {
             self.end_due = false;
-            self.emit_sealed(Kind::End, buf, |body| end.emit(body));
+            self.emit_signed(Kind::End, Purpose::End, buf, |body| end.emit(body));
+        } else if let Some(manifest) = self.manifests.pop_front() {
+            self.emit_signed(Kind::Manifest, Purpose::Manifest, buf, |body| {
+                manifest.emit(body);
+            });
         } else if std::mem::take(&mut self.poll_due) && self.roster.len() > 0 {
             let poll = self.poll(now);
             self.emit_sealed(Kind::Poll, buf, |body| poll.emit(body));
@@ -459,9 +474,19 @@ impl Sender {
             symbol_len: self.config.symbol_len,
             depth: 1,
             policy: self.policy(),
+            protection: self.protection(),
             name: self.config.name.clone(),
         };
-        emit_announce(&announce, buf);
+        emit_announce(&announce, &self.config.keys, buf);
+    }
+
+    fn protection(&self) -> Protection {
+        let keys = &self.config.keys;
+        Protection {
+            signer: keys.signing.as_ref().map(|key| *key.public().as_bytes()),
+            listed: keys.listed.is_some(),
+            shared: keys.shared.is_some(),
+        }
     }
 
     fn poll(&mut self, now: Instant) -> Poll {
@@ -475,6 +500,25 @@ impl Sender {
             report_every: limits.report_every,
             report_us: us(limits.report),
         }
+    }
+
+    /// Writes a multicast datagram that no member can make up, if this sender signs.
+    fn emit_signed(
+        &mut self,
+        kind: Kind,
+        purpose: Purpose,
+        buf: &mut Vec<u8>,
+        emit: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let mut body = Vec::new();
+        emit(&mut body);
+        let signature = self.window.sign(purpose, &body);
+        body.extend_from_slice(
+            signature
+                .as_ref()
+                .map_or(&[], <[u8; SIGNATURE_LEN]>::as_slice),
+        );
+        self.emit_sealed(kind, buf, |out| out.extend_from_slice(&body));
     }
 
     /// Writes a multicast datagram that is not DATA.

@@ -33,6 +33,8 @@ pub(super) struct Member {
     /// Since when it stands still while the sender waits for it.
     pub(super) still_since: Instant,
     pub(super) nacks: u64,
+    /// Its place in the list of those that may take part.
+    pub(super) listed: Option<usize>,
 }
 
 /// What a receiver's FEEDBACK says about the time since its last.
@@ -69,6 +71,7 @@ impl Member {
             joined_at: now,
             still_since: now,
             nacks: 0,
+            listed: None,
         }
     }
 

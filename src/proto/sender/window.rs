@@ -2,9 +2,13 @@
 
 use std::collections::VecDeque;
 
+use crate::crypt::sign::SigningKey;
 use crate::fec;
-use crate::proto::block::{Chain, capacity};
-use crate::wire::{End, SessionId};
+use crate::proto::block::{Chain, capacity, symbol_hash};
+use crate::proto::config::MANIFEST_EVERY;
+use crate::proto::protect::{Purpose, sign};
+use crate::units::Instant;
+use crate::wire::{End, Manifest, SIGNATURE_LEN, SessionId};
 
 /// A closed block.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ struct Block {
     owed: u16,
     /// Transmission numbers of its repair symbols, ascending.
     repairs: VecDeque<u64>,
+    /// When its manifest was sent, the last time.
+    doubted_at: Option<Instant>,
 }
 
 /// A symbol to send.
@@ -43,15 +49,28 @@ pub(super) struct Window {
     edge: u32,
     open: Vec<u8>,
     chain: Chain,
+    session: SessionId,
+    signing: Option<SigningKey>,
     finished: Option<End>,
     /// Blocks that owe repair symbols, in the order in which they were asked for.
     owing: VecDeque<u32>,
+    /// Blocks whose source symbols are sent once more, and the next of them.
+    again: VecDeque<(u32, u16)>,
     spare: Vec<Vec<u8>>,
 }
 
 impl Window {
-    pub(super) fn new(session: SessionId, k: u16, symbol_len: u16, blocks_max: usize) -> Self {
+    pub(super) fn new(
+        session: SessionId,
+        k: u16,
+        symbol_len: u16,
+        blocks_max: usize,
+        signing: Option<SigningKey>,
+    ) -> Self {
         Self {
+            session,
+            signing,
+            again: VecDeque::new(),
             k,
             symbol_len,
             blocks_max,
@@ -69,7 +88,7 @@ impl Window {
     /// Takes bytes of the stream, as many as there is room for.
     pub(super) fn push(&mut self, mut data: &[u8]) -> usize {
         let all = data.len();
-        let room = capacity(self.k, self.symbol_len);
+        let room = capacity(self.k, self.symbol_len, self.signing.is_some());
         while !data.is_empty() && self.blocks.len() < self.blocks_max && self.finished.is_none() {
             if self.open.capacity() == 0 {
                 self.open = self.spare.pop().unwrap_or_default();
@@ -88,7 +107,8 @@ impl Window {
 
     fn close(&mut self) {
         let mut bytes = std::mem::take(&mut self.open);
-        let k = self.chain.close(&mut bytes, usize::from(self.symbol_len));
+        let len = usize::from(self.symbol_len);
+        let k = self.chain.close(&mut bytes, len, self.signing.as_ref());
         let repairs = VecDeque::new();
         self.blocks.push_back(Block {
             bytes,
@@ -97,6 +117,7 @@ impl Window {
             next_row: 0,
             owed: 0,
             repairs,
+            doubted_at: None,
         });
     }
 
@@ -186,6 +207,9 @@ impl Window {
 
     /// The repair symbol to send next; it will have transmission number `tx`.
     pub(super) fn next_repair(&mut self, tx: u64) -> Option<Symbol> {
+        if let Some(symbol) = self.next_again() {
+            return Some(symbol);
+        }
         loop {
             let number = *self.owing.front()?;
             let Some(block) = self.get(number).filter(|b| b.owed > 0) else {
@@ -212,7 +236,62 @@ impl Window {
 
     /// Whether a repair symbol is owed.
     pub(super) fn has_repair(&self) -> bool {
-        !self.owing.is_empty()
+        !self.owing.is_empty() || !self.again.is_empty()
+    }
+
+    fn next_again(&mut self) -> Option<Symbol> {
+        loop {
+            let (number, next) = *self.again.front()?;
+            let Some(k) = self.get(number).map(|b| b.k).filter(|&k| next < k) else {
+                self.again.pop_front();
+                continue;
+            };
+            if let Some((_, next)) = self.again.front_mut() {
+                *next += 1;
+            }
+            return Some(Symbol {
+                block: number,
+                number: next,
+                left: k - 1 - next,
+                repair: false,
+            });
+        }
+    }
+
+    /// A receiver says that `block` is not what was signed: its symbols go out once more, after the
+    /// manifest that tells the true ones. Nothing when that was done just now.
+    pub(super) fn doubt(&mut self, block: u32, now: Instant) -> Vec<Manifest> {
+        let (edge, len) = (self.edge, usize::from(self.symbol_len));
+        let recent = |at: Instant| now.since(at) < MANIFEST_EVERY;
+        if self.signing.is_none() || self.again.iter().any(|&(b, _)| b == block) {
+            return Vec::new();
+        }
+        let Some(b) = self.get(block).filter(|_| block < edge) else {
+            return Vec::new();
+        };
+        if b.doubted_at.is_some_and(recent) {
+            return Vec::new();
+        }
+        b.doubted_at = Some(now);
+        let k = b.k;
+        let hashes: Vec<_> = b.bytes.chunks(len).map(symbol_hash).collect();
+        let step = Manifest::fits(len).max(1);
+        let parts = (0..k).step_by(step).zip(hashes.chunks(step));
+        let manifests = parts.map(|(first, hashes)| Manifest {
+            block,
+            k,
+            first,
+            hashes: hashes.to_vec(),
+        });
+        let manifests = manifests.collect();
+        self.again.push_back((block, 0));
+        manifests
+    }
+
+    /// Signs what this sender says about its stream.
+    pub(super) fn sign(&self, purpose: Purpose, body: &[u8]) -> Option<[u8; SIGNATURE_LEN]> {
+        let key = self.signing.as_ref()?;
+        Some(sign(key, purpose, self.session, body))
     }
 
     /// Writes the text of a symbol that this window named.
@@ -287,7 +366,7 @@ mod tests {
     const SESSION: SessionId = SessionId([1; 16]);
 
     fn window() -> Window {
-        Window::new(SESSION, 4, 100, 4)
+        Window::new(SESSION, 4, 100, 4, None)
     }
 
     #[test]
@@ -334,6 +413,25 @@ mod tests {
         assert!(!w.has_repair(), "both are still under way");
         w.request(0, 1, 12, 0.0);
         assert_eq!(w.next_repair(12).map(|s| s.number), Some(65_533));
+    }
+
+    #[test]
+    fn a_block_in_doubt_is_sent_once_more_with_its_hashes() {
+        let mut w = Window::new(SESSION, 4, 100, 4, Some(SigningKey::from_seed([1; 32])));
+        assert_eq!(w.push(&[7; 300]), 300);
+        let at = Instant::from_us;
+        assert_eq!(w.doubt(0, at(1)), [], "its first pass is not over");
+        while w.next_source(9).is_some() {}
+        let parts = w.doubt(0, at(2));
+        let firsts: Vec<_> = parts.iter().map(|m| (m.first, m.hashes.len())).collect();
+        assert_eq!(firsts, [(0, 1), (1, 1), (2, 1), (3, 1)]);
+        assert_eq!(w.doubt(0, at(3)), [], "it is on its way");
+        let numbers: Vec<_> = (10..).map_while(|tx| w.next_repair(tx)).collect();
+        let numbers: Vec<_> = numbers.iter().map(|s| (s.number, s.repair)).collect();
+        assert_eq!(numbers, [0, 1, 2, 3].map(|n| (n, false)));
+        assert_eq!(w.doubt(0, at(4)), [], "so soon");
+        assert_eq!(w.doubt(0, at(2) + MANIFEST_EVERY).len(), 4);
+        assert_eq!(window().doubt(0, at(5)), []);
     }
 
     #[test]

@@ -57,6 +57,20 @@ pub(crate) struct CastArgs {
     #[arg(long, value_name = "HOPS", default_value_t = 1,
           value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) ttl: u8,
+    /// Sign with the secret key in KEYFILE.
+    ///
+    /// KEYFILE is made by `sealcast keygen --sign`; an OpenSSH private key of type ed25519 serves
+    /// as well. Receivers name the public half to `sealcast catch --from`; then nobody else can
+    /// pass for the sender, and no receiver can change what another one writes.
+    #[arg(short, long, value_name = "KEYFILE", help_heading = "Keys")]
+    pub(crate) sign: Option<PathBuf>,
+    /// Take in only receivers that hold a key of the recipients in FILE. Can be given many times.
+    ///
+    /// FILE is what `sealcast seal -R` takes; receivers give the secret half to `sealcast catch -i`.
+    #[arg(short = 'R', long, value_name = "FILE", help_heading = "Keys")]
+    pub(crate) recipients_file: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) shared: SharedKeyArgs,
     /// Append a report to FILE when the session ends: one JSON object in a line.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
@@ -65,6 +79,26 @@ pub(crate) struct CastArgs {
     /// When it fails, all receivers are told that the stream is not complete.
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+}
+
+/// A secret that all sides have in common.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Keys")]
+pub(crate) struct SharedKeyArgs {
+    /// Take part only with those who have the same secret in FILE.
+    ///
+    /// All of FILE counts but blank space at its end: a random key or a passphrase. Without it
+    /// nothing of the session can be read, and nobody can pass for its sender.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// Ask for the common secret on the terminal.
+    #[arg(short, long, conflicts_with = "key")]
+    pub(crate) passphrase: bool,
+    /// Take passphrases from the first line of FILE, not from the terminal.
+    ///
+    /// This one is used for -p, and for key files that have one.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 /// Where on the network a session is: the same on all sides.

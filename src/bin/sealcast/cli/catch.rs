@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{NetArgs, value};
+use super::{NetArgs, SharedKeyArgs, value};
 
 /// Receive what a sender casts, and write it to standard output.
 ///
@@ -21,6 +21,20 @@ pub(crate) struct CatchArgs {
     /// Tell the sender that we are NAME, instead of the host's name.
     #[arg(long = "as", value_name = "NAME")]
     pub(crate) own_name: Option<String>,
+    /// Believe only SENDER: a public key, or a file of them. Can be given many times.
+    ///
+    /// As with `sealcast open --from`: a key is `sealsign1…` or `ssh-ed25519 AAAA…`, and what is no
+    /// key is taken for the name of a file. Sessions that are not signed by one of them are passed
+    /// over.
+    #[arg(short, long, value_name = "SENDER", help_heading = "Keys")]
+    pub(crate) from: Vec<String>,
+    /// Show the sender that we hold an identity in FILE. Can be given many times.
+    ///
+    /// A sender that was given `-R` takes in nobody else. FILE is what `sealcast open -i` takes.
+    #[arg(short, long, value_name = "FILE", help_heading = "Keys")]
+    pub(crate) identity: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) shared: SharedKeyArgs,
     /// Give up when no session took us in after this time; 0 waits for ever.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = value::milliseconds)]
     pub(crate) start_timeout: u64,

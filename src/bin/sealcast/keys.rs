@@ -1,0 +1,137 @@
+//! Keys of `cast` and `catch`: the files that `seal` and `open` use.
+
+use std::path::Path;
+
+use sealcast::crypt::agree::{PublicKey, SecretKey};
+use sealcast::crypt::secret::Secret;
+use sealcast::proto::{ReceiverKeys, SHARED_LEN, SenderKeys, shared_secret};
+use sealcast::seal::{Identity, Named, Recipient, Sender};
+
+use crate::cli::{CastArgs, CatchArgs, SharedKeyArgs};
+use crate::exit::{ExitStatus, Failure};
+use crate::lists;
+use crate::report::Voice;
+use crate::secret::Secrets;
+
+/// The sender's keys, and the names of those that it takes in.
+pub(crate) fn of_sender(
+    args: &CastArgs,
+    voice: &Voice,
+) -> Result<(SenderKeys, Vec<String>), Failure> {
+    let beside_data = args.command.is_empty();
+    let secrets = Secrets::new(voice, args.shared.passphrase_file.as_deref(), beside_data);
+    let signing = match &args.sign {
+        Some(path) => Some(secrets.signing_key(path)?),
+        None => None,
+    };
+    if let Some(key) = &signing {
+        voice.detail(1, || {
+            format!("sender {}", Sender::new(key.public()).fingerprint())
+        });
+    }
+    let mut names = Vec::new();
+    let listed = if args.recipients_file.is_empty() {
+        None
+    } else {
+        let files = lists::recipients_files(&args.recipients_file, beside_data, voice)?;
+        let all = lists::join_recipients(files, false, voice)?;
+        names = all.iter().map(name_of).collect();
+        Some(all.iter().map(|named| agreement_key(&named.key)).collect())
+    };
+    let shared = shared(&args.shared, &secrets, true)?;
+    if signing.is_none() && listed.is_none() && shared.is_none() {
+        voice.note(
+            "no keys: anybody on this network can take part, or pretend to be us (see -s, -R, --key)",
+        );
+    }
+    let keys = SenderKeys {
+        signing,
+        listed,
+        shared,
+    };
+    Ok((keys, names))
+}
+
+/// The receiver's keys, and the senders that it believes, by name.
+pub(crate) fn of_receiver(
+    args: &CatchArgs,
+    voice: &Voice,
+) -> Result<(ReceiverKeys, Vec<Named<Sender>>), Failure> {
+    let secrets = Secrets::new(voice, args.shared.passphrase_file.as_deref(), false);
+    let senders = lists::senders(&args.from, false, voice)?;
+    let mut identities = Vec::new();
+    for path in &args.identity {
+        for identity in secrets.identities(path)? {
+            voice.detail(1, || {
+                format!("identity {}", identity.recipient().fingerprint())
+            });
+            identities.push(agreement_secret(&identity));
+        }
+    }
+    let keys = ReceiverKeys {
+        from: senders.iter().map(|named| *named.key.key()).collect(),
+        identities,
+        shared: shared(&args.shared, &secrets, false)?,
+    };
+    if keys.from.is_empty() && keys.shared.is_none() {
+        voice.note("no --from and no --key: anybody on this network can pretend to be the sender");
+    }
+    Ok((keys, senders))
+}
+
+/// What people call a listed receiver: the name beside its key, or else the key's fingerprint.
+fn name_of(named: &Named<Recipient>) -> String {
+    if named.name.is_empty() {
+        named.key.fingerprint()
+    } else {
+        named.name.clone()
+    }
+}
+
+/// The X25519 key that a recipient is known by here.
+fn agreement_key(recipient: &Recipient) -> PublicKey {
+    match recipient {
+        Recipient::X25519(key) => *key,
+        Recipient::Ssh(key) => key.to_agreement(),
+        Recipient::Hybrid(key) => key.to_agreement(),
+    }
+}
+
+fn agreement_secret(identity: &Identity) -> SecretKey {
+    match identity {
+        Identity::X25519(key) => key.clone(),
+        Identity::Ssh(key) => key.to_agreement(),
+        Identity::Hybrid(key) => key.to_agreement(),
+    }
+}
+
+/// The secret that all sides have in common, of a file or of a passphrase.
+fn shared(
+    args: &SharedKeyArgs,
+    secrets: &Secrets<'_>,
+    new: bool,
+) -> Result<Option<Secret<SHARED_LEN>>, Failure> {
+    let text = if let Some(path) = &args.key {
+        secrets.raw(path)?
+    } else if args.passphrase && new {
+        secrets.new_passphrase("this session")?.into_bytes()
+    } else if args.passphrase {
+        secrets.passphrase("the session")?.into_bytes()
+    } else {
+        return Ok(None);
+    };
+    let object = args
+        .key
+        .as_deref()
+        .map_or("the passphrase".into(), Path::to_string_lossy);
+    let text = text.trim_ascii_end();
+    if text.is_empty() {
+        return Err(Failure::new(
+            ExitStatus::Usage,
+            format!("{object} holds no secret"),
+        ));
+    }
+    let secret = shared_secret(text)
+        .map_err(|e| Failure::new(ExitStatus::Local, format!("cannot stretch {object}: {e}")))?;
+    Ok(Some(secret))
+}

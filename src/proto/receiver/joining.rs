@@ -1,0 +1,284 @@
+//! Sessions that we ask to take us in: the first that does is ours. Asking several at once keeps
+//! whoever repeats an old ANNOUNCE from holding us up.
+
+use std::net::SocketAddr;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use crate::crypt::agree::{PublicKey, SecretKey};
+use crate::crypt::sign::VerifyingKey;
+use crate::proto::config::{
+    CANDIDATE_PATIENCE, CANDIDATES_MAX, CONFIRM_MAX, JOIN_RETRY_MAX, JOIN_RETRY_MIN,
+    PEER_SILENT_MAX, ReceiverConfig, SIGNATURES_PER_S_MAX, window_blocks,
+};
+use crate::proto::event::PassedOver;
+use crate::proto::keys::ReceiverKeys;
+use crate::proto::protect::{Announced, Greeting, Pair, open, reply_nonce, seal};
+use crate::units::{Duration, Instant};
+use crate::wire::{Accept, Announce, Join, Kind, RejectReason, ReplyHeader};
+
+/// A session that we asked to take us in.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) announce: Announce,
+    pub(super) signer: Option<VerifyingKey>,
+    pub(super) from: SocketAddr,
+    pub(super) pair: Pair,
+    key: SecretKey,
+    greeting: Greeting,
+    /// Which of our identities it was shown.
+    identity: usize,
+    began_at: Instant,
+    heard_at: Instant,
+    join_at: Instant,
+    retry: Duration,
+    refused: Option<RejectReason>,
+}
+
+impl Candidate {
+    fn new(
+        announce: Announce,
+        signer: Option<VerifyingKey>,
+        from: SocketAddr,
+        keys: &ReceiverKeys,
+        identity: usize,
+        rng: &mut StdRng,
+        now: Instant,
+    ) -> Option<Self> {
+        let mut scalar = [0; 32];
+        rng.fill_bytes(&mut scalar);
+        let key = SecretKey::from_seed(scalar);
+        let (ours, theirs) = (key.public(), PublicKey(announce.sender_key));
+        let both = [&theirs, &ours];
+        let shared = keys.shared.as_ref();
+        let greeting = Greeting::agree(announce.session, &key, &theirs, both, shared)?;
+        let proof = match keys.identities.get(identity) {
+            Some(own) => Some((own.public(), own.agree(&theirs).ok()?)),
+            None => None,
+        };
+        let pair = greeting.pair(proof.as_ref().map(|(key, secret)| (key, secret)));
+        Some(Self {
+            announce,
+            signer,
+            from,
+            pair,
+            key,
+            greeting,
+            identity,
+            began_at: now,
+            heard_at: now,
+            join_at: now,
+            retry: JOIN_RETRY_MIN,
+            refused: None,
+        })
+    }
+
+    /// When it is given up: it is silent, or never answers and may be somebody who only repeats what
+    /// he heard.
+    fn ends_at(&self) -> Instant {
+        let silent = self.heard_at + PEER_SILENT_MAX;
+        if self.refused.is_some() {
+            silent
+        } else {
+            silent.min(self.began_at + CONFIRM_MAX)
+        }
+    }
+
+    fn makes_room(&self, now: Instant) -> bool {
+        self.refused.is_some() || now.since(self.began_at) >= CANDIDATE_PATIENCE
+    }
+
+    fn emit_join(&self, config: &ReceiverConfig, buf: &mut Vec<u8>) {
+        let a = &self.announce;
+        ReplyHeader {
+            kind: Kind::Join,
+            tag: a.session.tag(),
+            receiver_key: self.key.public().0,
+        }
+        .emit(buf);
+        let blocks = window_blocks(config.memory, a.k, a.symbol_len);
+        let identity = config.keys.identities.get(self.identity);
+        Join {
+            session: a.session,
+            window_blocks: u32::try_from(blocks).unwrap_or(u32::MAX),
+            socket_bytes: config.socket_bytes,
+            name: config.name.clone(),
+            identity: identity.map(|key| key.public().0),
+        }
+        .emit(buf);
+        let nonce = reply_nonce(Kind::Join, 0);
+        seal(&self.greeting.join, &nonce, buf, 0, ReplyHeader::LEN);
+    }
+
+    /// Reads a REJECT: its reason is in its nonce.
+    fn open_reject(&self, datagram: &[u8]) -> Option<RejectReason> {
+        RejectReason::ALL.into_iter().find(|&reason| {
+            let nonce = reply_nonce(Kind::Reject, reason as u8);
+            // What does not open is lost, and must be there for the next reason.
+            let mut copy = datagram.to_vec();
+            open(&self.greeting.reject, &nonce, &mut copy, ReplyHeader::LEN).is_some()
+        })
+    }
+}
+
+/// What became of an ANNOUNCE.
+pub(super) enum Found {
+    /// We ask this session, too.
+    New,
+    /// It is none that we would join, for a reason that is worth a word.
+    PassedOver(PassedOver),
+    /// There is nothing new about it.
+    Nothing,
+}
+
+/// What a reply brought.
+pub(super) enum Reply {
+    Accepted(Box<Candidate>, Accept),
+    Refused,
+}
+
+/// The sessions that we ask.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    list: Vec<Candidate>,
+    checks_left: u32,
+    checks_counted_at: Instant,
+}
+
+impl Candidates {
+    /// Hears an ANNOUNCE that was opened.
+    pub(super) fn hear(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        announced: &Announced<'_>,
+        config: &ReceiverConfig,
+        rng: &mut StdRng,
+    ) -> Found {
+        let announce = &announced.announce;
+        let same = |c: &&mut Candidate| c.from == from && c.announce.session == announce.session;
+        if let Some(known) = self.list.iter_mut().find(same) {
+            known.heard_at = now;
+            return Found::Nothing;
+        }
+        if from.port() == 0 || !config.accepts(announce) {
+            return Found::Nothing;
+        }
+        let keys = &config.keys;
+        match announce.protection.signer {
+            _ if keys.from.is_empty() => {}
+            None => return Found::PassedOver(PassedOver::Unsigned),
+            Some(signer) if !keys.from.iter().any(|key| *key.as_bytes() == signer) => {
+                return Found::PassedOver(PassedOver::OtherSigner);
+            }
+            Some(_) => {}
+        }
+        let full = self.list.len() >= CANDIDATES_MAX;
+        let room = self.list.iter().position(|c| c.makes_room(now));
+        if full && room.is_none() || !self.may_check(now) {
+            return Found::Nothing;
+        }
+        let Ok(signer) = announced.verify() else {
+            return Found::Nothing;
+        };
+        let Some(new) = Candidate::new(announce.clone(), signer, from, keys, 0, rng, now) else {
+            return Found::Nothing;
+        };
+        if let Some(at) = room.filter(|_| full) {
+            self.list.remove(at);
+        }
+        self.list.push(new);
+        Found::New
+    }
+
+    /// A signature costs time to check; so many a second are.
+    fn may_check(&mut self, now: Instant) -> bool {
+        if now.since(self.checks_counted_at) >= Duration::from_secs(1) {
+            self.checks_counted_at = now;
+            self.checks_left = 0;
+        }
+        self.checks_left += 1;
+        self.checks_left <= SIGNATURES_PER_S_MAX
+    }
+
+    /// Gives up those whose time is over; `true` when that leaves none.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        let before = self.list.len();
+        self.list.retain(|c| c.ends_at() > now);
+        before > 0 && self.list.is_empty()
+    }
+
+    /// When there is something to do.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let join_at = |c: &Candidate| c.refused.is_none().then_some(c.join_at);
+        let moments = |c: &Candidate| [Some(c.ends_at()), join_at(c)];
+        self.list.iter().flat_map(moments).flatten().min()
+    }
+
+    /// Writes a JOIN that is due; says where it goes.
+    pub(super) fn emit(
+        &mut self,
+        now: Instant,
+        config: &ReceiverConfig,
+        buf: &mut Vec<u8>,
+    ) -> Option<SocketAddr> {
+        let due = |c: &&mut Candidate| c.refused.is_none() && c.join_at <= now;
+        let candidate = self.list.iter_mut().find(due)?;
+        candidate.join_at = now + candidate.retry;
+        candidate.retry = candidate.retry.times(2).min(JOIN_RETRY_MAX);
+        candidate.emit_join(config, buf);
+        Some(candidate.from)
+    }
+
+    /// Takes an ACCEPT or REJECT. `None` when it was refused.
+    pub(super) fn handle_reply(
+        &mut self,
+        now: Instant,
+        datagram: &mut [u8],
+        keys: &ReceiverKeys,
+        rng: &mut StdRng,
+    ) -> Option<Reply> {
+        let header = ReplyHeader::parse(datagram).ok()?;
+        let ours = |c: &Candidate| c.key.public().0 == header.receiver_key;
+        let at = self.list.iter().position(ours)?;
+        let candidate = &self.list[at];
+        if header.kind == Kind::Reject {
+            let reason = candidate.open_reject(datagram)?;
+            self.refuse(now, at, reason, keys, rng);
+            return Some(Reply::Refused);
+        }
+        let nonce = reply_nonce(Kind::Accept, 0);
+        let body = open(&candidate.pair.reply, &nonce, datagram, ReplyHeader::LEN)?;
+        let accept = Accept::parse(body).ok()?;
+        Some(Reply::Accepted(Box::new(self.list.swap_remove(at)), accept))
+    }
+
+    /// A session turned us away: perhaps it knows us by another of our identities.
+    fn refuse(
+        &mut self,
+        now: Instant,
+        at: usize,
+        reason: RejectReason,
+        keys: &ReceiverKeys,
+        rng: &mut StdRng,
+    ) {
+        let candidate = &mut self.list[at];
+        let next = candidate.identity + 1;
+        if reason == RejectReason::NotListed && next < keys.identities.len() {
+            let (announce, signer, from) =
+                (candidate.announce.clone(), candidate.signer, candidate.from);
+            if let Some(new) = Candidate::new(announce, signer, from, keys, next, rng, now) {
+                *candidate = new;
+                return;
+            }
+        }
+        candidate.refused = Some(reason);
+    }
+
+    /// Why we cannot take part, when every session that we know turned us away.
+    pub(super) fn all_refused(&self) -> Option<RejectReason> {
+        let last = self.list.last()?.refused;
+        last.filter(|_| self.list.iter().all(|c| c.refused.is_some()))
+    }
+}
