@@ -2,6 +2,8 @@
 
 mod feedback;
 mod roster;
+#[cfg(test)]
+mod trial;
 mod window;
 
 use std::collections::VecDeque;
