@@ -65,7 +65,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__cast)
-            opts="-I -n -r -q -v -h --interface --group --port --receivers --settle --max-wait --start-timeout --stall-timeout --rate --memory --name --mtu --ttl --report --quiet --verbose --progress --help"
+            opts="-I -n -r -s -R -p -q -v -h --interface --group --port --receivers --settle --max-wait --start-timeout --stall-timeout --rate --memory --name --mtu --ttl --sign --recipients-file --key --passphrase --passphrase-file --report --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -135,6 +135,30 @@ _sealcast() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --sign)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --recipients-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -R)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --report)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -151,7 +175,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__catch)
-            opts="-I -o -q -v -h --interface --group --port --name --as --start-timeout --memory --output --report --test-loss --quiet --verbose --progress --help"
+            opts="-I -f -i -p -o -q -v -h --interface --group --port --name --as --from --identity --key --passphrase --passphrase-file --start-timeout --memory --output --report --test-loss --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -178,6 +202,30 @@ _sealcast() {
                     return 0
                     ;;
                 --as)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -f)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --passphrase-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -91,10 +91,15 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l memory -d 'Ke
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l name -d 'Call the session NAME, so that receivers can choose it' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l mtu -d 'Fill datagrams of BYTES, the MTU of the path; all receivers must be reached with it' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l ttl -d 'Let datagrams pass HOPS - 1 routers' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s s -l sign -d 'Sign with the secret key in KEYFILE' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s R -l recipients-file -d 'Take in only receivers that hold a key of the recipients in FILE. Can be given many times' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l key -d 'Take part only with those who have the same secret in FILE' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l passphrase-file -d 'Take passphrases from the first line of FILE, not from the terminal' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l report -d 'Append a report to FILE when the session ends: one JSON object in a line' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
 always\t'Even into a file'
 never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s p -l passphrase -d 'Ask for the common secret on the terminal'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s q -l quiet -d 'Say nothing but errors'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -103,6 +108,10 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l group -d 'Us
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l port -d 'Use this UDP port' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l name -d 'Take part in the session called NAME only' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l as -d 'Tell the sender that we are NAME, instead of the host\'s name' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s f -l from -d 'Believe only SENDER: a public key, or a file of them. Can be given many times' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s i -l identity -d 'Show the sender that we hold an identity in FILE. Can be given many times' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l key -d 'Take part only with those who have the same secret in FILE' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l passphrase-file -d 'Take passphrases from the first line of FILE, not from the terminal' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l start-timeout -d 'Give up when no session took us in after this time; 0 waits for ever' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l memory -d 'Keep up to BYTES that wait for missing ones or for the consumer; K, M and G are understood' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s o -l output -d 'Write to FILE, which appears only when the stream is complete' -r -F
@@ -111,6 +120,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l test-loss -d
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
 always\t'Even into a file'
 never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s p -l passphrase -d 'Ask for the common secret on the terminal'
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s q -l quiet -d 'Say nothing but errors'
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -2,6 +2,9 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use sealcast::crypt::agree::SecretKey;
+use sealcast::crypt::secret::Secret;
+use sealcast::crypt::sign::SigningKey;
 use sealcast::proto::{ReceiverConfig, SenderConfig, SenderKeys};
 use sealcast::units::{Duration, Instant, Rate};
 
@@ -80,7 +83,7 @@ impl Plan {
             .collect();
         let crash = rng.random_bool(0.08);
         let abort = rng.random_bool(0.08);
-        Self {
+        let mut plan = Self {
             seed,
             payload: if rng.random_bool(0.1) {
                 0
@@ -99,6 +102,40 @@ impl Plan {
             } else {
                 0
             }),
+        };
+        plan.draw_keys();
+        plan
+    }
+
+    /// Draws the keys, which decide nothing here: all receivers have what the sender asks for.
+    fn draw_keys(&mut self) {
+        let mut rng = StdRng::seed_from_u64(!self.seed);
+        let [sign, list, share] = [0.5, 0.3, 0.3].map(|p| rng.random_bool(p));
+        // The trailer would fill the smallest blocks.
+        if sign && usize::from(self.sender.k) * usize::from(self.sender.symbol_len) >= 400 {
+            let key = SigningKey::from_seed(rng.random());
+            for receiver in &mut self.receivers {
+                receiver.config.keys.from = vec![key.public()];
+            }
+            self.sender.keys.signing = Some(key);
+        }
+        if list {
+            let keys = self
+                .receivers
+                .iter()
+                .map(|_| SecretKey::from_seed(rng.random()));
+            let keys: Vec<_> = keys.collect();
+            self.sender.keys.listed = Some(keys.iter().map(SecretKey::public).collect());
+            for (receiver, key) in self.receivers.iter_mut().zip(keys) {
+                receiver.config.keys.identities = vec![key];
+            }
+        }
+        if share {
+            let secret = Secret::new(rng.random());
+            for receiver in &mut self.receivers {
+                receiver.config.keys.shared = Some(secret.clone());
+            }
+            self.sender.keys.shared = Some(secret);
         }
     }
 
