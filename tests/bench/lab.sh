@@ -78,6 +78,8 @@ lab_up() {
         ip -n "$lab-$node" route add 224.0.0.0/4 dev eth0
         # The sender's kernel cuts datagrams before the wire: loss and counters see single ones.
         on "$node" ethtool -K eth0 tso off gso off tx-udp-segmentation off >/dev/null
+        # Receivers' kernels join them again, as the driver of a real card has them do.
+        [ "$node" = s ] || on "$node" ethtool -K eth0 gro on >/dev/null
     done
     sleep 1.2
 }

@@ -14,6 +14,7 @@
     reason = "tests may be terse"
 )]
 
+mod flood;
 mod raw;
 mod topology;
 mod trees;

@@ -7,7 +7,7 @@ use crate::lab;
 use crate::topology::{Job, Lab};
 
 /// Bytes that do not compress, the same each time.
-fn noise(path: &Path, bytes: usize) {
+pub fn noise(path: &Path, bytes: usize) {
     let mut noise = vec![0; bytes];
     blake3::Hasher::new()
         .update(b"noise")
@@ -16,7 +16,7 @@ fn noise(path: &Path, bytes: usize) {
     std::fs::write(path, noise).unwrap();
 }
 
-fn same(lab: &Lab, count: usize) {
+pub fn same(lab: &Lab, count: usize) {
     let sent = std::fs::read(lab.dir.path().join("in")).unwrap();
     for i in 1..=count {
         let got = std::fs::read(lab.dir.path().join(format!("out{i}"))).unwrap();

@@ -223,7 +223,8 @@ impl Lab {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line).replace('\0', " ");
             let first = line.split(' ').next().unwrap_or_default();
-            if first.ends_with("sealcast") && line.contains(pattern) {
+            let shell = ["bash", "setsid", "ip"].contains(&first);
+            if !shell && line.contains(pattern) {
                 ok(Command::new("kill").args([&format!("-{signal}"), pid]));
                 hit += 1;
             }
