@@ -14,6 +14,9 @@ pub(super) struct Tables {
     inv: [u8; 256],
     /// `nibbles[a]`: a times 0..16, then a times 0, 16, …, 240, for byte shuffles.
     pub(super) nibbles: Vec<[u8; 32]>,
+    /// `bits[a]`: multiplication by a as a matrix of bits, rows as GF2P8AFFINEQB wants them, which
+    /// takes the row of the highest bit of the product from the lowest byte.
+    pub(super) bits: Vec<u64>,
 }
 
 pub(super) fn tables() -> &'static Tables {
@@ -39,7 +42,24 @@ fn build() -> Tables {
             nibbles[usize::from(a)][16 + i] = row[i << 4];
         }
     }
-    Tables { mul, inv, nibbles }
+    let bits = mul.iter().map(matrix_of_bits).collect();
+    Tables {
+        mul,
+        inv,
+        nibbles,
+        bits,
+    }
+}
+
+/// The matrix of the multiplication whose products are `row`.
+fn matrix_of_bits(row: &[u8; 256]) -> u64 {
+    let mut bytes = [0; 8];
+    for (out_bit, byte) in bytes.iter_mut().rev().enumerate() {
+        for in_bit in 0..8 {
+            *byte |= (row[1 << in_bit] >> out_bit & 1) << in_bit;
+        }
+    }
+    u64::from_le_bytes(bytes)
 }
 
 fn slow_mul(a: u8, b: u8) -> u8 {

@@ -78,8 +78,10 @@ lab_up() {
         ip -n "$lab-$node" route add 224.0.0.0/4 dev eth0
         # The sender's kernel cuts datagrams before the wire: loss and counters see single ones.
         on "$node" ethtool -K eth0 tso off gso off tx-udp-segmentation off >/dev/null
-        # Receivers' kernels join them again, as the driver of a real card has them do.
+        # Receivers' kernels join them again, as the driver of a real card has them do; a veth does
+        # so only when its peer seems to be no veth with uncut datagrams.
         [ "$node" = s ] || on "$node" ethtool -K eth0 gro on >/dev/null
+        [ "$node" = s ] || on sw ethtool -K "$node" tso off >/dev/null
     done
     sleep 1.2
 }
@@ -97,6 +99,18 @@ loss() {
         done
         printf '}\n'
     } | on sw nft -f -
+}
+
+# cap RATE: shapes every link in both directions, with queues as in a small switch; none lifts it.
+cap() {
+    local node
+    for node in "${nodes[@]:1}"; do
+        on "$node" tc qdisc del dev eth0 root 2>/dev/null || true
+        on sw tc qdisc del dev "$node" root 2>/dev/null || true
+        [ "$1" != none ] || continue
+        on "$node" tc qdisc add dev eth0 root tbf rate "$1" burst 64kb limit 1mb
+        on sw tc qdisc add dev "$node" root tbf rate "$1" burst 64kb limit 512kb
+    done
 }
 
 # Bytes that the sender has put on the wire, with Ethernet headers.
