@@ -15,6 +15,7 @@
 )]
 
 mod flood;
+mod rates;
 mod raw;
 mod topology;
 mod trees;
@@ -24,7 +25,7 @@ use topology::Lab;
 /// A lab, or nothing where it cannot be built: with a word, and in CI with a failure.
 fn lab(receivers: usize) -> Option<Lab> {
     let root = rustix::process::geteuid().is_root();
-    let tools = ["ip", "nft", "ethtool"]
+    let tools = ["ip", "tc", "nft", "ethtool", "tcpdump"]
         .iter()
         .all(|tool| topology::have(tool));
     if root && tools {
@@ -32,8 +33,8 @@ fn lab(receivers: usize) -> Option<Lab> {
     }
     assert!(
         std::env::var_os("CI").is_none(),
-        "network tests need root, ip, nft and ethtool"
+        "network tests need root, iproute2, nft, ethtool and tcpdump"
     );
-    eprintln!("SKIPPED: network tests need root, ip, nft and ethtool");
+    eprintln!("SKIPPED: network tests need root, iproute2, nft, ethtool and tcpdump");
     None
 }

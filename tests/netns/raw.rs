@@ -29,7 +29,7 @@ pub fn same(lab: &Lab, count: usize) {
     }
 }
 
-fn catch_all(lab: &Lab, count: usize, options: &str) -> Vec<Job> {
+pub fn catch_all(lab: &Lab, count: usize, options: &str) -> Vec<Job> {
     (1..=count)
         .map(|i| {
             lab.start(

@@ -144,6 +144,30 @@ impl Lab {
         assert!(nft.wait().unwrap().success(), "{rules}");
     }
 
+    /// Drops this share of what goes to one receiver.
+    pub fn lose_at(&self, node: &str, percent: f64) {
+        let share = (percent * 10_000.0) as u32;
+        let rules = format!(
+            "table netdev one {{ chain c {{ type filter hook egress device \"{node}\" priority 0; \
+             policy accept; meta protocol ip numgen random mod 1000000 < {share} drop; }} }}"
+        );
+        ok(Command::new("ip").args(["netns", "exec", &self.name("sw"), "nft", &rules]));
+    }
+
+    /// Limits the link of a node, what comes out of it and what goes to it, with queues as in a
+    /// small switch.
+    pub fn cap(&self, node: &str, mbit: u32) {
+        let limit = |ns: &str, device: &str, queue: &str| {
+            let shape = format!("rate {mbit}mbit burst 64kb limit {queue}");
+            ok(Command::new("ip")
+                .args(["netns", "exec", ns, "tc", "qdisc", "replace", "dev", device])
+                .args(["root", "tbf"])
+                .args(shape.split(' ')));
+        };
+        limit(&self.name(node), "eth0", "1mb");
+        limit(&self.name("sw"), node, "512kb");
+    }
+
     /// Cuts or mends the cable of a node.
     pub fn cable(&self, node: &str, up: bool) {
         let state = if up { "up" } else { "down" };
