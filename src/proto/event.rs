@@ -125,6 +125,8 @@ pub enum ReceiverEvent {
         name: String,
         /// Who sends.
         from: SocketAddr,
+        /// Bytes of its longest datagrams, without headers of IP and UDP.
+        datagram_len: usize,
     },
     /// The sender took us in.
     Joined {

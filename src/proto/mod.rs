@@ -34,5 +34,5 @@ pub use event::{
     Delivery, Fate, ReceiverEnd, ReceiverEvent, ReceiverStats, SenderEnd, SenderEvent, SenderStats,
     Target, Transmit,
 };
-pub use receiver::Receiver;
-pub use sender::{MemberReport, Sender};
+pub use receiver::{Awaits, Receiver};
+pub use sender::{MemberReport, Sender, Waiting};

@@ -71,6 +71,7 @@ impl Plan {
             rate_max: rng
                 .random_bool(0.3)
                 .then(|| Rate::from_bits_per_s(4_000_000)),
+            ..SenderConfig::default()
         };
         let harsh = rng.random_bool(0.5);
         let troubles = rng.random_bool(0.4);

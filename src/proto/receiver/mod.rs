@@ -20,7 +20,8 @@ use super::timer::Timers;
 use crate::crypt::agree::{PublicKey, SecretKey};
 use crate::units::{Duration, Instant};
 use crate::wire::{
-    self, Accept, Announce, Join, Kind, LeaveReason, Outcome, Policy, RejectReason, ReplyHeader,
+    self, Accept, Announce, DATA_OVERHEAD, Join, Kind, LeaveReason, Outcome, Policy, RejectReason,
+    ReplyHeader,
 };
 
 /// Alarms of a receiver.
@@ -51,6 +52,17 @@ struct Joining {
     heard_at: Instant,
     retry: Duration,
     due: bool,
+}
+
+/// What a receiver waits for before data flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaits {
+    /// A session to take part in.
+    Sender,
+    /// The answer of this sender.
+    Answer(SocketAddr),
+    /// The start, as the sender's newest ANNOUNCE has it.
+    Start(Option<Policy>),
 }
 
 #[derive(Debug)]
@@ -92,6 +104,16 @@ impl Receiver {
             timers,
             events: VecDeque::new(),
             stats: ReceiverStats::default(),
+        }
+    }
+
+    /// What the receiver waits for; nothing once data flows.
+    pub fn awaits(&self) -> Option<Awaits> {
+        match &self.state {
+            State::Searching => Some(Awaits::Sender),
+            State::Joining(joining) => Some(Awaits::Answer(joining.from)),
+            State::Receiving(session) if !session.started => Some(Awaits::Start(self.policy)),
+            State::Receiving(_) | State::Lingering(..) | State::Ended => None,
         }
     }
 
@@ -267,8 +289,10 @@ impl Receiver {
                 session.conclude(now, outcome);
                 self.state = State::Lingering(session, end);
                 let longest = match outcome {
-                    Outcome::Done(_) => LINGER_MAX,
-                    Outcome::Receiving | Outcome::Leave(_) => LEAVE_LINGER_MAX,
+                    // What became of the consumer is worth as much as that all is well.
+                    Outcome::Done(_)
+                    | Outcome::Leave(LeaveReason::Status(_) | LeaveReason::Signal(_)) => LINGER_MAX,
+                    Outcome::Receiving | Outcome::Finishing | Outcome::Leave(_) => LEAVE_LINGER_MAX,
                 };
                 self.timers.set(alarm::LINGER, now + longest);
                 self.rearm(now);
@@ -350,6 +374,7 @@ impl Receiver {
             session: announce.session,
             name: announce.name.clone(),
             from,
+            datagram_len: usize::from(announce.symbol_len) + DATA_OVERHEAD,
         });
         let retry = JOIN_RETRY_MIN;
         let joining = Joining {
@@ -431,7 +456,8 @@ impl Receiver {
             session::News::None => {}
             session::News::Progress => self.after_progress(now),
             session::News::Abort(abort) => {
-                if matches!(self.state, State::Receiving(_)) {
+                // What is complete and checked stays so, whatever becomes of the sender.
+                if matches!(&self.state, State::Receiving(session) if !session.completed) {
                     self.end(ReceiverEnd::Aborted(abort.reason, abort.text));
                 }
             }
