@@ -65,7 +65,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__cast)
-            opts="-I -n -r -s -R -p -q -v -h --interface --group --port --receivers --settle --max-wait --start-timeout --stall-timeout --rate --memory --name --mtu --ttl --sign --recipients-file --key --passphrase --passphrase-file --report --quiet --verbose --progress --help"
+            opts="-I -6 -n -r -s -R -p -q -v -h --interface --group --ipv6 --port --receivers --expect --settle --min-wait --max-wait --start-timeout --require --stall-timeout --finish-timeout --rate --memory --name --to --broadcast --mtu --ttl --sign --recipients-file --key --passphrase --passphrase-file --report --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -95,7 +95,15 @@ _sealcast() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --expect)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --settle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --min-wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -107,7 +115,15 @@ _sealcast() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --require)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --stall-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --finish-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -124,6 +140,10 @@ _sealcast() {
                     return 0
                     ;;
                 --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -175,7 +195,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__catch)
-            opts="-I -f -i -p -o -q -v -h --interface --group --port --name --as --from --identity --key --passphrase --passphrase-file --start-timeout --memory --output --report --test-loss --quiet --verbose --progress --help"
+            opts="-I -6 -f -i -p -o -q -v -h --interface --group --ipv6 --port --name --as --from --identity --key --passphrase --passphrase-file --start-timeout --memory --output --report --test-loss --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

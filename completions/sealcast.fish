@@ -34,7 +34,7 @@ complete -c sealcast -n "__fish_sealcast_needs_command" -s V -l version -d 'Prin
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "pack" -d 'Stream a tree as a compressed archive'
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "seal" -d 'Encrypt to many recipients and sign'
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "cast" -d 'Send standard input to every receiver at once, by reliable UDP multicast'
-complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "catch" -d 'Receive what a sender casts, and write it to standard output'
+complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "catch" -d 'Receive what a sender casts, and write it to standard output or a command'
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "open" -d 'Check the sender, decrypt'
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "unpack" -d 'Restore a tree from an archive'
 complete -c sealcast -n "__fish_sealcast_needs_command" -f -a "keygen" -d 'Make keys, and show what is public of them'
@@ -79,32 +79,39 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s q -l quiet -d
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'
 complete -c sealcast -n "__fish_sealcast_using_subcommand seal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s I -l interface -d 'Use this network interface; without it the system\'s multicast route decides' -r
-complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l group -d 'Use this multicast group' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l group -d 'Use this multicast group of IPv4 or IPv6 [default: 239.255.83.67, with -6 ff15::5343]' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l port -d 'Use this UDP port' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s n -l receivers -d 'Start as soon as N receivers have joined' -r
-complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l settle -d 'Without --receivers, start this long after the last receiver joined' -r
-complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l max-wait -d 'Start this long after the first receiver joined, however many there are' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l expect -d 'Start as soon as the receivers with these names have joined; @FILE has one a line' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l settle -d 'Without --receivers and --expect, start this long after the last receiver joined' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l min-wait -d 'Do not start before this time has passed since the first receiver joined' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l max-wait -d 'Start this long after the first receiver joined, whoever is there' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l start-timeout -d 'Give up when the session has not started after this time; 0 waits for ever' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l require -d 'End with status 0 if this many receivers have everything: all, a number, or a share' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l stall-timeout -d 'Let a receiver go that keeps all others waiting for this time' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l finish-timeout -d 'Let a receiver go that has everything, but whose consumer has not ended after this time' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s r -l rate -d 'Send at most BITS a second, headers included; k, M and G are understood' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l memory -d 'Keep up to BYTES of the stream for repairs; K, M and G are understood' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l name -d 'Call the session NAME, so that receivers can choose it' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l to -d 'Send to one receiver, HOST or HOST:PORT, instead of a multicast group' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l mtu -d 'Fill datagrams of BYTES, the MTU of the path; all receivers must be reached with it' -r
-complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l ttl -d 'Let datagrams pass HOPS - 1 routers' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l ttl -d 'Let datagrams pass HOPS - 1 routers [default: 1, with --to 64]' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s s -l sign -d 'Sign with the secret key in KEYFILE' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s R -l recipients-file -d 'Take in only receivers that hold a key of the recipients in FILE. Can be given many times' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l key -d 'Take part only with those who have the same secret in FILE' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l passphrase-file -d 'Take passphrases from the first line of FILE, not from the terminal' -r -F
-complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l report -d 'Append a report to FILE when the session ends: one JSON object in a line' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l report -d 'Append a report to FILE: what happens, each as a JSON object in a line' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
 always\t'Even into a file'
 never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s 6 -l ipv6 -d 'Use IPv6'
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l broadcast -d 'Send to everybody on the interface\'s IPv4 network, instead of a multicast group'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s p -l passphrase -d 'Ask for the common secret on the terminal'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s q -l quiet -d 'Say nothing but errors'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s I -l interface -d 'Use this network interface; without it the system\'s multicast route decides' -r
-complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l group -d 'Use this multicast group' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l group -d 'Use this multicast group of IPv4 or IPv6 [default: 239.255.83.67, with -6 ff15::5343]' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l port -d 'Use this UDP port' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l name -d 'Take part in the session called NAME only' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l as -d 'Tell the sender that we are NAME, instead of the host\'s name' -r
@@ -115,11 +122,12 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l passphrase-f
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l start-timeout -d 'Give up when no session took us in after this time; 0 waits for ever' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l memory -d 'Keep up to BYTES that wait for missing ones or for the consumer; K, M and G are understood' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s o -l output -d 'Write to FILE, which appears only when the stream is complete' -r -F
-complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l report -d 'Append a report to FILE when the session ends: one JSON object in a line' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l report -d 'Append a report to FILE: what happens, each as a JSON object in a line' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l test-loss -d 'Drop this share of the datagrams that arrive, to see that nothing is lost by it' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
 always\t'Even into a file'
 never\t'Not at all'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s 6 -l ipv6 -d 'Use IPv6'
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s p -l passphrase -d 'Ask for the common secret on the terminal'
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s q -l quiet -d 'Say nothing but errors'
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'

@@ -8,6 +8,7 @@ pub mod image;
 pub mod interrupt;
 pub mod keyfile;
 pub mod passphrase;
+pub mod starter;
 pub mod stdio;
 pub mod tree;
 

@@ -10,16 +10,18 @@ use std::thread;
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::socket::{Buffers, NetConfig, Port, send_error};
+use super::socket::{Buffers, Link, NetConfig, Way, ip_udp_len, send_error};
 use super::{Control, Error, wait};
 use crate::edge::clock::Clock;
 use crate::edge::interrupt::Watch;
+use crate::edge::starter::Starter;
 use crate::edge::stdio::{Cancel, Input};
+use crate::proto::config::{k_for, symbol_len};
 use crate::proto::{
-    MemberReport, Sender, SenderConfig, SenderEnd, SenderEvent, SenderStats, Target,
+    MemberReport, Sender, SenderConfig, SenderEnd, SenderEvent, SenderStats, Target, Waiting,
 };
 use crate::units::{Duration, Instant};
-use crate::wire::AbortReason;
+use crate::wire::{AbortReason, SessionId};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 256 << 10;
@@ -28,16 +30,41 @@ const READS_MAX: usize = 8;
 /// Batches sent before the socket is looked at again.
 const SENDS_MAX: usize = 4;
 
-/// Where the stream comes from.
+/// What is waited for is told this often.
+const WAITING_EVERY: Duration = Duration::from_secs(1);
+
+/// Where the stream comes from, and who may say that it is time to send it.
 pub struct Source {
     /// The data.
     pub input: Input,
     /// The command that makes it: it must end well for the stream to count as complete.
     pub producer: Option<Child>,
+    /// Who starts the session before its conditions hold.
+    pub starter: Starter,
 }
 
 /// What the driver tells while it runs.
 pub enum News<'a> {
+    /// The session is there.
+    Announced {
+        /// Its id.
+        session: SessionId,
+        /// Where its datagrams go.
+        to: SocketAddr,
+        /// Bytes of the longest of them, with their headers.
+        mtu: usize,
+    },
+    /// It has not started; told once a second.
+    Waiting {
+        /// For whom.
+        waiting: &'a Waiting,
+        /// How long until it starts, if nobody else comes or goes.
+        starts_in: Option<Duration>,
+        /// Enter on the terminal starts it.
+        enter: bool,
+    },
+    /// Somebody wants to start, and there is nobody to start with.
+    NobodyToStart,
     /// Something happened.
     Event(&'a SenderEvent),
     /// The stream is broken; the receivers are told as soon as they are there.
@@ -53,6 +80,8 @@ pub struct Report {
     pub end: SenderEnd,
     /// Each receiver.
     pub members: Vec<MemberReport>,
+    /// Names of receivers that were expected and never came.
+    pub missing: Vec<String>,
     /// What was counted.
     pub stats: SenderStats,
     /// From the start of the data to the end.
@@ -67,26 +96,36 @@ enum Chunk {
 }
 
 /// Sends `source` to all receivers that join, and returns when each has confirmed or is given up.
+/// The sizes of blocks, symbols and headers in `config` are set as the way asks for.
 ///
 /// # Errors
 /// Any [`Error`]; receivers were told to give up first, if there are any and it can still be said.
 pub fn cast(
-    config: SenderConfig,
+    mut config: SenderConfig,
     net: &NetConfig,
+    way: &Way,
     source: Source,
     control: Control<'_>,
     tell: &mut dyn FnMut(News<'_>),
 ) -> Result<Report, Error> {
-    let port = net.sender()?;
+    let link = net.sender(way)?;
+    config.ip_udp_len = ip_udp_len(link.target);
+    config.symbol_len = symbol_len(link.mtu, config.ip_udp_len);
+    config.k = k_for(config.symbol_len);
     let clock = Clock::new();
     let stop = source.input.cancel();
     let (chunks_in, chunks) = sync_channel(READS_MAX);
     let (spare, spare_out) = channel();
+    let Source {
+        input,
+        producer,
+        starter,
+    } = source;
     thread::scope(|scope| {
         thread::Builder::new()
             .name("sc-read".into())
             .spawn_scoped(scope, move || {
-                read(source, &chunks_in, &spare_out, control.wake);
+                read(input, producer, &chunks_in, &spare_out, control.wake);
             })
             .map_err(|source| Error::Socket {
                 what: "cannot start a thread",
@@ -94,8 +133,9 @@ pub fn cast(
             })?;
         let mut driver = Driver {
             sender: Sender::new(config, control.seed, clock.now()),
-            net,
-            port,
+            link,
+            starter,
+            told_at: None,
             clock,
             pending: None,
             buf: Vec::new(),
@@ -105,6 +145,11 @@ pub fn cast(
             end: None,
             started: None,
         };
+        tell(News::Announced {
+            session: driver.sender.session(),
+            to: driver.link.target,
+            mtu: driver.link.mtu,
+        });
         let result = driver.run(&chunks, &spare, control, tell);
         drop(chunks);
         stop.cancel();
@@ -113,12 +158,18 @@ pub fn cast(
 }
 
 /// Reads the source to its end, and says how it ended.
-fn read(mut source: Source, chunks: &SyncSender<Chunk>, spare: &Receiver<Vec<u8>>, wake: &Cancel) {
+fn read(
+    mut input: Input,
+    mut producer: Option<Child>,
+    chunks: &SyncSender<Chunk>,
+    spare: &Receiver<Vec<u8>>,
+    wake: &Cancel,
+) {
     let end = loop {
         let mut buf = spare.try_recv().unwrap_or_default();
         buf.resize(READ_BYTES, 0);
-        match source.input.read(&mut buf) {
-            Ok(0) => break finish(source.producer.as_mut()),
+        match input.read(&mut buf) {
+            Ok(0) => break finish(producer.as_mut()),
             Ok(n) => {
                 buf.truncate(n);
                 if chunks.send(Chunk::Data(buf)).is_err() {
@@ -130,7 +181,7 @@ fn read(mut source: Source, chunks: &SyncSender<Chunk>, spare: &Receiver<Vec<u8>
             Err(e) => break Chunk::Failed(Error::Input(e)),
         }
     };
-    if let Some(child) = &mut source.producer {
+    if let Some(child) = &mut producer {
         // Dead already, or its output is not wanted any more.
         let _ = child.kill();
         let _ = child.wait();
@@ -149,10 +200,12 @@ fn finish(producer: Option<&mut Child>) -> Chunk {
     }
 }
 
-struct Driver<'a> {
+struct Driver {
     sender: Sender,
-    net: &'a NetConfig,
-    port: Port,
+    link: Link,
+    starter: Starter,
+    /// When it was told what is waited for.
+    told_at: Option<Instant>,
     clock: Clock,
     /// Datagrams that the socket had no room for: where they go, their length, bytes that left.
     pending: Option<(SocketAddr, usize, usize)>,
@@ -166,7 +219,7 @@ struct Driver<'a> {
     started: Option<Instant>,
 }
 
-impl Driver<'_> {
+impl Driver {
     fn run(
         &mut self,
         chunks: &Receiver<Chunk>,
@@ -180,14 +233,16 @@ impl Driver<'_> {
             self.notice_signal(control.watch, now);
             self.take_input(chunks, spare, now, tell);
             let sender = &mut self.sender;
-            self.port
+            self.link
+                .port
                 .receive(&mut buffers, |from, datagram| {
                     sender.handle_datagram(now, from, datagram);
                 })
-                .map_err(|e| Error::socket("cannot receive", self.net.group, e))?;
+                .map_err(|e| Error::socket("cannot receive", self.link.target.ip(), e))?;
             if self.sender.poll_timeout().is_some_and(|at| at <= now) {
                 self.sender.handle_timeout(now);
             }
+            self.see_to_start(now, tell);
             let more = self.send()?;
             self.tell_events(now, tell);
             if self.sender.is_done() && self.pending.is_none() {
@@ -208,6 +263,25 @@ impl Driver<'_> {
             self.failure = Some(Error::Interrupted(signal));
             self.sender
                 .abort(now, AbortReason::Interrupted, "the sender was stopped");
+        }
+    }
+
+    /// Before the start: does what people ask for, and tells them what is waited for.
+    fn see_to_start(&mut self, now: Instant, tell: &mut dyn FnMut(News<'_>)) {
+        let due = |at: Instant| now.since(at) >= WAITING_EVERY;
+        let asked = self.sender.is_waiting() && self.starter.asked();
+        if asked && !self.sender.start_now(now) {
+            tell(News::NobodyToStart);
+        }
+        if self.told_at.is_none_or(due)
+            && let Some(waiting) = self.sender.waiting()
+        {
+            self.told_at = Some(now);
+            tell(News::Waiting {
+                waiting: &waiting,
+                starts_in: waiting.starts_at.map(|at| at.since(now)),
+                enter: self.starter.terminal().is_some(),
+            });
         }
     }
 
@@ -259,7 +333,7 @@ impl Driver<'_> {
                     return Ok(false);
                 };
                 let to = match transmit.to {
-                    Target::Group => self.net.target(),
+                    Target::Group => self.link.target,
                     Target::Peer(peer) => peer,
                 };
                 self.pending = Some((to, transmit.segment, 0));
@@ -267,11 +341,11 @@ impl Driver<'_> {
             let Some((to, segment, sent)) = &mut self.pending else {
                 return Ok(false);
             };
-            *sent += match self.port.send(*to, &self.buf[*sent..], *segment) {
+            *sent += match self.link.port.send(*to, &self.buf[*sent..], *segment) {
                 Ok(n) => n,
                 // Whoever asked from an address that cannot be answered does not stop the others.
-                Err(_) if *to != self.net.target() => self.buf.len() - *sent,
-                Err(e) => return Err(send_error(self.net, *segment, e)),
+                Err(_) if *to != self.link.target => self.buf.len() - *sent,
+                Err(e) => return Err(send_error(*to, *segment, e)),
             };
             if *sent < self.buf.len() {
                 return Ok(false);
@@ -299,6 +373,7 @@ impl Driver<'_> {
         Ok(Report {
             end: self.end.unwrap_or(SenderEnd::AllLost),
             members: self.sender.members(),
+            missing: self.sender.missing().map(str::to_owned).collect(),
             stats: self.sender.stats(),
             elapsed: self
                 .started
@@ -312,10 +387,15 @@ impl Driver<'_> {
         } else {
             PollFlags::IN
         };
-        let mut fds = [
-            PollFd::new(&self.port, wanted),
+        let mut fds = vec![
+            PollFd::new(&self.link.port, wanted),
             PollFd::new(wake, PollFlags::IN),
         ];
+        if self.sender.is_waiting()
+            && let Some(terminal) = self.starter.terminal()
+        {
+            fds.push(PollFd::from_borrowed_fd(terminal, PollFlags::IN));
+        }
         wait::wait(&mut fds, self.clock.now(), self.sender.poll_timeout()).map_err(|source| {
             Error::Socket {
                 what: "cannot wait",

@@ -1,32 +1,46 @@
 //! A receiver's driver: sockets, clock and output around [`Receiver`].
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::sync::mpsc::{Receiver as Channel, SyncSender, channel, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::io;
+use std::net::SocketAddr;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustix::event::{PollFd, PollFlags};
 
-use super::socket::{Buffers, NetConfig, Port};
+use super::outlet::{Outlet, Sink, Trouble};
+use super::socket::{Buffers, Ears, NetConfig, RECEIVE_BUFFER_SMALL, ip_udp_len, mtu_to};
 use super::{Control, Error, wait};
 use crate::edge::clock::Clock;
 use crate::edge::interrupt::Watch;
-use crate::edge::stdio::{Cancel, Output};
+use crate::edge::stdio::Cancel;
 use crate::proto::{
-    Delivery, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, ReceiverStats, Target,
+    Awaits, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, ReceiverStats, Target,
 };
 use crate::units::{Duration, Instant};
 use crate::wire::LeaveReason;
 
-/// Blocks that may wait for the consumer.
-const WRITES_MAX: usize = 4;
+/// A command that closed its input has this long to end by itself and say why.
+const EXIT_MAX: Duration = Duration::from_secs(2);
+/// A command that was told to stop has this long to do it; then it is killed.
+const STOP_MAX: Duration = Duration::from_secs(60);
+/// What is waited for is told this often.
+const WAITING_EVERY: Duration = Duration::from_secs(1);
 /// Batches received before anything else is done.
 const BATCHES_MAX: usize = 8;
 
 /// What the driver tells while it runs.
 pub enum News<'a> {
+    /// Data does not flow yet; told once a second.
+    Waiting(Awaits),
+    /// The system grants so few bytes of receive buffer that the sender must go slowly.
+    SmallBuffer(u32),
+    /// The sender's datagrams do not fit our network.
+    Mtu {
+        /// Bytes of the longest of them, with headers.
+        datagram: usize,
+        /// Bytes that fit.
+        mtu: usize,
+    },
     /// Something happened.
     Event(&'a ReceiverEvent),
     /// Time has passed.
@@ -51,119 +65,78 @@ pub struct Faults {
     pub loss: f64,
 }
 
-/// Receives one session into `output`, which is committed before the sender hears that we are done.
+/// Receives one session into `sink`, which has done its work before the sender hears that we are
+/// done. A command is not left behind: when this returns it has ended.
 ///
 /// # Errors
 /// Any [`Error`]; the sender was told that we leave first, if there is one.
 pub fn catch(
     mut config: ReceiverConfig,
     net: &NetConfig,
-    output: Output,
+    sink: Sink,
     faults: Faults,
     control: Control<'_>,
     tell: &mut dyn FnMut(News<'_>),
 ) -> Result<Report, Error> {
-    let (group, own) = net.receiver()?;
-    config.socket_bytes = group.receive_buffer();
+    let mut outlet = Outlet::new(sink, control.wake.clone())?;
+    let ears = match net.receiver() {
+        Ok(ears) => ears,
+        Err(e) => {
+            outlet.stop();
+            return Err(e);
+        }
+    };
+    config.socket_bytes = ears.receive_buffer();
     let clock = Clock::new();
-    let writer = Writer::new(output.writer()?, control.wake.clone())?;
     let mut driver = Driver {
         receiver: Receiver::new(config, control.seed, clock.now()),
-        net,
-        group,
-        own,
-        output: Some(output),
+        ears,
+        sender: None,
+        told_at: None,
+        outlet,
         clock,
         faults,
         dice: StdRng::from_seed(control.seed),
-        writer,
         complete: false,
+        finishing: false,
+        gone_at: None,
+        stopped_at: None,
         failure: None,
         end: None,
         started: None,
     };
-    driver.run(control, tell)
+    let result = driver.run(control, tell);
+    if result.is_err() {
+        driver.outlet.stop();
+    }
+    result
 }
 
-/// The thread that writes, so that a slow consumer never keeps the socket waiting.
-struct Writer {
-    blocks: Option<SyncSender<Delivery>>,
-    written: Channel<io::Result<Vec<u8>>>,
-    waiting: usize,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Writer {
-    fn new(mut file: File, wake: Cancel) -> Result<Self, Error> {
-        let (blocks, deliveries) = sync_channel::<Delivery>(WRITES_MAX);
-        let (done, written) = channel();
-        // It may be stuck in a write to a consumer that does not read when we give up, and must not
-        // keep us: it ends with the process.
-        let thread = thread::Builder::new()
-            .name("sc-write".into())
-            .spawn(move || {
-                for delivery in deliveries {
-                    let result = file.write_all(&delivery.buf[..delivery.len]);
-                    let failed = result.is_err();
-                    // The driver is gone when nobody listens.
-                    let _ = done.send(result.map(|()| delivery.buf));
-                    wake.cancel();
-                    if failed {
-                        return;
-                    }
-                }
-            })
-            .map_err(|source| Error::Socket {
-                what: "cannot start a thread",
-                source,
-            })?;
-        Ok(Self {
-            blocks: Some(blocks),
-            written,
-            waiting: 0,
-            thread: Some(thread),
-        })
-    }
-
-    fn has_room(&self) -> bool {
-        self.waiting < WRITES_MAX
-    }
-
-    fn write(&mut self, delivery: Delivery) {
-        if let Some(blocks) = &self.blocks
-            && blocks.try_send(delivery).is_ok()
-        {
-            self.waiting += 1;
-        }
-    }
-
-    fn close(&mut self) {
-        self.blocks = None;
-        if let Some(thread) = self.thread.take() {
-            // It has nothing left to do.
-            let _ = thread.join();
-        }
-    }
-}
-
-struct Driver<'a> {
+struct Driver {
     receiver: Receiver,
-    net: &'a NetConfig,
-    group: Port,
-    own: Port,
-    /// Gone once it is complete and in its place.
-    output: Option<Output>,
+    ears: Ears,
+    /// Whose session we found.
+    sender: Option<SocketAddr>,
+    /// When it was told what is waited for.
+    told_at: Option<Instant>,
+    outlet: Outlet,
     clock: Clock,
     faults: Faults,
     dice: StdRng,
-    writer: Writer,
+    /// The verified end was reached.
     complete: bool,
+    /// All is written; the consumer does the rest.
+    finishing: bool,
+    /// When a command closed its input.
+    gone_at: Option<Instant>,
+    /// When a command was told to stop.
+    stopped_at: Option<Instant>,
     failure: Option<Error>,
     end: Option<ReceiverEnd>,
     started: Option<Instant>,
 }
 
-impl Driver<'_> {
+impl Driver {
     fn run(
         &mut self,
         control: Control<'_>,
@@ -178,11 +151,13 @@ impl Driver<'_> {
                 self.receiver.handle_timeout(now);
             }
             self.hand_out(now);
+            self.notice_end(now);
             self.send(now);
             self.tell_events(now, tell);
-            if self.receiver.is_done() {
+            if self.receiver.is_done() && self.is_settled(now) {
                 return self.report();
             }
+            self.tell_waiting(now, tell);
             tell(News::Tick(&self.receiver));
             if !more {
                 self.sleep(control.wake)?;
@@ -193,20 +168,24 @@ impl Driver<'_> {
     fn receive(&mut self, buffers: &mut Buffers) -> Result<bool, Error> {
         let (receiver, dice, clock) = (&mut self.receiver, &mut self.dice, &self.clock);
         let loss = self.faults.loss;
-        let mut more = true;
-        for port in [&self.own, &self.group] {
-            for _ in 0..BATCHES_MAX {
+        let mut more = false;
+        for port in self.ears.all() {
+            for batch in 1..=BATCHES_MAX {
                 let now = clock.now();
-                more = port
+                let some = port
                     .receive(buffers, |from, datagram| {
                         if loss == 0.0 || !dice.random_bool(loss) {
                             receiver.handle_datagram(now, from, datagram);
                         }
                     })
-                    .map_err(|e| Error::socket("cannot receive", self.net.group, e))?;
-                if !more {
+                    .map_err(|source| Error::Socket {
+                        what: "cannot receive",
+                        source,
+                    })?;
+                if !some {
                     break;
                 }
+                more |= batch == BATCHES_MAX;
             }
         }
         Ok(more)
@@ -223,26 +202,45 @@ impl Driver<'_> {
 
     /// Hands blocks to the writer and takes its answers.
     fn hand_out(&mut self, now: Instant) {
-        while let Ok(result) = self.writer.written.try_recv() {
-            self.writer.waiting -= 1;
+        while let Some(result) = self.outlet.written() {
             match result {
                 Ok(buf) => self.receiver.recycle(buf),
+                // It will say by its exit status why it reads no more.
+                Err(_) if self.outlet.is_command() => {
+                    self.gone_at.get_or_insert(now);
+                }
                 Err(e) => self.fail_output(now, e),
             }
         }
-        while self.writer.has_room()
+        while self.outlet.has_room()
+            && self.gone_at.is_none()
             && self.failure.is_none()
             && let Some(delivery) = self.receiver.pull(now)
         {
-            self.writer.write(delivery);
+            self.outlet.write(delivery);
         }
-        if self.complete && self.writer.waiting == 0 && self.failure.is_none() {
-            self.complete = false;
-            self.writer.close();
-            match self.output.take().map_or(Ok(()), Output::commit) {
-                Ok(()) => self.receiver.consumed(now),
-                Err(e) => self.fail(now, e.into(), LeaveReason::Local),
+        let written = self.complete && self.outlet.is_idle() && self.gone_at.is_none();
+        if written && !self.finishing && self.failure.is_none() {
+            self.finishing = true;
+            if let Err(trouble) = self.outlet.finish() {
+                self.fail(now, trouble);
             }
+        }
+    }
+
+    /// Notices how the consumer ended; a command that stopped reading ends soon, or is stopped.
+    fn notice_end(&mut self, now: Instant) {
+        match self.outlet.ended() {
+            // Stopped by us: that is not why the session ended.
+            Some(_) if self.stopped_at.is_some() => {}
+            Some(Ok(())) if self.finishing => self.receiver.consumed(now),
+            Some(Ok(())) => self.fail(now, (Error::ConsumerEnded, LeaveReason::Consumer)),
+            Some(Err(trouble)) => self.fail(now, trouble),
+            None => {}
+        }
+        let gone = |at: Instant| now.since(at) >= EXIT_MAX;
+        if self.gone_at.is_some_and(gone) && self.outlet.is_command() {
+            self.fail(now, (Error::ConsumerEnded, LeaveReason::Consumer));
         }
     }
 
@@ -251,12 +249,28 @@ impl Driver<'_> {
             io::ErrorKind::BrokenPipe => LeaveReason::Consumer,
             _ => LeaveReason::Local,
         };
-        self.fail(now, Error::Output(error), reason);
+        self.fail(now, (Error::Output(error), reason));
     }
 
-    fn fail(&mut self, now: Instant, error: Error, reason: LeaveReason) {
+    fn fail(&mut self, now: Instant, (error, reason): Trouble) {
         self.failure.get_or_insert(error);
         self.receiver.leave(now, reason);
+    }
+
+    /// Whether the consumer is out of the way, now that the session is over. One that has the whole
+    /// stream may take its time; any other must not take what it has for the whole.
+    fn is_settled(&mut self, now: Instant) -> bool {
+        if !self.outlet.is_busy() {
+            return true;
+        }
+        if !self.finishing || self.failure.is_some() {
+            let since = *self.stopped_at.get_or_insert(now);
+            self.outlet.stop();
+            if now.since(since) >= STOP_MAX {
+                self.outlet.kill();
+            }
+        }
+        false
     }
 
     fn send(&mut self, now: Instant) {
@@ -268,13 +282,21 @@ impl Driver<'_> {
             // What finds no room is lost like any datagram, and said again. So is what cannot be
             // sent at all: an address that somebody made up must not end us, and a sender that
             // cannot be reached is noticed by its silence.
-            let _ = self.own.send(to, &buf, transmit.segment);
+            let _ = self.ears.send(to, &buf);
         }
     }
 
     fn tell_events(&mut self, now: Instant, tell: &mut dyn FnMut(News<'_>)) {
         while let Some(event) = self.receiver.poll_event() {
             match &event {
+                ReceiverEvent::Found {
+                    from, datagram_len, ..
+                } => self.look_at_way(*from, *datagram_len, tell),
+                ReceiverEvent::Joined { .. } => {
+                    if let Some(sender) = self.sender {
+                        self.ears.keep(sender);
+                    }
+                }
                 ReceiverEvent::Started => self.started = Some(now),
                 ReceiverEvent::Complete { .. } => {
                     self.complete = true;
@@ -284,6 +306,29 @@ impl Driver<'_> {
                 _ => {}
             }
             tell(News::Event(&event));
+        }
+    }
+
+    /// Whether what this sender sends can come to us.
+    fn look_at_way(&mut self, from: SocketAddr, datagram: usize, tell: &mut dyn FnMut(News<'_>)) {
+        self.sender = Some(from);
+        let buffer = self.ears.receive_buffer();
+        if buffer < RECEIVE_BUFFER_SMALL {
+            tell(News::SmallBuffer(buffer));
+        }
+        let datagram = datagram + ip_udp_len(from);
+        if let Some(mtu) = mtu_to(from).filter(|&mtu| mtu < datagram) {
+            tell(News::Mtu { datagram, mtu });
+        }
+    }
+
+    fn tell_waiting(&mut self, now: Instant, tell: &mut dyn FnMut(News<'_>)) {
+        let due = |at: Instant| now.since(at) >= WAITING_EVERY;
+        if self.told_at.is_none_or(due)
+            && let Some(awaits) = self.receiver.awaits()
+        {
+            self.told_at = Some(now);
+            tell(News::Waiting(awaits));
         }
     }
 
@@ -302,26 +347,21 @@ impl Driver<'_> {
 
     fn sleep(&mut self, wake: &Cancel) -> Result<(), Error> {
         let now = self.clock.now();
-        let mut fds = vec![
-            PollFd::new(&self.own, PollFlags::IN),
-            PollFd::new(&self.group, PollFlags::IN),
-            PollFd::new(wake, PollFlags::IN),
-        ];
-        if let Some(output) = self.output.as_ref().filter(|_| self.failure.is_none()) {
-            // Nothing is asked of it: a reader that went away shows itself unasked.
-            fds.push(PollFd::new(output, PollFlags::empty()));
-        }
+        let mut fds = vec![PollFd::new(wake, PollFlags::IN)];
+        fds.extend(self.outlet.poll_fd());
+        let outlet = fds.len() == 2;
+        fds.extend(self.ears.all().map(|port| PollFd::new(port, PollFlags::IN)));
         wait::wait(&mut fds, now, self.receiver.poll_timeout()).map_err(|source| {
             Error::Socket {
                 what: "cannot wait",
                 source,
             }
         })?;
-        if !fds[2].revents().is_empty() {
+        if !fds[0].revents().is_empty() {
             wake.clear();
         }
         let lost = PollFlags::ERR | PollFlags::HUP;
-        let gone = fds.get(3).is_some_and(|fd| fd.revents().intersects(lost));
+        let gone = outlet && fds[1].revents().intersects(lost) && !self.outlet.is_command();
         if gone && self.failure.is_none() && self.end.is_none() {
             self.fail_output(now, io::ErrorKind::BrokenPipe.into());
         }

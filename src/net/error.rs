@@ -1,7 +1,7 @@
 //! What keeps a cast from running.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::edge;
 
@@ -9,8 +9,11 @@ use crate::edge;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address is not a multicast group.
-    #[error("{0} is not an IPv4 multicast group")]
-    Group(Ipv4Addr),
+    #[error("{0} is not a multicast group")]
+    Group(IpAddr),
+    /// The group means another network on each interface.
+    #[error("the group {0} is of one link only, and which one is not said")]
+    Scope(Ipv6Addr),
     /// There is no such interface.
     #[error("no network interface {name}: {source}")]
     Interface {
@@ -19,11 +22,11 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-    /// The system does not know out of which interface multicast goes.
-    #[error("no route for multicast group {group}: {source}")]
+    /// The system does not know out of which interface datagrams go.
+    #[error("no route to {to}: {source}")]
     NoRoute {
-        /// The group.
-        group: Ipv4Addr,
+        /// The group or host.
+        to: IpAddr,
         /// What the system says.
         source: io::Error,
     },
@@ -58,6 +61,12 @@ pub enum Error {
     /// The command that produces the stream failed.
     #[error("the command that produces the stream failed: {0}")]
     Producer(String),
+    /// The command that consumes the stream failed.
+    #[error("the command that consumes the stream failed: {0}")]
+    Consumer(String),
+    /// The command that consumes the stream does not want all of it.
+    #[error("the command that consumes the stream ended before the stream did")]
+    ConsumerEnded,
     /// The process cannot get something else of the system.
     #[error(transparent)]
     Edge(#[from] edge::Error),
@@ -68,11 +77,11 @@ pub enum Error {
 
 impl Error {
     /// An error about a socket, sorted by what a person can do about it.
-    pub(super) fn socket(what: &'static str, group: Ipv4Addr, source: io::Error) -> Self {
+    pub(super) fn socket(what: &'static str, to: IpAddr, source: io::Error) -> Self {
         use rustix::io::Errno;
         match source.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NODEV | Errno::ADDRNOTAVAIL) => {
-                Self::NoRoute { group, source }
+                Self::NoRoute { to, source }
             }
             _ => Self::Socket { what, source },
         }

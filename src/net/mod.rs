@@ -3,13 +3,18 @@
 pub mod cast;
 pub mod catch;
 mod error;
+mod outlet;
 mod probe;
+mod route;
 mod socket;
 mod wait;
 
 pub use error::Error;
+pub use outlet::Sink;
 pub use probe::probe;
-pub use socket::{GROUP_DEFAULT, NetConfig, PORT_DEFAULT};
+pub use socket::{
+    GROUP_DEFAULT, GROUP6_DEFAULT, NetConfig, PORT_DEFAULT, RECEIVE_BUFFER_SMALL, To, Way,
+};
 
 /// What a driver needs of its process.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,7 @@
 use rustix::event::{PollFd, PollFlags};
 
 use super::socket::{Buffers, send_error};
-use super::{Error, NetConfig, wait};
+use super::{Error, NetConfig, Way, wait};
 use crate::edge::clock::Clock;
 use crate::units::Duration;
 
@@ -16,25 +16,30 @@ const ECHO_MAX: Duration = Duration::from_secs(1);
 /// # Errors
 /// Any [`Error`] of the sockets.
 pub fn probe(config: &NetConfig) -> Result<bool, Error> {
-    let sender = config.sender()?;
-    let (group, _own) = config.receiver()?;
+    let link = config.sender(&Way::default())?;
+    let ears = config.receiver()?;
+    let to = link.target.ip();
     let clock = Clock::new();
     let until = clock.now() + ECHO_MAX;
     let text = b"sealcast probe";
-    sender
-        .send(config.target(), text, text.len())
-        .map_err(|e| send_error(config, text.len(), e))?;
+    link.port
+        .send(link.target, text, text.len())
+        .map_err(|e| send_error(link.target, text.len(), e))?;
     let mut buffers = Buffers::new();
     let mut heard = false;
     while !heard && clock.now() < until {
-        let mut fds = [PollFd::new(&group, PollFlags::IN)];
+        let mut fds: Vec<_> = ears
+            .all()
+            .map(|port| PollFd::new(port, PollFlags::IN))
+            .collect();
         wait::wait(&mut fds, clock.now(), Some(until)).map_err(|source| Error::Socket {
             what: "cannot wait",
             source,
         })?;
-        group
-            .receive(&mut buffers, |_, datagram| heard |= *datagram == text[..])
-            .map_err(|e| Error::socket("cannot receive", config.group, e))?;
+        for port in ears.all() {
+            port.receive(&mut buffers, |_, datagram| heard |= *datagram == text[..])
+                .map_err(|e| Error::socket("cannot receive", to, e))?;
+        }
     }
     Ok(heard)
 }

@@ -1,21 +1,30 @@
-//! UDP sockets for one multicast group: wide buffers, batches, and the choice of an interface.
+//! UDP sockets: groups, broadcast and single peers, wide buffers, batches, and the choice of an
+//! interface.
 
 use std::io::{self, IoSliceMut};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use rustix::net::sockopt;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 
-use super::Error;
-use crate::proto::config::IP_UDP_LEN;
+use super::{Error, route};
+use crate::proto::config::{IP_UDP_LEN, IP6_UDP_LEN, MTU_DEFAULT, MTU_RANGE};
 
 /// The group, unless it is chosen: in the block for use within one organisation, RFC 2365.
 pub const GROUP_DEFAULT: Ipv4Addr = Ipv4Addr::new(239, 255, 83, 67);
+/// The same over IPv6: a group that is assigned to nobody, of one site, RFC 4291 and 7346.
+pub const GROUP6_DEFAULT: Ipv6Addr = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0x5343);
 /// The UDP port, unless it is chosen.
 pub const PORT_DEFAULT: u16 = 8367;
+/// Receive buffers of fewer bytes are worth a word: a sender that knows of them must be careful.
+pub const RECEIVE_BUFFER_SMALL: u32 = 2 << 20;
 
+/// Routers that multicast datagrams may pass, plus one,
+const TTL_GROUP: u8 = 1;
+/// and those to one peer.
+const TTL_PEER: u8 = 64;
 /// Bytes asked for the buffer of a socket that receives.
 const RECEIVE_BUFFER: usize = 16 << 20;
 /// Bytes asked for the buffer of a socket that sends: few, so that the sender notices a slow link.
@@ -28,39 +37,94 @@ const JOINED_MAX: usize = 1 << 16;
 /// Where on the network a session is.
 #[derive(Clone, Debug)]
 pub struct NetConfig {
-    /// The multicast group.
-    pub group: Ipv4Addr,
-    /// Its UDP port.
+    /// The multicast group; without one the default ones.
+    pub group: Option<IpAddr>,
+    /// Of the default groups, that of IPv6.
+    pub ipv6: bool,
+    /// The UDP port.
     pub port: u16,
     /// The interface's name; the system's route decides when there is none.
     pub interface: Option<String>,
-    /// Routers that datagrams may pass, plus one.
-    pub ttl: u8,
 }
 
 impl Default for NetConfig {
     fn default() -> Self {
         Self {
-            group: GROUP_DEFAULT,
+            group: None,
+            ipv6: false,
             port: PORT_DEFAULT,
             interface: None,
-            ttl: 1,
         }
     }
 }
 
+/// Whom a sender sends to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum To {
+    /// A multicast group.
+    #[default]
+    Group,
+    /// Everybody on the IPv4 network of the interface.
+    Broadcast,
+    /// One receiver.
+    Peer(SocketAddr),
+}
+
+/// How a sender sends.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Way {
+    /// To whom.
+    pub to: To,
+    /// Routers that datagrams may pass, plus one; by default none for a group, 63 for a peer.
+    pub ttl: Option<u8>,
+    /// Bytes of the path's MTU; by default the interface's, as far as the protocol goes.
+    pub mtu: Option<usize>,
+}
+
+/// A sender's socket and what was found out about its way.
+pub(super) struct Link {
+    pub(super) port: Port,
+    /// Where datagrams for all receivers go.
+    pub(super) target: SocketAddr,
+    pub(super) mtu: usize,
+}
+
+/// A receiver's sockets.
+pub(super) struct Ears {
+    /// Those that hear what is sent to all: receivers on one machine share their addresses.
+    pub(super) hearing: Vec<Port>,
+    /// Those that send feedback and are answered, one for each family.
+    own: Vec<Port>,
+}
+
 impl NetConfig {
-    /// The group with its port.
-    pub fn target(&self) -> SocketAddr {
-        SocketAddr::V4(SocketAddrV4::new(self.group, self.port))
+    /// The groups that a receiver listens to, the first at any rate.
+    pub fn groups(&self) -> Vec<IpAddr> {
+        match (self.group, self.ipv6) {
+            (Some(group), _) => vec![group],
+            (None, true) => vec![GROUP6_DEFAULT.into()],
+            (None, false) => vec![GROUP_DEFAULT.into(), GROUP6_DEFAULT.into()],
+        }
     }
 
-    fn open(&self) -> Result<(Socket, Option<u32>), Error> {
-        if !self.group.is_multicast() {
-            return Err(Error::Group(self.group));
-        }
-        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))
-            .map_err(|e| self.error("cannot make a UDP socket", e))?;
+    /// The group with its port; of two, the first.
+    pub fn target(&self) -> SocketAddr {
+        let default = if self.ipv6 {
+            GROUP6_DEFAULT.into()
+        } else {
+            GROUP_DEFAULT.into()
+        };
+        SocketAddr::new(self.group.unwrap_or(default), self.port)
+    }
+
+    fn open(&self, family: IpAddr) -> Result<(Socket, Option<u32>), Error> {
+        let domain = if family.is_ipv6() {
+            Domain::IPV6
+        } else {
+            Domain::IPV4
+        };
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))
+            .map_err(|e| Error::socket("cannot make a UDP socket", family, e))?;
         let index = self.interface.as_ref().map(|name| {
             rustix::net::netdevice::name_to_index(&socket, name).map_err(|e| Error::Interface {
                 name: name.clone(),
@@ -70,50 +134,98 @@ impl NetConfig {
         Ok((socket, index.transpose()?))
     }
 
-    fn error(&self, what: &'static str, source: io::Error) -> Error {
-        Error::socket(what, self.group, source)
-    }
-
-    /// The sender's socket: sends to the group, is answered at its own port.
-    pub(super) fn sender(&self) -> Result<Port, Error> {
-        let (socket, index) = self.open()?;
-        let options = || -> io::Result<()> {
-            socket.set_multicast_ttl_v4(u32::from(self.ttl))?;
-            // Receivers on the sender's own machine hear it too.
-            socket.set_multicast_loop_v4(true)?;
-            if let Some(index) = index {
-                let any = Ipv4Addr::UNSPECIFIED;
-                sockopt::set_ip_multicast_if_with_ifindex(&socket, &self.group, &any, index)?;
+    /// Refuses what is no group, or one that means nothing without an interface.
+    fn check(&self, group: IpAddr) -> Result<(), Error> {
+        if !group.is_multicast() {
+            return Err(Error::Group(group));
+        }
+        match group {
+            IpAddr::V6(group) if group.segments()[0] & 15 <= 2 && self.interface.is_none() => {
+                Err(Error::Scope(group))
             }
-            socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())
-        };
-        options().map_err(|e| self.error("cannot set up the sender's socket", e))?;
-        Port::new(socket.into()).map_err(|e| self.error("cannot set up the sender's socket", e))
+            _ => Ok(()),
+        }
     }
 
-    /// A receiver's two sockets: one in the group, which receivers on one machine share, and its
-    /// own, which sends feedback and is answered.
-    pub(super) fn receiver(&self) -> Result<(Port, Port), Error> {
-        let (socket, index) = self.open()?;
-        let setup = |e| self.error("cannot set up the receiver's socket", e);
-        socket.set_reuse_address(true).map_err(setup)?;
+    /// The sender's socket: sends to all receivers, is answered at its own port.
+    pub(super) fn sender(&self, way: &Way) -> Result<Link, Error> {
+        let target = match way.to {
+            To::Group => self.target(),
+            To::Broadcast => SocketAddr::new(
+                route::broadcast(self.interface.as_deref()).into(),
+                self.port,
+            ),
+            To::Peer(peer) => peer,
+        };
+        if way.to == To::Group {
+            self.check(target.ip())?;
+        }
+        let (socket, index) = self.open(target.ip())?;
+        let setup = |e| Error::socket("cannot set up the sender's socket", target.ip(), e);
+        let target = with_scope(target, index);
+        point(&socket, target, way, index).map_err(setup)?;
+        let mtu = match way.mtu {
+            Some(mtu) => mtu,
+            None => {
+                let (probe, _) = self.open(target.ip())?;
+                point(&probe, target, way, index).map_err(setup)?;
+                path_mtu(&probe, target)
+                    .map_err(|e| Error::socket("cannot find a way", target.ip(), e))?
+            }
+        };
+        let any = unspecified(target.ip());
         socket
-            .bind(&self.target().into())
+            .bind(&SocketAddr::new(any, 0).into())
+            .map_err(setup)?;
+        Ok(Link {
+            port: Port::new(socket.into()).map_err(setup)?,
+            target,
+            mtu: mtu.clamp(*MTU_RANGE.start(), *MTU_RANGE.end()),
+        })
+    }
+
+    /// A receiver's sockets. Over IPv6 only where that is to be had, unless it was asked for.
+    pub(super) fn receiver(&self) -> Result<Ears, Error> {
+        let mut ears = Ears {
+            hearing: Vec::new(),
+            own: Vec::new(),
+        };
+        for (i, group) in self.groups().into_iter().enumerate() {
+            match self.hear(group) {
+                Ok((hearing, own)) => {
+                    ears.hearing.push(hearing);
+                    ears.own.push(own);
+                }
+                Err(e) if i == 0 => return Err(e),
+                Err(_) => {}
+            }
+        }
+        Ok(ears)
+    }
+
+    /// A socket that hears the group, broadcasts, and what is sent to this host alone; and one of
+    /// our own.
+    fn hear(&self, group: IpAddr) -> Result<(Port, Port), Error> {
+        self.check(group)?;
+        let (socket, index) = self.open(group)?;
+        let setup = |e| Error::socket("cannot set up the receiver's socket", group, e);
+        socket.set_reuse_address(true).map_err(setup)?;
+        if group.is_ipv6() {
+            socket.set_only_v6(true).map_err(setup)?;
+        }
+        let any = unspecified(group);
+        socket
+            .bind(&SocketAddr::new(any, self.port).into())
             .map_err(|source| match source.kind() {
                 io::ErrorKind::AddrInUse => Error::PortInUse {
                     port: self.port,
                     source,
                 },
-                _ => self.error("cannot bind to the multicast group", source),
+                _ => Error::socket("cannot bind to the port", group, source),
             })?;
-        let interface = index.map_or(
-            InterfaceIndexOrAddress::Address(Ipv4Addr::UNSPECIFIED),
-            InterfaceIndexOrAddress::Index,
-        );
-        socket
-            .join_multicast_v4_n(&self.group, &interface)
-            .map_err(|e| self.error("cannot join the multicast group", e))?;
-        let own = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(setup)?;
+        join(&socket, group, index)
+            .map_err(|e| Error::socket("cannot join the multicast group", group, e))?;
+        let own = UdpSocket::bind((any, 0)).map_err(setup)?;
         Ok((
             Port::new(socket.into()).map_err(setup)?,
             Port::new(own).map_err(setup)?,
@@ -121,10 +233,132 @@ impl NetConfig {
     }
 }
 
+impl Ears {
+    /// Bytes of the receive buffer that the stream comes through, as the system counts them.
+    pub(super) fn receive_buffer(&self) -> u32 {
+        let bytes = self.hearing.iter().map(Port::receive_buffer);
+        bytes.min().unwrap_or(0)
+    }
+
+    /// All sockets, our own first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Port> {
+        self.own.iter().chain(&self.hearing)
+    }
+
+    /// Gives up what cannot hear this sender.
+    pub(super) fn keep(&mut self, sender: SocketAddr) {
+        let fits = |port: &Port| port.reaches(sender);
+        self.hearing.retain(fits);
+        self.own.retain(fits);
+    }
+
+    /// Sends a datagram from our own address.
+    pub(super) fn send(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        match self.own.iter().find(|port| port.reaches(to)) {
+            Some(port) => port.send(to, datagram, datagram.len()).map(|_| ()),
+            None => Err(io::ErrorKind::NetworkUnreachable.into()),
+        }
+    }
+}
+
+/// Bytes of the headers before the datagrams to this address.
+pub(super) fn ip_udp_len(to: SocketAddr) -> usize {
+    if to.is_ipv6() {
+        IP6_UDP_LEN
+    } else {
+        IP_UDP_LEN
+    }
+}
+
+/// The MTU of the way to a peer, if the system knows it.
+pub(super) fn mtu_to(peer: SocketAddr) -> Option<usize> {
+    let socket = UdpSocket::bind((unspecified(peer.ip()), 0)).ok()?;
+    path_mtu(&socket.into(), peer).ok()
+}
+
+fn unspecified(family: IpAddr) -> IpAddr {
+    match family {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// An IPv6 address with the interface that gives it a meaning.
+fn with_scope(target: SocketAddr, index: Option<u32>) -> SocketAddr {
+    match (target, index) {
+        (SocketAddr::V6(v6), Some(index)) if v6.scope_id() == 0 => {
+            SocketAddrV6::new(*v6.ip(), v6.port(), 0, index).into()
+        }
+        _ => target,
+    }
+}
+
+/// Sets how far and out of which interface a socket sends.
+fn point(socket: &Socket, target: SocketAddr, way: &Way, index: Option<u32>) -> io::Result<()> {
+    let usual = match way.to {
+        To::Peer(_) => TTL_PEER,
+        To::Group | To::Broadcast => TTL_GROUP,
+    };
+    let ttl = u32::from(way.ttl.unwrap_or(usual));
+    match target.ip() {
+        IpAddr::V4(group) if group.is_multicast() => {
+            socket.set_multicast_ttl_v4(ttl)?;
+            // Receivers on the sender's own machine hear it too.
+            socket.set_multicast_loop_v4(true)?;
+            if let Some(index) = index {
+                let any = Ipv4Addr::UNSPECIFIED;
+                sockopt::set_ip_multicast_if_with_ifindex(socket, &group, &any, index)?;
+            }
+        }
+        IpAddr::V6(group) if group.is_multicast() => {
+            socket.set_multicast_hops_v6(ttl)?;
+            socket.set_multicast_loop_v6(true)?;
+            socket.set_multicast_if_v6(index.unwrap_or(0))?;
+        }
+        IpAddr::V4(_) => {
+            socket.set_ttl_v4(ttl)?;
+            socket.set_broadcast(way.to == To::Broadcast)?;
+        }
+        IpAddr::V6(_) => socket.set_unicast_hops_v6(ttl)?,
+    }
+    Ok(())
+}
+
+/// The MTU of the way that this socket's datagrams take.
+fn path_mtu(socket: &Socket, target: SocketAddr) -> io::Result<usize> {
+    socket.connect(&target.into())?;
+    let mtu = if target.is_ipv6() {
+        sockopt::ipv6_mtu(socket)
+    } else {
+        sockopt::ip_mtu(socket)
+    };
+    // Some systems do not say.
+    Ok(mtu.map_or(MTU_DEFAULT, |mtu| {
+        usize::try_from(mtu).unwrap_or(usize::MAX)
+    }))
+}
+
+/// Makes a socket hear this group, and of all groups no other: it may be bound to every address.
+fn join(socket: &Socket, group: IpAddr, index: Option<u32>) -> io::Result<()> {
+    match group {
+        IpAddr::V4(group) => {
+            let any = InterfaceIndexOrAddress::Address(Ipv4Addr::UNSPECIFIED);
+            let interface = index.map_or(any, InterfaceIndexOrAddress::Index);
+            socket.set_multicast_all_v4(false)?;
+            socket.join_multicast_v4_n(&group, &interface)
+        }
+        IpAddr::V6(group) => {
+            socket.set_multicast_all_v6(false)?;
+            socket.join_multicast_v6(&group, index.unwrap_or(0))
+        }
+    }
+}
+
 /// A socket that never blocks, with batches in both directions.
 pub(super) struct Port {
     socket: UdpSocket,
     state: UdpSocketState,
+    ipv6: bool,
 }
 
 impl Port {
@@ -135,7 +369,17 @@ impl Port {
         reference.set_recv_buffer_size(RECEIVE_BUFFER)?;
         let _ = sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER);
         reference.set_send_buffer_size(SEND_BUFFER)?;
-        Ok(Self { socket, state })
+        let ipv6 = socket.local_addr()?.is_ipv6();
+        Ok(Self {
+            socket,
+            state,
+            ipv6,
+        })
+    }
+
+    /// Whether it is of this address's family.
+    fn reaches(&self, peer: SocketAddr) -> bool {
+        self.ipv6 == peer.is_ipv6()
     }
 
     /// Bytes of the receive buffer, as the system counts them.
@@ -230,11 +474,11 @@ impl Buffers {
 }
 
 /// The error for datagrams that could not be sent.
-pub(super) fn send_error(config: &NetConfig, datagram: usize, source: io::Error) -> Error {
+pub(super) fn send_error(target: SocketAddr, datagram: usize, source: io::Error) -> Error {
     if quinn_udp::is_msg_size_err(&source) {
         return Error::Mtu {
-            bytes: datagram + IP_UDP_LEN,
+            bytes: datagram + ip_udp_len(target),
         };
     }
-    Error::socket("cannot send", config.group, source)
+    Error::socket("cannot send", target.ip(), source)
 }

@@ -6,9 +6,14 @@ use crate::wire::{Announce, DATA_OVERHEAD, NAME_LEN_MAX};
 
 /// Source symbols of a block, unless the sender is told otherwise.
 pub const K_DEFAULT: u16 = 256;
+/// Bytes of a block of whole symbols at most, unless the sender is told otherwise: large symbols
+/// come fewer to a block, so that memory holds as many blocks and a repair stays short.
+pub const BLOCK_BYTES_DEFAULT: usize = 576 << 10;
 /// Bytes of the IPv4 and UDP headers of a datagram.
 pub const IP_UDP_LEN: usize = 28;
-/// Bytes of a path's MTU, unless the sender is told otherwise.
+/// Bytes of the IPv6 and UDP headers of a datagram.
+pub const IP6_UDP_LEN: usize = 48;
+/// Bytes of a path's MTU where nothing says what it is.
 pub const MTU_DEFAULT: usize = 1500;
 /// The least and greatest MTU that makes sense.
 pub const MTU_RANGE: std::ops::RangeInclusive<usize> = 576..=9000;
@@ -42,6 +47,8 @@ pub const JOINS_PER_S_MAX: u32 = 2_000;
 pub const PEER_SILENT_MAX: Duration = Duration::from_secs(5);
 /// A receiver whose consumer takes nothing for this time, while the sender waits for it, is let go.
 pub const STALL_MAX_DEFAULT: Duration = Duration::from_secs(120);
+/// A receiver that has everything, but whose consumer works on, is waited for no longer than this.
+pub const FINISH_MAX_DEFAULT: Duration = Duration::from_secs(3_600);
 /// POLL comes at least this often, so that a slow input is not taken for a lost sender.
 pub const POLL_MAX: Duration = Duration::from_ms(500);
 /// Feedback of the whole group is at most this many datagrams a second,
@@ -120,16 +127,24 @@ pub struct SenderConfig {
     pub symbol_len: u16,
     /// Bytes of blocks to keep.
     pub memory: usize,
+    /// Bytes of the IP and UDP headers before each datagram: [`IP_UDP_LEN`] or [`IP6_UDP_LEN`].
+    pub ip_udp_len: usize,
     /// Start as soon as this many receivers have joined; 0 for no such number.
     pub receivers: u32,
-    /// Without such a number: start this long after the last receiver joined.
+    /// Start as soon as receivers of all these names have joined, and as many as `receivers` says.
+    pub expect: Vec<String>,
+    /// Without such a number or names: start this long after the last receiver joined.
     pub settle: Duration,
+    /// Do not start before this time has passed since the first receiver joined, but when told to.
+    pub min_wait: Duration,
     /// Start this long after the first receiver joined, however many there are.
     pub max_wait: Option<Duration>,
     /// Give up when there is nobody to start with after this time.
     pub start_timeout: Option<Duration>,
     /// Let a receiver go whose consumer stands still for this time.
     pub stall_max: Duration,
+    /// Let a receiver go that has everything, but whose consumer has not ended after this time.
+    pub finish_max: Option<Duration>,
     /// Send no faster than this, in bytes of datagrams with IP headers.
     pub rate_max: Option<Rate>,
     /// Its keys.
@@ -141,13 +156,17 @@ impl Default for SenderConfig {
         Self {
             name: String::new(),
             k: K_DEFAULT,
-            symbol_len: symbol_len(MTU_DEFAULT),
+            symbol_len: symbol_len(MTU_DEFAULT, IP_UDP_LEN),
+            ip_udp_len: IP_UDP_LEN,
             memory: MEMORY_DEFAULT,
             receivers: 0,
+            expect: Vec::new(),
             settle: Duration::from_secs(2),
+            min_wait: Duration::ZERO,
             max_wait: None,
             start_timeout: Some(Duration::from_secs(600)),
             stall_max: STALL_MAX_DEFAULT,
+            finish_max: Some(FINISH_MAX_DEFAULT),
             rate_max: None,
             keys: SenderKeys::default(),
         }
@@ -196,10 +215,17 @@ impl Default for ReceiverConfig {
     }
 }
 
-/// The symbol that fills a datagram on a path of this MTU over IPv4: what is left, made even.
-pub fn symbol_len(mtu: usize) -> u16 {
-    let left = mtu.saturating_sub(IP_UDP_LEN + DATA_OVERHEAD);
+/// The symbol that fills a datagram on a path of this MTU with headers of `ip_udp_len` bytes: what
+/// is left, made even.
+pub fn symbol_len(mtu: usize, ip_udp_len: usize) -> u16 {
+    let left = mtu.saturating_sub(ip_udp_len + DATA_OVERHEAD);
     u16::try_from(left & !1).unwrap_or(u16::MAX - 1)
+}
+
+/// Source symbols of a block of symbols of this many bytes.
+pub fn k_for(symbol_len: u16) -> u16 {
+    let fit = BLOCK_BYTES_DEFAULT / usize::from(symbol_len).max(1);
+    u16::try_from(fit).map_or(K_DEFAULT, |fit| fit.clamp(1, K_DEFAULT))
 }
 
 /// Blocks of `k` symbols that fit into `memory`, within reason.
@@ -222,12 +248,22 @@ mod tests {
     use crate::wire::{Policy, Protection, SessionId};
 
     #[test]
+    fn symbols_fill_datagrams_and_blocks_stay_small() {
+        assert_eq!(symbol_len(1500, IP_UDP_LEN), 1436);
+        assert_eq!(symbol_len(1500, IP6_UDP_LEN), 1416);
+        assert_eq!(k_for(1436), K_DEFAULT);
+        assert_eq!(k_for(symbol_len(9000, IP_UDP_LEN)), 66);
+        assert_eq!(k_for(2), K_DEFAULT);
+        assert_eq!(k_for(u16::MAX), 9);
+    }
+
+    #[test]
     fn sessions_of_huge_blocks_are_passed_over() {
         let mut announce = Announce {
             session: SessionId([1; 16]),
             sender_key: [2; 32],
             k: K_DEFAULT,
-            symbol_len: symbol_len(*MTU_RANGE.end()),
+            symbol_len: symbol_len(*MTU_RANGE.end(), IP_UDP_LEN),
             depth: 1,
             policy: Policy::default(),
             protection: Protection::default(),

@@ -144,6 +144,8 @@ pub enum ReceiverEvent {
         signer: Option<[u8; 32]>,
         /// Who sends.
         from: SocketAddr,
+        /// Bytes of its longest datagrams, without headers of IP and UDP.
+        datagram_len: usize,
     },
     /// There is a session that we would not or cannot join; said once for each reason.
     PassedOver {

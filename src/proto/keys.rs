@@ -36,6 +36,13 @@ pub struct SenderKeys {
     pub shared: Option<Secret<SHARED_LEN>>,
 }
 
+impl SenderKeys {
+    /// Whether anybody can take part, and pass for this sender.
+    pub fn is_empty(&self) -> bool {
+        self.signing.is_none() && self.listed.is_none() && self.shared.is_none()
+    }
+}
+
 /// What a receiver proves, and whom it believes. The default proves nothing and believes anybody.
 #[derive(Clone, Debug, Default)]
 pub struct ReceiverKeys {

@@ -38,5 +38,5 @@ pub use event::{
 pub use keys::{
     ReceiverKeys, SHARED_LEN, SHARED_SALT, SHARED_WORK_LOG2, SenderKeys, shared_secret,
 };
-pub use receiver::Receiver;
-pub use sender::{MemberReport, Sender};
+pub use receiver::{Awaits, Receiver};
+pub use sender::{MemberReport, Sender, Waiting};

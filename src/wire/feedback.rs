@@ -45,28 +45,47 @@ impl FeedbackHeader {
     }
 }
 
-/// Why a receiver leaves before it has everything.
+/// Why a receiver leaves before it has everything, or before its consumer has done its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum LeaveReason {
-    /// Its consumer went away or failed.
-    Consumer = 1,
+    /// Its consumer went away.
+    Consumer,
     /// Somebody stopped it.
-    Interrupted = 2,
+    Interrupted,
     /// Its own system failed.
-    Local = 3,
+    Local,
     /// What it received contradicts itself.
-    Corrupt = 4,
+    Corrupt,
+    /// The command that consumes the stream ended with this status, which is not 0.
+    Status(u8),
+    /// The command that consumes the stream was ended by this signal, which is not 0.
+    Signal(u8),
 }
 
 impl LeaveReason {
-    /// Every reason.
-    pub const ALL: [Self; 4] = [
-        Self::Consumer,
-        Self::Interrupted,
-        Self::Local,
-        Self::Corrupt,
-    ];
+    /// The code, and the number that comes with it; 0 for none.
+    fn code(self) -> (u8, u8) {
+        match self {
+            Self::Consumer => (1, 0),
+            Self::Interrupted => (2, 0),
+            Self::Local => (3, 0),
+            Self::Corrupt => (4, 0),
+            Self::Status(status) => (5, status),
+            Self::Signal(signal) => (6, signal),
+        }
+    }
+
+    fn from_code(code: u8, number: u8) -> Result<Self, Error> {
+        match (code, number) {
+            (1, 0) => Ok(Self::Consumer),
+            (2, 0) => Ok(Self::Interrupted),
+            (3, 0) => Ok(Self::Local),
+            (4, 0) => Ok(Self::Corrupt),
+            (5, 1..) => Ok(Self::Status(number)),
+            (6, 1..) => Ok(Self::Signal(number)),
+            _ => Err(Error::Malformed),
+        }
+    }
 }
 
 /// How far a receiver is with the stream as a whole.
@@ -78,6 +97,8 @@ pub enum Outcome {
     Done([u8; 32]),
     /// It gives up.
     Leave(LeaveReason),
+    /// Everything was handed to the consumer, which still works on it.
+    Finishing,
 }
 
 /// In place of a number of symbols: the block was put together and is not what the sender signed.
@@ -128,10 +149,8 @@ impl Feedback {
         let outcome = match (c.u8()?, c.u8()?) {
             (0, 0) => Outcome::Receiving,
             (1, 0) => Outcome::Done(c.array()?),
-            (2, code) => {
-                let reason = LeaveReason::ALL.into_iter().find(|&r| r as u8 == code);
-                Outcome::Leave(reason.ok_or(Error::Malformed)?)
-            }
+            (2, code) => Outcome::Leave(LeaveReason::from_code(code, c.u8()?)?),
+            (3, 0) => Outcome::Finishing,
             _ => return Err(Error::Malformed),
         };
         let count = usize::from(c.u16()?);
@@ -177,7 +196,11 @@ impl Feedback {
                 out.extend_from_slice(&[1, 0]);
                 out.extend_from_slice(&digest);
             }
-            Outcome::Leave(reason) => out.extend_from_slice(&[2, reason as u8]),
+            Outcome::Leave(reason) => {
+                let (code, number) = reason.code();
+                out.extend_from_slice(&[2, code, number]);
+            }
+            Outcome::Finishing => out.extend_from_slice(&[3, 0]),
         }
         let count = self.needs.len().min(ENTRIES_MAX);
         out.extend_from_slice(&u16::try_from(count).unwrap_or(u16::MAX).to_be_bytes());
@@ -198,7 +221,11 @@ mod tests {
         prop_oneof![
             Just(Outcome::Receiving),
             any::<[u8; 32]>().prop_map(Outcome::Done),
-            (0..4usize).prop_map(|r| Outcome::Leave(LeaveReason::ALL[r])),
+            Just(Outcome::Finishing),
+            (1..=6u8, 1..=u8::MAX).prop_map(|(code, number)| {
+                let number = if code < 5 { 0 } else { number };
+                Outcome::Leave(LeaveReason::from_code(code, number).unwrap())
+            }),
         ]
     }
 
@@ -226,6 +253,13 @@ mod tests {
             bytes.clear();
             header.emit(&mut bytes);
             prop_assert_eq!(FeedbackHeader::parse(&bytes), Ok(header));
+        }
+
+        #[test]
+        fn a_consumers_status_has_one_form(code: u8, number: u8) {
+            if let Ok(reason) = LeaveReason::from_code(code, number) {
+                prop_assert_eq!(reason.code(), (code, number));
+            }
         }
 
         #[test]

@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 use sealcast::crypt::agree::SecretKey;
 use sealcast::crypt::secret::Secret;
 use sealcast::crypt::sign::SigningKey;
-use sealcast::proto::{ReceiverConfig, SenderConfig, SenderKeys};
+use sealcast::proto::{ReceiverConfig, SenderConfig};
 use sealcast::units::{Duration, Instant, Rate};
 
 use crate::link::Impairment;
@@ -74,7 +74,7 @@ impl Plan {
             rate_max: rng
                 .random_bool(0.3)
                 .then(|| Rate::from_bits_per_s(4_000_000)),
-            keys: SenderKeys::default(),
+            ..SenderConfig::default()
         };
         let harsh = rng.random_bool(0.5);
         let troubles = rng.random_bool(0.4);

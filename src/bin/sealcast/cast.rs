@@ -1,50 +1,103 @@
 //! `sealcast cast`: arguments to configuration, one library call, report.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
+use sealcast::edge::starter::Starter;
 use sealcast::edge::stdio::{Cancel, Input};
-use sealcast::edge::{entropy, interrupt};
-use sealcast::net::cast::{News, Report, Source};
-use sealcast::net::{Control, NetConfig};
-use sealcast::proto::config::symbol_len;
-use sealcast::proto::{Fate, MemberReport, Sender, SenderConfig, SenderEnd, SenderEvent};
+use sealcast::edge::{clock, entropy, interrupt};
+use sealcast::net::cast::{News, Source};
+use sealcast::net::{Control, NetConfig, To, Way};
+use sealcast::proto::config::RECEIVERS_MAX;
+use sealcast::proto::{Fate, Sender, SenderConfig, SenderEvent, Waiting};
 use sealcast::units::{Duration, Rate};
-use sealcast::wire::{LeaveReason, RejectReason, Verdict};
+use sealcast::wire::{NAME_LEN_MAX, RejectReason};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::{CastArgs, NetArgs};
 use crate::exit::{ExitStatus, Failure};
+use crate::journal::Journal;
 use crate::keys;
-use crate::report::{self, Voice, bytes, plain, receivers};
+use crate::report::{self, Voice, bytes, plain};
+
+mod outcome;
+
+/// Receivers that are turned away with a word.
+const TURNED_AWAY_MAX: u32 = 10;
+
+/// What the words about receivers need.
+struct Words {
+    /// What people call the holders of the listed keys.
+    names: Vec<String>,
+    turned_away: Cell<u32>,
+}
 
 pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let (keys, names) = keys::of_sender(args, voice)?;
+    let words = Words {
+        names,
+        turned_away: Cell::new(0),
+    };
+    let open = keys.is_empty();
     let config = SenderConfig {
         keys,
-        ..config(args)
+        ..config(args)?
     };
-    let net = NetConfig {
-        ttl: args.ttl,
-        ..net_config(&args.net)
-    };
-    let source = if args.command.is_empty() {
-        Source {
-            input: Input::stdin()?,
-            producer: None,
-        }
+    let way = way(args)?;
+    let mut journal = Journal::open(args.report.as_deref())?;
+    // A command may have the terminal for itself.
+    let starter = Starter::new(args.command.is_empty())?;
+    let (input, producer) = if args.command.is_empty() {
+        (Input::stdin()?, None)
     } else {
-        producer(&args.command)?
+        let (input, child) = producer(&args.command)?;
+        (input, Some(child))
+    };
+    let source = Source {
+        input,
+        producer,
+        starter,
     };
     let wake = Cancel::new()?;
     let watch = interrupt::watch(wake.clone())?;
-    voice.note(&waiting_for(args));
     let mut tell = |news: News<'_>| match news {
-        News::Event(event) => tell_event(event, &names, voice),
+        News::Announced { session, to, mtu } => {
+            if open {
+                voice.note("anybody on this network can take part; -s, -R and --key keep them out");
+            }
+            voice.detail(1, || format!("session {session}, to {to}, MTU {mtu}"));
+            journal.event(
+                "announced",
+                json!({
+                    "session": session.to_string(),
+                    "name": args.name,
+                    "to": to.to_string(),
+                    "mtu": mtu,
+                    "unix_s": clock::unix_seconds(),
+                }),
+            );
+        }
+        News::Waiting {
+            waiting,
+            starts_in,
+            enter,
+        } => {
+            let (text, countdown) = waiting_for(waiting, starts_in, enter);
+            voice.waiting(&text, &countdown);
+        }
+        News::NobodyToStart => voice.warning("nobody is there to start with; waiting on"),
+        News::Event(event) => {
+            tell_event(event, &words, voice);
+            record(event, &words.names, &mut journal);
+        }
         News::Failed(error) => voice.warning(&format!("{error}; telling the receivers")),
+        News::Tick(sender) if sender.is_waiting() => {}
         News::Tick(sender) => voice.progress(|| progress(sender)),
     };
     let control = Control {
@@ -52,17 +105,28 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
         wake: &wake,
         watch: &watch,
     };
-    let report = sealcast::net::cast::cast(config, &net, source, control, &mut tell)?;
-    summarise(&report, args, &names, voice)
+    let net = net_config(&args.net);
+    let result = sealcast::net::cast::cast(config, &net, &way, source, control, &mut tell);
+    match result {
+        Ok(report) => {
+            journal.event("ended", outcome::json(&report, &words.names, args.require));
+            outcome::conclude(&report, args, voice).and(journal.close())
+        }
+        Err(error) => {
+            let fields = json!({"complete": false, "success": false, "error": error.to_string()});
+            journal.event("ended", fields);
+            Err(error.into())
+        }
+    }
 }
 
 /// The network as both sides are told it.
 pub(crate) fn net_config(args: &NetArgs) -> NetConfig {
     NetConfig {
         group: args.group,
+        ipv6: args.ipv6,
         port: args.port,
         interface: args.interface.clone(),
-        ..NetConfig::default()
     }
 }
 
@@ -71,22 +135,104 @@ pub(crate) fn limit(ms: u64) -> Option<Duration> {
     (ms > 0).then(|| Duration::from_ms(ms))
 }
 
-fn config(args: &CastArgs) -> SenderConfig {
-    SenderConfig {
+fn config(args: &CastArgs) -> Result<SenderConfig, Failure> {
+    if args.max_wait.is_some_and(|most| most < args.min_wait) {
+        let message = "--max-wait is shorter than --min-wait";
+        return Err(Failure::new(ExitStatus::Usage, message));
+    }
+    let expect = expected(&args.expect)?;
+    let alone = u32::from(args.to.is_some() && expect.is_empty());
+    Ok(SenderConfig {
         name: args.name.clone(),
-        symbol_len: symbol_len(usize::from(args.mtu)),
         memory: usize::try_from(args.memory).unwrap_or(usize::MAX),
-        receivers: args.receivers.unwrap_or(0),
+        receivers: args.receivers.unwrap_or(alone),
+        expect,
         settle: Duration::from_ms(args.settle),
+        min_wait: Duration::from_ms(args.min_wait),
         max_wait: args.max_wait.map(Duration::from_ms),
         start_timeout: limit(args.start_timeout),
         stall_max: Duration::from_ms(args.stall_timeout),
+        finish_max: limit(args.finish_timeout),
         rate_max: args.rate.map(Rate::from_bits_per_s),
         ..SenderConfig::default()
-    }
+    })
 }
 
-fn producer(command: &[OsString]) -> Result<Source, Failure> {
+/// The names of the receivers that are expected, each once.
+fn expected(words: &[String]) -> Result<Vec<String>, Failure> {
+    let mut names = BTreeSet::new();
+    for word in words {
+        if let Some(path) = word.strip_prefix('@') {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| Failure::io(&format!("cannot read {path}"), &e))?;
+            let lines = text.lines().map(str::trim);
+            names.extend(
+                lines
+                    .filter(|line| !line.is_empty() && !line.starts_with('#'))
+                    .map(str::to_owned),
+            );
+        } else {
+            names.insert(word.trim().to_owned());
+        }
+    }
+    let wrong = names
+        .iter()
+        .find(|name| !(1..=NAME_LEN_MAX).contains(&name.len()));
+    if let Some(name) = wrong {
+        let message = format!("--expect: `{name}` cannot be the name of a receiver");
+        let hint = format!("names have 1 to {NAME_LEN_MAX} bytes");
+        return Err(Failure::new(ExitStatus::Usage, message).hint(hint));
+    }
+    if names.len() > RECEIVERS_MAX || names.is_empty() != words.is_empty() {
+        let message = format!("--expect: {} names, not 1 to {RECEIVERS_MAX}", names.len());
+        return Err(Failure::new(ExitStatus::Usage, message));
+    }
+    Ok(names.into_iter().collect())
+}
+
+fn way(args: &CastArgs) -> Result<Way, Failure> {
+    let to = match &args.to {
+        Some(host) => To::Peer(peer(host, args.net.port, args.net.ipv6)?),
+        None if args.broadcast => To::Broadcast,
+        None => To::Group,
+    };
+    Ok(Way {
+        to,
+        ttl: args.ttl,
+        mtu: args.mtu.map(usize::from),
+    })
+}
+
+/// The address of a host, perhaps with a port.
+fn peer(text: &str, port: u16, ipv6: bool) -> Result<SocketAddr, Failure> {
+    let unusable = |why: String| {
+        Failure::new(ExitStatus::Usage, format!("--to {text}: {why}"))
+            .hint("give the name or address of one receiver, perhaps with a port, as [::1]:8367")
+    };
+    let split = || {
+        let (host, port) = text.rsplit_once(':')?;
+        Some((host, port.parse().ok()?)).filter(|(host, _)| !host.contains(':'))
+    };
+    let found: Vec<SocketAddr> = if let Ok(ip) = text.parse::<IpAddr>() {
+        vec![SocketAddr::new(ip, port)]
+    } else if let Ok(address) = text.parse() {
+        vec![address]
+    } else {
+        let named: (&str, u16) = split().unwrap_or((text, port));
+        let found = named.to_socket_addrs();
+        found.map_err(|e| unusable(e.to_string()))?.collect()
+    };
+    let address = found.iter().find(|address| address.is_ipv6() == ipv6);
+    let address = address.or(found.first().filter(|_| !ipv6));
+    let address = address.ok_or_else(|| unusable("it has no such address".into()))?;
+    let ip = address.ip();
+    if ip.is_multicast() || ip.is_unspecified() || address.port() == 0 {
+        return Err(unusable("that is no receiver's address".into()));
+    }
+    Ok(*address)
+}
+
+fn producer(command: &[OsString]) -> Result<(Input, std::process::Child), Failure> {
     let name = command[0].to_string_lossy();
     let mut child = Command::new(&command[0])
         .args(&command[1..])
@@ -100,39 +246,59 @@ fn producer(command: &[OsString]) -> Result<Source, Failure> {
         ));
     };
     let input = Input::from_file(File::from(OwnedFd::from(stdout)))?;
-    Ok(Source {
-        input,
-        producer: Some(child),
-    })
+    Ok((input, child))
 }
 
-fn waiting_for(args: &CastArgs) -> String {
-    match args.receivers {
-        Some(n) => format!("waiting for {}", receivers(n)),
-        None => format!(
-            "waiting for receivers; starts when none came for {} s",
-            Duration::from_ms(args.settle).as_secs_f64()
-        ),
+/// What is waited for in words, and how long still.
+fn waiting_for(waiting: &Waiting, starts_in: Option<Duration>, enter: bool) -> (String, String) {
+    let Waiting { joined, wanted, .. } = waiting;
+    let mut text = match (joined, wanted) {
+        (0, 0) => "waiting for receivers".to_owned(),
+        (n, 0) => format!("waiting for more receivers: {n} here"),
+        (n, wanted) => format!("waiting for receivers: {n} of {wanted} here"),
+    };
+    if !waiting.missing.is_empty() {
+        let names: Vec<String> = waiting.missing.iter().map(|name| plain(name)).collect();
+        text += &format!(", without {}", names.join(", "));
+        if waiting.more > 0 {
+            text += &format!(" and {} more", waiting.more);
+        }
+    }
+    let mut countdown = starts_in.map_or(String::new(), |time| {
+        format!("; starts in {} s", time.as_us().div_ceil(1_000_000))
+    });
+    if enter && *joined > 0 {
+        countdown += "; Enter starts now";
+    }
+    (text, countdown)
+}
+
+fn turned_away(reason: RejectReason) -> &'static str {
+    match reason {
+        RejectReason::TooLate => "it came too late",
+        RejectReason::Full => "the session is full",
+        RejectReason::KeyNeeded => "it showed no key, and -R asks for one",
+        RejectReason::NotListed => "its key is not in the list",
     }
 }
 
-fn tell_event(event: &SenderEvent, names: &[String], voice: &Voice) {
+fn tell_event(event: &SenderEvent, words: &Words, voice: &Voice) {
     match event {
         SenderEvent::Joined {
             name, from, listed, ..
         } => {
-            let key = key_name(*listed, names).map(|key| format!(" with the key of {key}"));
+            let key = key_name(*listed, &words.names).map(|key| format!(" with the key of {key}"));
             let (name, ip) = (plain(name), from.ip());
             voice.note(&format!("{name} ({ip}) joined{}", key.unwrap_or_default()));
         }
         SenderEvent::TurnedAway { name, reason } => {
-            let why = match reason {
-                RejectReason::TooLate => "it came too late",
-                RejectReason::Full => "the session is full",
-                RejectReason::KeyNeeded => "it showed no key, and -R asks for one",
-                RejectReason::NotListed => "its key is not in the list",
-            };
-            voice.warning(&format!("turned {} away: {why}", plain(name)));
+            let why = format!("turned {} away: {}", plain(name), turned_away(*reason));
+            // Anybody can ask, as often as they like.
+            if words.turned_away.replace(words.turned_away.get() + 1) < TURNED_AWAY_MAX {
+                voice.warning(&why);
+            } else {
+                voice.detail(1, || why);
+            }
         }
         SenderEvent::Started { receivers } => {
             voice.note(&format!("sending to {}", report::receivers(*receivers)));
@@ -145,7 +311,8 @@ fn tell_event(event: &SenderEvent, names: &[String], voice: &Voice) {
             voice.detail(1, || format!("{} has everything", plain(name)));
         }
         SenderEvent::Finished { name, fate, .. } => {
-            voice.warning(&format!("{} is out: {}", plain(name), describe(*fate)));
+            let why = outcome::describe(*fate);
+            voice.warning(&format!("{} is out: {why}", plain(name)));
         }
         SenderEvent::Ended(_) => {}
     }
@@ -156,19 +323,44 @@ fn key_name(listed: Option<usize>, names: &[String]) -> Option<&str> {
     names.get(listed?).map(String::as_str)
 }
 
-/// What became of a receiver, in words.
-fn describe(fate: Fate) -> &'static str {
-    match fate {
-        Fate::Active => "the cast ended before it was done",
-        Fate::Done => "has everything",
-        Fate::Dropped(Verdict::Silent) => "nothing was heard of it for 5 s",
-        Fate::Dropped(Verdict::Stalled) => "its consumer stood still for too long",
-        Fate::Dropped(Verdict::Differs) => "what it received is something else",
-        Fate::Dropped(Verdict::Thanks | Verdict::Left) => "let go",
-        Fate::Left(LeaveReason::Consumer) => "its consumer went away",
-        Fate::Left(LeaveReason::Interrupted) => "it was stopped",
-        Fate::Left(LeaveReason::Local) => "its system failed, perhaps a full disk",
-        Fate::Left(LeaveReason::Corrupt) => "what it received contradicted itself",
+/// The same for programs; `man/sealcast-cast.1` says what it holds.
+fn record(event: &SenderEvent, names: &[String], journal: &mut Journal) {
+    match event {
+        SenderEvent::Joined {
+            receiver,
+            name,
+            from,
+            listed,
+        } => journal.event(
+            "joined",
+            json!({
+                "receiver": receiver,
+                "name": name,
+                "address": from.ip().to_string(),
+                "key": key_name(*listed, names),
+            }),
+        ),
+        SenderEvent::TurnedAway { name, reason } => journal.event(
+            "turned_away",
+            json!({"name": name, "reason": turned_away(*reason)}),
+        ),
+        SenderEvent::Started { receivers } => {
+            journal.event("started", json!({"receivers": receivers}));
+        }
+        SenderEvent::Finished {
+            receiver,
+            name,
+            fate,
+        } => journal.event(
+            "finished",
+            json!({
+                "receiver": receiver,
+                "name": name,
+                "done": *fate == Fate::Done,
+                "fate": outcome::describe(*fate),
+            }),
+        ),
+        SenderEvent::Ended(_) => {}
     }
 }
 
@@ -184,116 +376,48 @@ fn progress(sender: &Sender) -> String {
     )
 }
 
-fn summarise(
-    report: &Report,
-    args: &CastArgs,
-    names: &[String],
-    voice: &Voice,
-) -> Result<(), Failure> {
-    let stats = &report.stats;
-    if report.end == SenderEnd::NobodyCame {
-        return Err(failure(report, args));
-    }
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    let (rate, overhead) = (
-        stats.bytes as f64 * 8.0 / 1e6 / report.elapsed.as_secs_f64().max(1e-6),
-        stats.wire_bytes as f64 / (stats.bytes as f64).max(1.0),
-    );
-    voice.note(&format!(
-        "{} in {:.2} s, {rate:.0} Mbit/s; {} on the wire, {overhead:.4} times; \
-         {} repair symbols to {}",
-        bytes(stats.bytes),
-        report.elapsed.as_secs_f64(),
-        bytes(stats.wire_bytes),
-        stats.repair,
-        stats.source,
-    ));
-    voice.detail(1, || {
-        format!(
-            "{} datagrams sent, {} feedbacks taken, {} of them asked for repair, \
-             {} datagrams refused",
-            stats.datagrams, stats.feedbacks, stats.nacks, stats.refused
-        )
-    });
-    report::append(args.report.as_deref(), &json(report, names))?;
-    if report.end == SenderEnd::Complete {
-        return Ok(());
-    }
-    for member in report.members.iter().filter(|m| m.fate != Fate::Done) {
-        let MemberReport {
-            name, addr, fate, ..
-        } = member;
-        voice.warning(&format!(
-            "{} ({}) failed: {}",
-            plain(name),
-            addr.ip(),
-            describe(*fate)
-        ));
-    }
-    Err(failure(report, args))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The report for programs; `man/sealcast-cast.1` says what it holds.
-fn json(report: &Report, names: &[String]) -> Value {
-    let stats = &report.stats;
-    let receivers: Vec<Value> = report
-        .members
-        .iter()
-        .map(|m| {
-            json!({
-                "name": m.name,
-                "key": key_name(m.listed, names),
-                "address": m.addr.ip().to_string(),
-                "done": m.fate == Fate::Done,
-                "fate": describe(m.fate),
-                "nacks": m.nacks,
-            })
-        })
-        .collect();
-    json!({
-        "v": 1,
-        "event": "end",
-        "complete": report.end == SenderEnd::Complete,
-        "elapsed_us": report.elapsed.as_us(),
-        "bytes": stats.bytes,
-        "wire_bytes": stats.wire_bytes,
-        "datagrams": stats.datagrams,
-        "source": stats.source,
-        "repair": stats.repair,
-        "feedbacks": stats.feedbacks,
-        "nacks": stats.nacks,
-        "refused": stats.refused,
-        "receivers": receivers,
-    })
-}
-
-fn failure(report: &Report, args: &CastArgs) -> Failure {
-    let here = report.members.len();
-    match report.end {
-        SenderEnd::NobodyCame if here == 0 => {
-            Failure::new(ExitStatus::Transfer, "no receiver came in time")
-                .hint("start `sealcast catch` on the receivers, on the same group and port")
-                .hint("if they wait already, choose the right --interface on both sides")
+    #[test]
+    fn a_peer_is_a_host_perhaps_with_a_port() {
+        let found = |text, ipv6| peer(text, 7, ipv6).ok().map(|a| a.to_string());
+        assert_eq!(found("10.0.0.1", false), Some("10.0.0.1:7".into()));
+        assert_eq!(found("10.0.0.1:99", false), Some("10.0.0.1:99".into()));
+        assert_eq!(found("::1", false), Some("[::1]:7".into()));
+        assert_eq!(found("[fd00::1]:99", true), Some("[fd00::1]:99".into()));
+        assert_eq!(found("10.0.0.1", true), None);
+        for text in ["224.0.0.1", "0.0.0.0", "ff02::1", "10.0.0.1:0", ""] {
+            assert_eq!(found(text, false), None, "{text}");
         }
-        SenderEnd::NobodyCame => Failure::new(
-            ExitStatus::Transfer,
-            format!(
-                "only {here} of {} came in time",
-                receivers(args.receivers.unwrap_or(0))
-            ),
-        )
-        .hint("--max-wait starts with those that are there"),
-        SenderEnd::Partial { done, failed } => Failure::new(
-            ExitStatus::Transfer,
-            format!(
-                "{} with everything, {} without",
-                receivers(done),
-                receivers(failed)
-            ),
-        ),
-        SenderEnd::AllLost | SenderEnd::Complete | SenderEnd::Aborted(_) => Failure::new(
-            ExitStatus::Transfer,
-            "no receiver is left that could have everything",
-        ),
+    }
+
+    #[test]
+    fn what_is_waited_for_is_said_in_a_line() {
+        let mut waiting = Waiting {
+            joined: 0,
+            wanted: 0,
+            missing: vec![],
+            more: 0,
+            starts_at: None,
+        };
+        let said = |waiting: &Waiting, ms: Option<u64>, enter| {
+            let (text, countdown) = waiting_for(waiting, ms.map(Duration::from_ms), enter);
+            text + &countdown
+        };
+        assert_eq!(said(&waiting, None, true), "waiting for receivers");
+        waiting.joined = 2;
+        assert_eq!(
+            said(&waiting, Some(1_001), true),
+            "waiting for more receivers: 2 here; starts in 2 s; Enter starts now"
+        );
+        waiting.wanted = 9;
+        waiting.missing = vec!["a".into(), "b\n".into()];
+        waiting.more = 5;
+        assert_eq!(
+            said(&waiting, None, false),
+            "waiting for receivers: 2 of 9 here, without a, b\u{fffd} and 5 more"
+        );
     }
 }

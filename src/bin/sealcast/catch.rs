@@ -1,11 +1,15 @@
 //! `sealcast catch`: arguments to configuration, one library call, report.
 
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
 use sealcast::crypt::sign::VerifyingKey;
 use sealcast::edge::stdio::{Cancel, Output};
-use sealcast::edge::{entropy, interrupt};
-use sealcast::net::Control;
+use sealcast::edge::{clock, entropy, interrupt};
 use sealcast::net::catch::{Faults, News, Report};
-use sealcast::proto::{PassedOver, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent};
+use sealcast::net::{Control, NetConfig, Sink};
+use sealcast::proto::{Awaits, PassedOver, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent};
 use sealcast::seal::{Named, Sender};
 use sealcast::wire::{AbortReason, LeaveReason, RejectReason, Verdict};
 
@@ -14,8 +18,9 @@ use serde_json::{Value, json};
 use crate::cast::{limit, net_config};
 use crate::cli::CatchArgs;
 use crate::exit::{ExitStatus, Failure};
+use crate::journal::Journal;
 use crate::keys;
-use crate::report::{self, Voice, bytes, plain};
+use crate::report::{Voice, bytes, plain};
 
 pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
     let net = net_config(&args.net);
@@ -28,12 +33,30 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
         start_timeout: limit(args.start_timeout),
         ..ReceiverConfig::default()
     };
-    let output = Output::open_watched(args.output.as_deref())?;
+    let mut journal = Journal::open(args.report.as_deref())?;
     let wake = Cancel::new()?;
     let watch = interrupt::watch(wake.clone())?;
-    voice.note(&format!("waiting for a sender on {}", net.target()));
+    let sink = if args.command.is_empty() {
+        Sink::Output(Output::open_watched(args.output.as_deref())?)
+    } else {
+        Sink::Command(consumer(&args.command)?)
+    };
     let mut tell = |news: News<'_>| match news {
-        News::Event(event) => tell_event(event, &senders, voice),
+        News::Waiting(awaits) => voice.waiting(&waiting_for(awaits, &net, args), ""),
+        News::Event(event) => {
+            tell_event(event, &senders, voice);
+            record(event, &mut journal);
+        }
+        News::SmallBuffer(granted) => voice.warning(&format!(
+            "the system grants a receive buffer of {} only, which slows the cast down; \
+             `sysctl -w net.core.rmem_max=16777216` allows more",
+            bytes(granted.into())
+        )),
+        News::Mtu { datagram, mtu } => voice.warning(&format!(
+            "the sender's datagrams of {datagram} bytes do not fit our network's MTU of {mtu}; \
+             it needs --mtu {mtu}"
+        )),
+        News::Tick(receiver) if receiver.awaits().is_some() => {}
         News::Tick(receiver) => voice.progress(|| progress(receiver)),
     };
     let faults = Faults {
@@ -44,9 +67,47 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
         wake: &wake,
         watch: &watch,
     };
-    let report = sealcast::net::catch::catch(config, &net, output, faults, control, &mut tell)?;
-    report::append(args.report.as_deref(), &json(&report))?;
-    finish(&report, voice)
+    match sealcast::net::catch::catch(config, &net, sink, faults, control, &mut tell) {
+        Ok(report) => {
+            journal.event("ended", json(&report));
+            finish(&report, voice).and(journal.close())
+        }
+        Err(error) => {
+            let fields = json!({"complete": false, "error": error.to_string()});
+            journal.event("ended", fields);
+            Err(error.into())
+        }
+    }
+}
+
+/// Starts the command that takes the stream, at the head of a process group: all that it starts can
+/// then be stopped with it.
+fn consumer(command: &[OsString]) -> Result<Child, Failure> {
+    let name = command[0].to_string_lossy();
+    Command::new(&command[0])
+        .args(&command[1..])
+        .stdin(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(|e| Failure::io(&format!("cannot run {name}"), &e))
+}
+
+fn waiting_for(awaits: Awaits, net: &NetConfig, args: &CatchArgs) -> String {
+    match awaits {
+        Awaits::Sender => {
+            let session = match &args.name {
+                Some(name) => format!("session {name:?}"),
+                None => "a sender".into(),
+            };
+            format!("waiting for {session} on {}", net.target())
+        }
+        Awaits::Answer(from) => format!("waiting for the answer of {}", from.ip()),
+        Awaits::Start(Some(policy)) if policy.wanted > 0 => {
+            let (joined, wanted) = (policy.joined, policy.wanted);
+            format!("waiting for the start: {joined} of {wanted} receivers are there")
+        }
+        Awaits::Start(_) => "waiting for the start".into(),
+    }
 }
 
 fn host_name() -> String {
@@ -63,15 +124,17 @@ fn tell_event(event: &ReceiverEvent, senders: &[Named<Sender>], voice: &Voice) {
             from,
             signer,
             session,
+            ..
         } => {
             let name = if name.is_empty() {
                 String::new()
             } else {
                 format!(" {name:?}")
             };
-            let signer = signer
-                .map(|key| signed_by(&key, senders))
-                .unwrap_or_default();
+            let signer = match signer {
+                Some(key) => signed_by(key, senders),
+                None => ", which is not signed".into(),
+            };
             voice.note(&format!("found session{name} of {}{signer}", from.ip()));
             voice.detail(1, || format!("session {session}"));
         }
@@ -82,26 +145,56 @@ fn tell_event(event: &ReceiverEvent, senders: &[Named<Sender>], voice: &Voice) {
         ReceiverEvent::Joined { receiver } => {
             voice.detail(1, || format!("joined as receiver {receiver}"));
         }
-        ReceiverEvent::Waiting(policy) if policy.wanted > 0 => voice.note(&format!(
-            "{} of {} receivers are there",
-            policy.joined, policy.wanted
-        )),
-        ReceiverEvent::Waiting(_) => {}
+        ReceiverEvent::Waiting(_) | ReceiverEvent::Ended(_) => {}
         ReceiverEvent::Forgotten => voice.warning("the sender fell silent; searching again"),
         ReceiverEvent::Started => voice.note("receiving"),
         ReceiverEvent::Complete { length } => {
             voice.detail(1, || format!("all {} are here", bytes(*length)));
         }
-        ReceiverEvent::Ended(_) => {}
     }
+}
+
+/// The same for programs; `man/sealcast-catch.1` says what it holds.
+fn record(event: &ReceiverEvent, journal: &mut Journal) {
+    match event {
+        ReceiverEvent::Found {
+            session,
+            name,
+            signer,
+            from,
+            ..
+        } => journal.event(
+            "found",
+            json!({
+                "session": session.to_string(),
+                "name": name,
+                "signer": signer.and_then(|key| sender(&key)).map(|s| s.to_string()),
+                "address": from.ip().to_string(),
+                "unix_s": clock::unix_seconds(),
+            }),
+        ),
+        ReceiverEvent::PassedOver { from, why } => journal.event(
+            "passed_over",
+            json!({"address": from.ip().to_string(), "reason": describe(*why)}),
+        ),
+        ReceiverEvent::Joined { receiver } => {
+            journal.event("joined", json!({"receiver": receiver}));
+        }
+        ReceiverEvent::Started => journal.event("started", json!({})),
+        ReceiverEvent::Complete { length } => journal.event("received", json!({"bytes": length})),
+        ReceiverEvent::Waiting(_) | ReceiverEvent::Forgotten | ReceiverEvent::Ended(_) => {}
+    }
+}
+
+fn sender(key: &[u8; 32]) -> Option<Sender> {
+    VerifyingKey::from_bytes(key).ok().map(Sender::new)
 }
 
 /// Who signed a session: its name, if we know it, and its fingerprint.
 fn signed_by(key: &[u8; 32], senders: &[Named<Sender>]) -> String {
-    let Ok(key) = VerifyingKey::from_bytes(key) else {
+    let Some(sender) = sender(key) else {
         return String::new();
     };
-    let sender = Sender::new(key);
     let known = senders.iter().find(|named| named.key == sender);
     let name = known.map_or("", |named| &named.name);
     let space = if name.is_empty() { "" } else { " " };
@@ -129,12 +222,10 @@ fn progress(receiver: &Receiver) -> String {
     )
 }
 
-/// The report for programs; `man/sealcast-catch.1` says what it holds.
+/// The last event of the report; `man/sealcast-catch.1` says what it holds.
 fn json(report: &Report) -> Value {
     let stats = &report.stats;
     json!({
-        "v": 1,
-        "event": "end",
         "complete": report.end == ReceiverEnd::Complete,
         "elapsed_us": report.elapsed.as_us(),
         "bytes": stats.bytes,

@@ -11,7 +11,7 @@ mod pack;
 mod seal;
 mod selftest;
 mod unpack;
-mod value;
+pub(crate) mod value;
 
 pub(crate) use cast::{CastArgs, NetArgs, SharedKeyArgs};
 pub(crate) use catch::CatchArgs;

@@ -39,11 +39,6 @@ pub(crate) fn of_sender(
         Some(all.iter().map(|named| agreement_key(&named.key)).collect())
     };
     let shared = shared(&args.shared, &secrets, true)?;
-    if signing.is_none() && listed.is_none() && shared.is_none() {
-        voice.note(
-            "no keys: anybody on this network can take part, or pretend to be us (see -s, -R, --key)",
-        );
-    }
     let keys = SenderKeys {
         signing,
         listed,
@@ -73,9 +68,6 @@ pub(crate) fn of_receiver(
         identities,
         shared: shared(&args.shared, &secrets, false)?,
     };
-    if keys.from.is_empty() && keys.shared.is_none() {
-        voice.note("no --from and no --key: anybody on this network can pretend to be the sender");
-    }
     Ok((keys, senders))
 }
 

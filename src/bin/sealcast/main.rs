@@ -12,6 +12,7 @@ mod examples;
 mod exit;
 #[cfg(test)]
 mod generated;
+mod journal;
 mod keygen;
 mod keys;
 mod lists;

@@ -1,7 +1,6 @@
 //! The voice on standard error: whole lines, each with the filter's name, since six of us may share
 //! one terminal.
 
-use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -9,25 +8,23 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::cli::{GlobalArgs, When};
-use crate::exit::Failure;
 
 /// Progress is drawn at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// What is waited for is said again after this time, where it cannot be rewritten in place.
+const WAITING_AGAIN: Duration = Duration::from_secs(10);
 
 /// Says things on standard error on behalf of one filter.
 pub(crate) struct Voice {
     name: &'static str,
     quiet: bool,
     verbose: u8,
-    /// Carriage returns on a terminal, lines elsewhere; nothing when progress is not wanted.
-    progress: Option<Progress>,
-}
-
-struct Progress {
+    /// Carriage returns on a terminal, lines elsewhere.
     terminal: bool,
+    /// Whether progress is wanted.
+    progress: bool,
     state: Mutex<Drawn>,
 }
 
@@ -36,25 +33,24 @@ struct Drawn {
     muted: bool,
     last: Option<Instant>,
     width: usize,
+    waiting: Option<(Instant, String)>,
 }
 
 impl Voice {
     pub(crate) fn new(name: &'static str, global: &GlobalArgs) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        let wanted = match global.progress {
+        let progress = match global.progress {
             When::Auto => terminal && !global.quiet,
             When::Always => true,
             When::Never => false,
         };
-        let progress = wanted.then(|| Progress {
-            terminal,
-            state: Mutex::default(),
-        });
         Self {
             name,
             quiet: global.quiet,
             verbose: global.verbose,
+            terminal,
             progress,
+            state: Mutex::default(),
         }
     }
 
@@ -89,21 +85,42 @@ impl Voice {
         }
     }
 
+    /// Whether details of this level are wanted.
+    pub(crate) fn tells(&self, level: u8) -> bool {
+        self.verbose >= level
+    }
+
     /// Draws a line of progress, if it is time for one.
     pub(crate) fn progress(&self, text: impl FnOnce() -> String) {
-        let Some(progress) = &self.progress else {
-            return;
-        };
-        let Ok(mut state) = progress.state.lock() else {
+        let Ok(mut state) = self.state.lock() else {
             return;
         };
         let early = |last: Instant| last.elapsed() < PROGRESS_EVERY;
-        if state.muted || state.last.is_some_and(early) {
+        if !self.progress || state.muted || state.last.is_some_and(early) {
             return;
         }
         state.last = Some(Instant::now());
-        let text = format!("sealcast {}: {}", self.name, text());
-        if progress.terminal {
+        self.draw(&mut state, &text());
+    }
+
+    /// Says what is waited for: in place on a terminal, elsewhere when it has changed or was not
+    /// said for a while. The `countdown` behind it changes all the time, and is no news.
+    pub(crate) fn waiting(&self, text: &str, countdown: &str) {
+        let Ok(mut state) = self.state.lock() else {
+            return;
+        };
+        let known = |(at, said): &(Instant, String)| said == text && at.elapsed() < WAITING_AGAIN;
+        let silent = self.quiet || state.muted;
+        if silent || !self.terminal && state.waiting.as_ref().is_some_and(known) {
+            return;
+        }
+        state.waiting = Some((Instant::now(), text.to_owned()));
+        self.draw(&mut state, &safe(&format!("{text}{countdown}")));
+    }
+
+    fn draw(&self, state: &mut Drawn, text: &str) {
+        let text = format!("sealcast {}: {text}", self.name);
+        if self.terminal {
             let width = state.width;
             state.width = text.chars().count();
             line(&format!("\r{text:width$}"));
@@ -125,8 +142,7 @@ impl Voice {
     /// Draws no progress on a terminal that has the data, too: they would mix.
     pub(crate) fn mute_beside(&self, output: &impl AsFd) {
         if rustix::termios::isatty(output)
-            && let Some(progress) = &self.progress
-            && let Ok(mut state) = progress.state.lock()
+            && let Ok(mut state) = self.state.lock()
         {
             state.muted = true;
         }
@@ -134,9 +150,8 @@ impl Voice {
 
     /// Takes the line of progress away.
     pub(crate) fn done(&self) {
-        if let Some(progress) = &self.progress
-            && progress.terminal
-            && let Ok(mut state) = progress.state.lock()
+        if self.terminal
+            && let Ok(mut state) = self.state.lock()
             && state.width > 0
         {
             line(&format!("\r{:width$}\r", "", width = state.width));
@@ -148,17 +163,6 @@ impl Voice {
         self.done();
         line(&format!("sealcast {}: {kind}{}\n", self.name, safe(text)));
     }
-}
-
-/// Appends one JSON object in a line to the report file, if one is wanted.
-pub(crate) fn append(path: Option<&Path>, report: &Value) -> Result<(), Failure> {
-    let Some(path) = path else { return Ok(()) };
-    File::options()
-        .create(true)
-        .append(true)
-        .open(path)
-        .and_then(|mut file| file.write_all(format!("{report}\n").as_bytes()))
-        .map_err(|e| Failure::io(&format!("cannot write the report {}", path.display()), &e))
 }
 
 /// Writes to standard error with one call, so that lines of several filters do not mix.

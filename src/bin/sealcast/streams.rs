@@ -50,7 +50,7 @@ fn uses(command: &Command) -> (bool, bool) {
         }
         Command::Seal(args) => (true, args.output.is_none()),
         Command::Cast(args) => (args.command.is_empty(), false),
-        Command::Catch(args) => (false, args.output.is_none()),
+        Command::Catch(args) => (false, args.output.is_none() && args.command.is_empty()),
         Command::Open(args) => (true, args.output.is_none()),
         Command::Unpack(_) => (true, false),
         Command::Keygen(_) => (false, true),

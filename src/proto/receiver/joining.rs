@@ -276,6 +276,12 @@ impl Candidates {
         candidate.refused = Some(reason);
     }
 
+    /// A session that has not answered yet.
+    pub(super) fn asked(&self) -> Option<SocketAddr> {
+        let open = self.list.iter().find(|c| c.refused.is_none());
+        open.map(|c| c.from)
+    }
+
     /// Why we cannot take part, when every session that we know turned us away.
     pub(super) fn all_refused(&self) -> Option<RejectReason> {
         let last = self.list.last()?.refused;

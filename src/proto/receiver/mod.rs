@@ -22,7 +22,7 @@ use super::event::{
 use super::protect::Announced;
 use super::timer::Timers;
 use crate::units::Instant;
-use crate::wire::{self, Announce, Kind, LeaveReason, Outcome, Policy};
+use crate::wire::{self, Announce, DATA_OVERHEAD, Kind, LeaveReason, Outcome, Policy};
 
 /// Alarms of a receiver.
 mod alarm {
@@ -41,6 +41,17 @@ mod alarm {
     /// Every session that we know turned us away, and no other came: set once that is so.
     pub(super) const REFUSED: usize = 6;
     pub(super) const COUNT: usize = 7;
+}
+
+/// What a receiver waits for before data flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaits {
+    /// A session to take part in.
+    Sender,
+    /// The answer of this sender.
+    Answer(SocketAddr),
+    /// The start, as the sender's newest ANNOUNCE has it.
+    Start(Option<Policy>),
 }
 
 #[derive(Debug)]
@@ -85,6 +96,18 @@ impl Receiver {
             timers,
             events: VecDeque::new(),
             stats: ReceiverStats::default(),
+        }
+    }
+
+    /// What the receiver waits for; nothing once data flows.
+    pub fn awaits(&self) -> Option<Awaits> {
+        match &self.state {
+            State::Searching(candidates) => match candidates.asked() {
+                Some(from) => Some(Awaits::Answer(from)),
+                None => Some(Awaits::Sender),
+            },
+            State::Receiving(session) if !session.started => Some(Awaits::Start(self.policy)),
+            State::Receiving(_) | State::Lingering(..) | State::Ended => None,
         }
     }
 
@@ -264,8 +287,10 @@ impl Receiver {
                 session.conclude(now, outcome);
                 self.state = State::Lingering(session, end);
                 let longest = match outcome {
-                    Outcome::Done(_) => LINGER_MAX,
-                    Outcome::Receiving | Outcome::Leave(_) => LEAVE_LINGER_MAX,
+                    // What became of the consumer is worth as much as that all is well.
+                    Outcome::Done(_)
+                    | Outcome::Leave(LeaveReason::Status(_) | LeaveReason::Signal(_)) => LINGER_MAX,
+                    Outcome::Receiving | Outcome::Finishing | Outcome::Leave(_) => LEAVE_LINGER_MAX,
                 };
                 self.timers.set(alarm::LINGER, now + longest);
                 self.rearm(now);
@@ -336,6 +361,7 @@ impl Receiver {
                         name: announced.announce.name.clone(),
                         signer: announced.announce.protection.signer,
                         from,
+                        datagram_len: usize::from(announced.announce.symbol_len) + DATA_OVERHEAD,
                     }),
                     Found::PassedOver(why) => self.pass_over(from, why),
                     Found::Nothing => {}
@@ -419,7 +445,8 @@ impl Receiver {
             session::News::None => {}
             session::News::Progress => self.after_progress(now),
             session::News::Abort(abort) => {
-                if matches!(self.state, State::Receiving(_)) {
+                // What is complete and checked stays so, whatever becomes of the sender.
+                if matches!(&self.state, State::Receiving(session) if !session.completed) {
                     self.end(ReceiverEnd::Aborted(abort.reason, abort.text));
                 }
             }

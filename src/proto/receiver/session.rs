@@ -66,6 +66,8 @@ pub(super) struct Session {
     /// Something is to be said now.
     due: bool,
     outcome: Outcome,
+    /// The sender was told, perhaps in vain, that only the consumer has something to do.
+    finishing_told: bool,
     feedbacks: u32,
     nacks: u64,
 }
@@ -101,6 +103,7 @@ impl Session {
             // The first FEEDBACK says that we have the keys.
             due: true,
             outcome: Outcome::Receiving,
+            finishing_told: false,
             feedbacks: 0,
             nacks: 0,
         }
@@ -225,6 +228,8 @@ impl Session {
     pub(super) fn report_at(&self) -> Instant {
         let every = if self.outcome != Outcome::Receiving {
             DONE_EVERY
+        } else if self.finishing_told {
+            REPORT_MAX
         } else if self.since_report > 0 {
             self.report
         } else if !self.started {
@@ -268,8 +273,13 @@ impl Session {
         let retry = |times: u32| retries[usize::try_from(times).unwrap_or(6).min(6)];
         let needs = match self.outcome {
             Outcome::Receiving => self.gather.needs(now, ENTRIES_MAX, retry),
-            Outcome::Done(_) | Outcome::Leave(_) => Vec::new(),
+            Outcome::Done(_) | Outcome::Leave(_) | Outcome::Finishing => Vec::new(),
         };
+        let outcome = match self.outcome {
+            Outcome::Receiving if self.completed => Outcome::Finishing,
+            outcome => outcome,
+        };
+        self.finishing_told = outcome == Outcome::Finishing;
         self.nacks += u64::from(!needs.is_empty());
         let (echo_us, held) = self
             .echo
@@ -281,7 +291,7 @@ impl Session {
             received: self.received,
             echo_us,
             hold_us: u32::try_from(held.as_us()).unwrap_or(u32::MAX),
-            outcome: self.outcome,
+            outcome,
             needs,
         };
         let (receiver, number) = (self.number, self.feedbacks);

@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 use super::roster::Member;
 use super::{REPLIES_MAX, Sender, State, alarm};
 use crate::crypt::agree::PublicKey;
-use crate::proto::config::{
-    BYE_COPIES, CONFIRM_MAX, IP_UDP_LEN, JOINS_PER_S_MAX, RECEIVERS_MAX, REPORT_MAX,
-};
+use crate::proto::config::{BYE_COPIES, CONFIRM_MAX, JOINS_PER_S_MAX, RECEIVERS_MAX, REPORT_MAX};
 use crate::proto::event::{Fate, SenderEvent};
 use crate::proto::pace;
 use crate::proto::protect::{Greeting, counter_nonce, open, reply_nonce, seal};
@@ -148,6 +146,7 @@ impl Sender {
             return;
         };
         let (name, from, listed) = (member.name.clone(), member.addr, member.listed);
+        self.came(now, receiver, &name);
         self.events.push_back(SenderEvent::Joined {
             receiver,
             name,
@@ -155,21 +154,6 @@ impl Sender {
             listed,
         });
         self.timers.set_earlier(alarm::POLL, now);
-        let first = *self.first_join.get_or_insert(now);
-        if self.state != State::Gathering {
-            return;
-        }
-        let wanted = self.config.receivers;
-        if wanted > 0 && self.joined() >= wanted {
-            self.timers.set(alarm::START, now);
-        } else {
-            if wanted == 0 {
-                self.timers.set(alarm::START, now + self.config.settle);
-            }
-            if let Some(max_wait) = self.config.max_wait {
-                self.timers.set_earlier(alarm::START, first + max_wait);
-            }
-        }
     }
 
     fn emit_reply(&self, kind: Kind, receiver_key: [u8; 32], out: &mut Vec<u8>) {
@@ -235,6 +219,8 @@ impl Sender {
             return Some(());
         }
         let step = member.update(&feedback, tx, now, first);
+        member.sent += step.sent;
+        member.arrived += step.received;
         let loss = member.meter.loss();
         if !feedback.needs.is_empty() {
             member.nacks += 1;
@@ -246,7 +232,7 @@ impl Sender {
         }
         self.adapt(now, header.receiver, step.sent, step.received);
         self.repair(now, &feedback, loss);
-        self.conclude(header.receiver, feedback.outcome);
+        self.conclude(now, header.receiver, feedback.outcome);
         let next = self.roster.active().map(|m| m.next).min();
         self.window.release(next.unwrap_or(0));
         Some(())
@@ -254,7 +240,7 @@ impl Sender {
 
     /// Lets the rate follow what a receiver lost.
     fn adapt(&mut self, now: Instant, receiver: u32, sent: u64, received: u64) {
-        let bytes = (self.data_len() + IP_UDP_LEN) as u64;
+        let bytes = (self.data_len() + self.config.ip_udp_len) as u64;
         let rtt = self.roster.rtt();
         let Some(member) = self.roster.get(receiver) else {
             return;
@@ -283,9 +269,18 @@ impl Sender {
     }
 
     /// Takes note of a receiver that is done or leaves.
-    fn conclude(&mut self, receiver: u32, outcome: Outcome) {
+    fn conclude(&mut self, now: Instant, receiver: u32, outcome: Outcome) {
         let (fate, verdict) = match outcome {
             Outcome::Receiving => return,
+            Outcome::Finishing => {
+                let blocks = self.end_told().map(|end| end.blocks);
+                if let Some(member) = self.roster.get(receiver)
+                    && blocks.is_some_and(|blocks| member.next >= blocks)
+                {
+                    member.finishing_since.get_or_insert(now);
+                }
+                return;
+            }
             Outcome::Done(digest) => match self.end_told() {
                 Some(end) if end.digest == digest => (Fate::Done, Verdict::Thanks),
                 _ => (Fate::Dropped(Verdict::Differs), Verdict::Differs),
@@ -308,12 +303,7 @@ impl Sender {
             return;
         }
         if self.state == State::Gathering {
-            // It has missed nothing: its place is free again.
-            self.left_early += 1;
-            if self.roster.active().next().is_none() {
-                self.first_join = None;
-                self.timers.clear(alarm::START);
-            }
+            self.went(&name);
         }
         self.events.push_back(SenderEvent::Finished {
             receiver,
@@ -350,7 +340,7 @@ impl Sender {
     pub(super) fn roll_call(&mut self, now: Instant) {
         self.timers.set(alarm::ROLL_CALL, now + REPORT_MAX);
         let (edge, tx, flight) = (self.window.edge(), self.tx, self.limits().flight);
-        let stall_max = self.config.stall_max;
+        let (stall_max, finish_max) = (self.config.stall_max, self.config.finish_max);
         let sending = matches!(self.state, State::Sending | State::Draining);
         let complete = self.window.complete().is_some();
         let (stuck, first) = (self.window.is_stuck(), self.window.first());
@@ -362,7 +352,10 @@ impl Sender {
                 // Nobody waits for it, however long the input pauses.
                 m.still_since = now;
             }
-            overdue.extend(m.overdue(now, stall_max).map(|verdict| (n, verdict)));
+            overdue.extend(
+                m.overdue(now, stall_max, finish_max)
+                    .map(|verdict| (n, verdict)),
+            );
         }
         for (receiver, verdict) in overdue {
             self.finish_member(receiver, Fate::Dropped(verdict), verdict);

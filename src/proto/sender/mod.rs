@@ -2,6 +2,7 @@
 
 mod feedback;
 mod roster;
+mod start;
 #[cfg(test)]
 mod trial;
 mod window;
@@ -13,11 +14,13 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use self::roster::Roster;
+use self::start::Expected;
+pub use self::start::Waiting;
 use self::window::{Symbol, Window};
 use super::config::{
     ABORT_COPIES, ABORT_EVERY, ANNOUNCE_RUNNING, ANNOUNCE_WAITING, BURST_BYTES, END_EVERY,
-    FEEDBACK_PER_S_MAX, FLIGHT_MIN, IP_UDP_LEN, JOINS_PER_S_MAX, POLL_MAX, REPORT_MAX, REPORT_MIN,
-    SOCKET_COST, SenderConfig, fit_name, window_blocks,
+    FEEDBACK_PER_S_MAX, FLIGHT_MIN, JOINS_PER_S_MAX, POLL_MAX, REPORT_MAX, REPORT_MIN, SOCKET_COST,
+    SenderConfig, fit_name, window_blocks,
 };
 use super::event::{Fate, SenderEnd, SenderEvent, SenderStats, Target, Transmit};
 use super::pace::Pace;
@@ -84,6 +87,12 @@ pub struct MemberReport {
     pub nacks: u64,
     /// Which of the listed keys it has shown to hold.
     pub listed: Option<usize>,
+    /// Datagrams that were sent to it since it joined, as far as its reports tell,
+    pub sent: u64,
+    /// and those of them that arrived.
+    pub arrived: u64,
+    /// It was there at the start, or expected by name.
+    pub awaited: bool,
 }
 
 /// Limits that the slowest receivers set.
@@ -120,7 +129,9 @@ pub struct Sender {
     failed: Option<Abort>,
     /// The last batch was of repair symbols: new data is next.
     repaired_last: bool,
+    expected: Expected,
     first_join: Option<Instant>,
+    last_join: Instant,
     /// Receivers that went away before the start.
     left_early: u32,
     joins_left: u32,
@@ -183,7 +194,9 @@ impl Sender {
             limits: None,
             failed: None,
             repaired_last: false,
+            expected: Expected::new(&config.expect),
             first_join: None,
+            last_join: now,
             joins_left: JOINS_PER_S_MAX,
             left_early: 0,
             joins_counted_at: now,
@@ -283,7 +296,10 @@ impl Sender {
         }
         if self.timers.rings(alarm::END, now) {
             self.end_due = true;
-            self.timers.set(alarm::END, now + END_EVERY);
+            // Those who have everything need no hurry.
+            let busy = self.roster.active().all(|m| m.finishing_since.is_some());
+            let every = if busy { POLL_MAX } else { END_EVERY };
+            self.timers.set(alarm::END, now + every);
         }
         if self.timers.rings(alarm::ROLL_CALL, now) {
             self.roll_call(now);
@@ -349,6 +365,9 @@ impl Sender {
                 next: m.next,
                 nacks: m.nacks,
                 listed: m.listed,
+                sent: m.sent,
+                arrived: m.arrived,
+                awaited: m.awaited,
             })
             .collect()
     }
@@ -371,7 +390,7 @@ impl Sender {
         };
         let datagrams = buf.len().div_ceil(segment);
         self.stats.datagrams += datagrams as u64;
-        self.stats.wire_bytes += (buf.len() + datagrams * IP_UDP_LEN) as u64;
+        self.stats.wire_bytes += (buf.len() + datagrams * self.config.ip_udp_len) as u64;
         Some(Transmit { to, segment })
     }
 
@@ -402,6 +421,7 @@ impl Sender {
 
     fn start(&mut self, now: Instant) {
         self.state = State::Sending;
+        self.await_present();
         self.timers.clear(alarm::START);
         self.timers.clear(alarm::GIVE_UP);
         self.events.push_back(SenderEvent::Started {
@@ -422,11 +442,12 @@ impl Sender {
 
     fn policy(&self) -> Policy {
         let gathering = self.state == State::Gathering;
+        let (joined, wanted) = self.turnout();
         Policy {
             started: !gathering,
             joinable: gathering || (self.state == State::Sending && self.window.first() == 0),
-            joined: self.joined(),
-            wanted: self.config.receivers,
+            joined,
+            wanted,
         }
     }
 
@@ -563,7 +584,7 @@ impl Sender {
             return false;
         }
         let limits = self.limits();
-        let cost = (self.data_len() + IP_UDP_LEN) as u64;
+        let cost = (self.data_len() + self.config.ip_udp_len) as u64;
         let fresh = self.window.has_source(limits.block_end);
         if (!fresh && !self.window.has_repair()) || self.tx >= limits.tx_end {
             return false;
@@ -638,7 +659,7 @@ impl Sender {
     }
 
     fn work_out_limits(&self) -> Limits {
-        let datagram = self.data_len() + IP_UDP_LEN;
+        let datagram = self.data_len() + self.config.ip_udp_len;
         let cost = SOCKET_COST * (datagram as u64).div_ceil(1500);
         let receivers = u64::from(self.roster.count(|f| f == Fate::Active));
         // Reports are spread so that the whole group stays below its share of the feedback.

@@ -32,9 +32,15 @@ pub(super) struct Member {
     pub(super) joined_at: Instant,
     /// Since when it stands still while the sender waits for it.
     pub(super) still_since: Instant,
+    /// Since when its consumer works on what is complete.
+    pub(super) finishing_since: Option<Instant>,
     pub(super) nacks: u64,
     /// Its place in the list of those that may take part.
     pub(super) listed: Option<usize>,
+    pub(super) sent: u64,
+    pub(super) arrived: u64,
+    /// It counts at the end: it was there at the start, or expected.
+    pub(super) awaited: bool,
 }
 
 /// What a receiver's FEEDBACK says about the time since its last.
@@ -70,8 +76,12 @@ impl Member {
             heard_at: now,
             joined_at: now,
             still_since: now,
+            finishing_since: None,
             nacks: 0,
             listed: None,
+            sent: 0,
+            arrived: 0,
+            awaited: false,
         }
     }
 
@@ -123,10 +133,19 @@ impl Member {
     }
 
     /// Why this receiver must be let go now, if it must.
-    pub(super) fn overdue(&self, now: Instant, stall_max: Duration) -> Option<Verdict> {
+    pub(super) fn overdue(
+        &self,
+        now: Instant,
+        stall_max: Duration,
+        finish_max: Option<Duration>,
+    ) -> Option<Verdict> {
+        let (since, most) = match self.finishing_since {
+            Some(since) => (since, finish_max),
+            None => (self.still_since, Some(stall_max)),
+        };
         if now.since(self.heard_at) >= PEER_SILENT_MAX {
             Some(Verdict::Silent)
-        } else if now.since(self.still_since) >= stall_max {
+        } else if most.is_some_and(|most| now.since(since) >= most) {
             Some(Verdict::Stalled)
         } else {
             None

@@ -1,12 +1,12 @@
 //! Options of `sealcast cast`, and those of the network that it shares with `catch`.
 
 use std::ffi::OsString;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::value;
+use super::value::{self, Require};
 
 /// Send standard input to every receiver at once, by reliable UDP multicast.
 ///
@@ -19,24 +19,45 @@ pub(crate) struct CastArgs {
     pub(crate) net: NetArgs,
     /// Start as soon as N receivers have joined.
     ///
-    /// Without it the session starts when receivers have joined and no further one came for the
-    /// time of --settle.
+    /// Without it and --expect the session starts when receivers have joined and no further one
+    /// came for the time of --settle. Whatever it waits for, Enter on the terminal or the signal
+    /// USR1 starts it at once if one receiver is there.
     #[arg(short = 'n', long, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=16_384))]
     pub(crate) receivers: Option<u32>,
-    /// Without --receivers, start this long after the last receiver joined.
+    /// Start as soon as the receivers with these names have joined; @FILE has one a line.
+    ///
+    /// Names are what `sealcast catch --as` gives, or else a host's own name. Others may join as
+    /// well.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) expect: Vec<String>,
+    /// Without --receivers and --expect, start this long after the last receiver joined.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = value::milliseconds,
-          conflicts_with = "receivers")]
+          conflicts_with_all = ["receivers", "expect"])]
     pub(crate) settle: u64,
-    /// Start this long after the first receiver joined, however many there are.
+    /// Do not start before this time has passed since the first receiver joined.
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = value::milliseconds)]
+    pub(crate) min_wait: u64,
+    /// Start this long after the first receiver joined, whoever is there.
     #[arg(long, value_name = "TIME", value_parser = value::milliseconds)]
     pub(crate) max_wait: Option<u64>,
     /// Give up when the session has not started after this time; 0 waits for ever.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = value::milliseconds)]
     pub(crate) start_timeout: u64,
+    /// End with status 0 if this many receivers have everything: all, a number, or a share.
+    ///
+    /// `all` and a share such as 95% are of those that were awaited: those that --expect names, and
+    /// those that were there at the start. A number counts every receiver.
+    #[arg(long, value_name = "HOW-MANY", default_value = "all", value_parser = value::require)]
+    pub(crate) require: Require,
     /// Let a receiver go that keeps all others waiting for this time.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = value::milliseconds)]
     pub(crate) stall_timeout: u64,
+    /// Let a receiver go that has everything, but whose consumer has not ended after this time.
+    ///
+    /// 0 waits for ever.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = value::milliseconds)]
+    pub(crate) finish_timeout: u64,
     /// Send at most BITS a second, headers included; k, M and G are understood.
     ///
     /// Without it the sender finds the rate itself: it becomes faster until a receiver loses more
@@ -49,14 +70,24 @@ pub(crate) struct CastArgs {
     /// Call the session NAME, so that receivers can choose it.
     #[arg(long, value_name = "NAME", default_value = "")]
     pub(crate) name: String,
+    /// Send to one receiver, HOST or HOST:PORT, instead of a multicast group.
+    ///
+    /// For networks that pass no multicast on, and across routers.
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["group", "broadcast"])]
+    pub(crate) to: Option<String>,
+    /// Send to everybody on the interface's IPv4 network, instead of a multicast group.
+    ///
+    /// For networks whose switches lose multicast.
+    #[arg(long, conflicts_with_all = ["group", "ipv6"])]
+    pub(crate) broadcast: bool,
     /// Fill datagrams of BYTES, the MTU of the path; all receivers must be reached with it.
-    #[arg(long, value_name = "BYTES", default_value_t = 1500,
-          value_parser = clap::value_parser!(u16).range(576..=9000))]
-    pub(crate) mtu: u16,
-    /// Let datagrams pass HOPS - 1 routers.
-    #[arg(long, value_name = "HOPS", default_value_t = 1,
-          value_parser = clap::value_parser!(u8).range(1..))]
-    pub(crate) ttl: u8,
+    ///
+    /// Without it, that of the interface is taken, at most 9000.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(576..=9000))]
+    pub(crate) mtu: Option<u16>,
+    /// Let datagrams pass HOPS - 1 routers [default: 1, with --to 64].
+    #[arg(long, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) ttl: Option<u8>,
     /// Sign with the secret key in KEYFILE.
     ///
     /// KEYFILE is made by `sealcast keygen --sign`; an OpenSSH private key of type ed25519 serves
@@ -71,7 +102,7 @@ pub(crate) struct CastArgs {
     pub(crate) recipients_file: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) shared: SharedKeyArgs,
-    /// Append a report to FILE when the session ends: one JSON object in a line.
+    /// Append a report to FILE: what happens, each as a JSON object in a line.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
     /// Run COMMAND and send what it writes, instead of standard input.
@@ -108,9 +139,14 @@ pub(crate) struct NetArgs {
     /// Use this network interface; without it the system's multicast route decides.
     #[arg(short = 'I', long, value_name = "NAME")]
     pub(crate) interface: Option<String>,
-    /// Use this multicast group.
-    #[arg(long, value_name = "ADDRESS", default_value_t = sealcast::net::GROUP_DEFAULT)]
-    pub(crate) group: Ipv4Addr,
+    /// Use this multicast group of IPv4 or IPv6 [default: 239.255.83.67, with -6 ff15::5343].
+    ///
+    /// Without it, `catch` listens to both of these.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) group: Option<IpAddr>,
+    /// Use IPv6.
+    #[arg(short = '6', long, conflicts_with = "group")]
+    pub(crate) ipv6: bool,
     /// Use this UDP port.
     #[arg(long, value_name = "PORT", default_value_t = sealcast::net::PORT_DEFAULT,
           value_parser = clap::value_parser!(u16).range(1..))]

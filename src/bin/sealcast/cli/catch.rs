@@ -1,12 +1,13 @@
 //! Options of `sealcast catch`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::{NetArgs, SharedKeyArgs, value};
 
-/// Receive what a sender casts, and write it to standard output.
+/// Receive what a sender casts, and write it to standard output or a command.
 ///
 /// Takes part in the first session that is announced, or in the one that --name chooses. Writes
 /// each block only after it was authenticated and checked, in order. Ends with status 0 only if the
@@ -44,12 +45,17 @@ pub(crate) struct CatchArgs {
     /// Write to FILE, which appears only when the stream is complete.
     ///
     /// `-` is standard output, even when that is a terminal.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
     pub(crate) output: Option<PathBuf>,
-    /// Append a report to FILE when the session ends: one JSON object in a line.
+    /// Append a report to FILE: what happens, each as a JSON object in a line.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
     /// Drop this share of the datagrams that arrive, to see that nothing is lost by it.
     #[arg(long, value_name = "PERCENT", value_parser = value::percent, default_value = "0")]
     pub(crate) test_loss: f64,
+    /// Run COMMAND and write to its standard input, instead of standard output.
+    ///
+    /// Its exit status is waited for and told to the sender: only with 0 do we have everything.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
 }

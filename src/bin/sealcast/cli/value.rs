@@ -93,6 +93,28 @@ pub(crate) fn owners(text: &str) -> Result<Range, String> {
     })
 }
 
+/// How many receivers must have everything for a cast to count as a success.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Require {
+    /// All that were awaited.
+    All,
+    /// So many.
+    Count(u32),
+    /// This share of those that were awaited, in per cent.
+    Percent(f64),
+}
+
+/// `all`, a number, or a share with a per cent sign.
+pub(crate) fn require(text: &str) -> Result<Require, String> {
+    let share = |text: &str| percent(text).ok().filter(|share| *share > 0.0);
+    let parsed = match text.strip_suffix('%') {
+        _ if text == "all" => Some(Require::All),
+        Some(number) => share(number).map(Require::Percent),
+        None => text.parse().ok().filter(|n| *n > 0).map(Require::Count),
+    };
+    parsed.ok_or_else(|| "give all, a number of receivers, or a share such as 95%".into())
+}
+
 /// A share in per cent, such as 5 or 0.1.
 pub(crate) fn percent(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -115,6 +137,9 @@ mod tests {
         assert_eq!(seconds("2w"), Ok(1_209_600));
         assert_eq!(header_bytes("64K"), Ok(65_536));
         assert_eq!(percent("0.5"), Ok(0.5));
+        assert_eq!(require("all"), Ok(Require::All));
+        assert_eq!(require("12"), Ok(Require::Count(12)));
+        assert_eq!(require("99.5%"), Ok(Require::Percent(99.5)));
     }
 
     #[test]
@@ -162,6 +187,9 @@ mod tests {
             "9999999999999999999w",
         ] {
             assert!(seconds(text).is_err(), "{text}");
+        }
+        for text in ["", "0", "0%", "101%", "-1", "%", "some", "3 %"] {
+            assert!(require(text).is_err(), "{text}");
         }
         assert!(bits_per_s("0").is_err() && header_bytes("2G").is_err());
         assert!(percent("101").is_err() && percent("x").is_err());

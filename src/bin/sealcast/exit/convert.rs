@@ -45,7 +45,9 @@ impl From<net::Error> for Failure {
         let message = error.to_string();
         match error {
             net::Error::Group(_) => Self::new(ExitStatus::Usage, message)
-                .hint("groups are 224.0.0.0 to 239.255.255.255"),
+                .hint("groups are 224.0.0.0 to 239.255.255.255, and those that begin with ff"),
+            net::Error::Scope(_) => Self::new(ExitStatus::Usage, message)
+                .hint("choose the link with --interface; `ip link` lists them"),
             net::Error::Interface { .. } => {
                 Self::new(ExitStatus::Usage, message).hint("`ip link` lists the interfaces")
             }
@@ -64,6 +66,10 @@ impl From<net::Error> for Failure {
                 .hint("what was written so far is not the whole stream"),
             net::Error::Producer(_) => Self::new(ExitStatus::Transfer, message)
                 .hint("all receivers were told that the stream is not complete"),
+            net::Error::Consumer(_) => Self::new(ExitStatus::Transfer, message)
+                .hint("the sender was told; what the command said is above, if it said anything"),
+            net::Error::ConsumerEnded => Self::new(ExitStatus::Transfer, message)
+                .hint("a command must read its input to the end, and then end with status 0"),
             net::Error::Edge(error) => error.into(),
             net::Error::Interrupted(signal) => {
                 edge::interrupt::die_of(signal);

@@ -1,0 +1,280 @@
+//! How a cast went: for each receiver and as a whole, for people, for programs and for the status.
+
+use sealcast::net::cast::Report;
+use sealcast::proto::{Fate, MemberReport, SenderEnd};
+use sealcast::wire::{LeaveReason, Verdict};
+
+use serde_json::{Value, json};
+
+use crate::cli::CastArgs;
+use crate::cli::value::Require;
+use crate::exit::{ExitStatus, Failure};
+use crate::report::{Voice, bytes, plain, receivers};
+
+/// Receivers that a table has room for; of more, only those that failed are shown.
+const ROWS_MAX: usize = 32;
+
+/// What became of a receiver, in words.
+pub(super) fn describe(fate: Fate) -> String {
+    let words = match fate {
+        Fate::Active => "the cast ended before it was done",
+        Fate::Done => "has everything",
+        Fate::Dropped(Verdict::Silent) => "nothing was heard of it for 5 s",
+        Fate::Dropped(Verdict::Stalled) => "its consumer stood still for too long",
+        Fate::Dropped(Verdict::Differs) => "what it received is something else",
+        Fate::Dropped(Verdict::Thanks | Verdict::Left) => "let go",
+        Fate::Left(LeaveReason::Consumer) => "its consumer went away",
+        Fate::Left(LeaveReason::Interrupted) => "it was stopped",
+        Fate::Left(LeaveReason::Local) => "its system failed, perhaps a full disk",
+        Fate::Left(LeaveReason::Corrupt) => "what it received contradicted itself",
+        Fate::Left(LeaveReason::Status(status)) => {
+            return format!("its consumer ended with status {status}");
+        }
+        Fate::Left(LeaveReason::Signal(signal)) => {
+            return format!("its consumer was ended by signal {signal}");
+        }
+    };
+    words.into()
+}
+
+/// Receivers that were awaited, and how many of them, and of all, have everything.
+struct Count {
+    awaited: usize,
+    awaited_done: usize,
+    done: usize,
+}
+
+impl Count {
+    fn of(report: &Report) -> Self {
+        let done = |m: &&MemberReport| m.fate == Fate::Done;
+        let awaited = || report.members.iter().filter(|m| m.awaited);
+        Self {
+            awaited: awaited().count() + report.missing.len(),
+            awaited_done: awaited().filter(done).count(),
+            done: report.members.iter().filter(done).count(),
+        }
+    }
+
+    fn suffices(&self, require: Require) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "at most 16,384 of either")]
+        let (done, awaited) = (self.awaited_done as f64, self.awaited as f64);
+        match require {
+            _ if self.done == 0 => false,
+            Require::All => self.awaited_done == self.awaited,
+            Require::Count(n) => u32::try_from(self.done).is_ok_and(|done| done >= n),
+            Require::Percent(share) => done * 100.0 >= awaited * share,
+        }
+    }
+}
+
+/// Whether the cast counts as a success.
+fn succeeded(report: &Report, require: Require) -> bool {
+    match report.end {
+        SenderEnd::Complete | SenderEnd::Partial { .. } => Count::of(report).suffices(require),
+        SenderEnd::AllLost | SenderEnd::NobodyCame | SenderEnd::Aborted(_) => false,
+    }
+}
+
+/// The share of a receiver's datagrams that did not arrive, in per cent.
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn loss(member: &MemberReport) -> f64 {
+    let lost = member.sent.saturating_sub(member.arrived);
+    lost as f64 * 100.0 / (member.sent as f64).max(1.0)
+}
+
+/// The last event of the report; `man/sealcast-cast.1` says what it holds.
+pub(super) fn json(report: &Report, names: &[String], require: Require) -> Value {
+    let stats = &report.stats;
+    let receivers: Vec<Value> = report
+        .members
+        .iter()
+        .map(|m| {
+            json!({
+                "receiver": m.receiver,
+                "name": m.name,
+                "key": super::key_name(m.listed, names),
+                "address": m.addr.ip().to_string(),
+                "awaited": m.awaited,
+                "done": m.fate == Fate::Done,
+                "fate": describe(m.fate),
+                "sent": m.sent,
+                "arrived": m.arrived,
+                "nacks": m.nacks,
+            })
+        })
+        .collect();
+    json!({
+        "success": succeeded(report, require),
+        "complete": report.end == SenderEnd::Complete && report.missing.is_empty(),
+        "elapsed_us": report.elapsed.as_us(),
+        "bytes": stats.bytes,
+        "wire_bytes": stats.wire_bytes,
+        "datagrams": stats.datagrams,
+        "source": stats.source,
+        "repair": stats.repair,
+        "feedbacks": stats.feedbacks,
+        "nacks": stats.nacks,
+        "refused": stats.refused,
+        "receivers": receivers,
+        "missing": report.missing,
+    })
+}
+
+/// Says how it went, and whether that is enough.
+pub(super) fn conclude(report: &Report, args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
+    if report.end == SenderEnd::NobodyCame {
+        return Err(failure(report, args));
+    }
+    summarise(report, voice);
+    let failed = report.members.iter().any(|m| m.fate != Fate::Done);
+    if failed || !report.missing.is_empty() || voice.tells(1) {
+        for line in table(report, voice.tells(1)) {
+            voice.note(&line);
+        }
+    }
+    if succeeded(report, args.require) {
+        Ok(())
+    } else {
+        Err(failure(report, args))
+    }
+}
+
+fn summarise(report: &Report, voice: &Voice) {
+    let stats = &report.stats;
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    let (rate, overhead) = (
+        stats.bytes as f64 * 8.0 / 1e6 / report.elapsed.as_secs_f64().max(1e-6),
+        stats.wire_bytes as f64 / (stats.bytes as f64).max(1.0),
+    );
+    voice.note(&format!(
+        "{} in {:.2} s, {rate:.0} Mbit/s; {} on the wire, {overhead:.4} times; \
+         {} repair symbols to {}",
+        bytes(stats.bytes),
+        report.elapsed.as_secs_f64(),
+        bytes(stats.wire_bytes),
+        stats.repair,
+        stats.source,
+    ));
+    voice.detail(1, || {
+        format!(
+            "{} datagrams sent, {} feedbacks taken, {} of them asked for repair, \
+             {} datagrams refused",
+            stats.datagrams, stats.feedbacks, stats.nacks, stats.refused
+        )
+    });
+}
+
+/// A line for each receiver, those that failed first.
+fn table(report: &Report, whole: bool) -> Vec<String> {
+    let mut members: Vec<&MemberReport> = report.members.iter().collect();
+    members.sort_by_key(|m| m.fate == Fate::Done);
+    let failed = members.iter().filter(|m| m.fate != Fate::Done).count();
+    let shown = if whole || members.len() <= ROWS_MAX {
+        members.len()
+    } else {
+        failed
+    };
+    let missing = report.missing.iter().map(|name| {
+        let never = "did not come";
+        [
+            plain(name),
+            "-".into(),
+            "-".into(),
+            "-".into(),
+            never.into(),
+        ]
+    });
+    let head = ["receiver", "address", "lost", "asked", "outcome"].map(str::to_owned);
+    let rows: Vec<[String; 5]> = std::iter::once(head)
+        .chain(missing)
+        .chain(members[..shown].iter().map(|m| {
+            [
+                plain(&m.name),
+                m.addr.ip().to_string(),
+                format!("{:.2} %", loss(m)),
+                m.nacks.to_string(),
+                describe(m.fate),
+            ]
+        }))
+        .collect();
+    let width = |i: usize| {
+        rows.iter()
+            .map(|row| row[i].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let [a, b, c, d] = [0, 1, 2, 3].map(width);
+    let mut lines: Vec<String> = rows
+        .iter()
+        .map(|[name, address, lost, asked, fate]| {
+            format!("{name:a$}  {address:b$}  {lost:>c$}  {asked:>d$}  {fate}")
+        })
+        .collect();
+    if shown < members.len() {
+        lines.push(format!("{} more have everything", members.len() - shown));
+    }
+    lines
+}
+
+fn failure(report: &Report, args: &CastArgs) -> Failure {
+    let here = report
+        .members
+        .iter()
+        .filter(|m| m.fate == Fate::Active)
+        .count();
+    let transfer = |message: String| Failure::new(ExitStatus::Transfer, message);
+    match report.end {
+        SenderEnd::NobodyCame if here == 0 => transfer("no receiver came in time".into())
+            .hint("start `sealcast catch` on the receivers, on the same group and port")
+            .hint("if they wait already, choose the right --interface on both sides"),
+        SenderEnd::NobodyCame if !report.missing.is_empty() => transfer(format!(
+            "{} of those that were expected did not come in time",
+            report.missing.len()
+        ))
+        .hint("--max-wait starts with those that are there"),
+        SenderEnd::NobodyCame => transfer(format!(
+            "only {here} of {} came in time",
+            receivers(args.receivers.unwrap_or(0))
+        ))
+        .hint("--max-wait starts with those that are there"),
+        SenderEnd::Partial { .. } | SenderEnd::Complete => {
+            let count = Count::of(report);
+            transfer(format!(
+                "{} of {} awaited receivers have everything, {} in all",
+                count.awaited_done, count.awaited, count.done
+            ))
+        }
+        SenderEnd::AllLost | SenderEnd::Aborted(_) => {
+            transfer("no receiver is left that could have everything".into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(awaited: usize, awaited_done: usize, done: usize) -> Count {
+        Count {
+            awaited,
+            awaited_done,
+            done,
+        }
+    }
+
+    #[test]
+    fn enough_is_what_was_asked_for() {
+        let all = Require::All;
+        assert!(count(3, 3, 3).suffices(all) && count(3, 3, 4).suffices(all));
+        assert!(!count(3, 2, 4).suffices(all));
+        // Somebody has it, but not one of those that were awaited.
+        assert!(!count(1, 0, 1).suffices(all) && count(1, 0, 1).suffices(Require::Count(1)));
+        assert!(!count(4, 2, 2).suffices(Require::Count(3)));
+        let half = Require::Percent(50.0);
+        assert!(count(4, 2, 2).suffices(half) && !count(5, 2, 2).suffices(half));
+        assert!(
+            !count(0, 0, 0).suffices(Require::Percent(0.1)),
+            "nobody is not enough"
+        );
+    }
+}

@@ -1,0 +1,69 @@
+//! The report for programs: what happens, each as a JSON object in a line of a file.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::exit::Failure;
+
+/// The version of the objects; it changes when the meaning of a field does.
+const VERSION: u32 = 1;
+
+/// A file that takes events, if one is wanted.
+pub(crate) struct Journal {
+    file: Option<File>,
+    path: PathBuf,
+    begun: Instant,
+    /// The first line that could not be written.
+    failed: Option<io::Error>,
+}
+
+impl Journal {
+    /// Opens the file at once, so that a name that cannot be written to is noticed before anybody
+    /// is kept waiting.
+    pub(crate) fn open(path: Option<&Path>) -> Result<Self, Failure> {
+        let append = |path: &Path| File::options().create(true).append(true).open(path);
+        let named = path.unwrap_or(Path::new(""));
+        Ok(Self {
+            file: path
+                .map(append)
+                .transpose()
+                .map_err(|e| cannot(named, &e))?,
+            path: named.into(),
+            begun: Instant::now(),
+            failed: None,
+        })
+    }
+
+    /// Writes an event with its fields, an object.
+    pub(crate) fn event(&mut self, event: &str, fields: Value) {
+        let Some(file) = &mut self.file else { return };
+        let mut line = json!({
+            "v": VERSION,
+            "t_us": u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+            "event": event,
+        });
+        if let (Value::Object(line), Value::Object(fields)) = (&mut line, fields) {
+            line.extend(fields);
+        }
+        // One call for each line: several may share a file.
+        if let Err(e) = file.write_all(format!("{line}\n").as_bytes()) {
+            self.failed.get_or_insert(e);
+        }
+    }
+
+    /// Says whether all was written.
+    pub(crate) fn close(self) -> Result<(), Failure> {
+        self.failed.map_or(Ok(()), |e| Err(cannot(&self.path, &e)))
+    }
+}
+
+fn cannot(path: &Path, error: &io::Error) -> Failure {
+    Failure::io(
+        &format!("cannot write the report {}", path.display()),
+        error,
+    )
+}
