@@ -14,9 +14,11 @@
     reason = "tests may be terse"
 )]
 
+mod life;
 mod raw;
 mod topology;
 mod trees;
+mod ways;
 
 use topology::Lab;
 
