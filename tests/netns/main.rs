@@ -15,10 +15,12 @@
 )]
 
 mod flood;
+mod life;
 mod rates;
 mod raw;
 mod topology;
 mod trees;
+mod ways;
 
 use topology::Lab;
 

@@ -176,7 +176,7 @@ fn a_killed_receiver_does_not_keep_the_others() {
     for receiver in receivers {
         receiver.ends_with(0, 30);
     }
-    sender.says("failed: nothing was heard of it", 20);
+    sender.says("nothing was heard of it", 20);
     sender.ends_with(6, 5);
     same(&lab, 2);
 }

@@ -95,7 +95,8 @@ impl Lab {
             let ns = self.name(node);
             let lines = format!(
                 "link set lo up\nlink set eth0 up\naddr add 10.83.0.{}/24 dev eth0\n\
-                 route add 224.0.0.0/4 dev eth0\n",
+                 addr add fd83::{}/64 dev eth0 nodad\nroute add 224.0.0.0/4 dev eth0\n",
+                i + 1,
                 i + 1
             );
             batch(&["-n", &ns, "-batch", "-"], &lines);
@@ -125,14 +126,33 @@ impl Lab {
             writeln!(
                 rules,
                 "chain c{i} {{ type filter hook egress device \"r{i}\" priority 0; policy accept;\n\
-                 meta protocol ip numgen random mod 1000000 < {} drop; }}",
+                 meta l4proto udp numgen random mod 1000000 < {} drop; }}",
                 (percent * 10_000.0) as u32
             )
             .unwrap();
         }
         rules.push_str("}\n");
+        self.nft("sw", &rules);
+    }
+
+    /// Drops the first `count` datagrams that come to each node.
+    pub fn lose_first(&self, count: u32) {
+        let mut rules = String::from("table netdev first {\n");
+        for node in self.nodes() {
+            writeln!(
+                rules,
+                "chain {node} {{ type filter hook egress device \"{node}\" priority 1;\n\
+                 policy accept; meta l4proto udp numgen inc mod 1000000 < {count} drop; }}",
+            )
+            .unwrap();
+        }
+        rules.push_str("}\n");
+        self.nft("sw", &rules);
+    }
+
+    fn nft(&self, node: &str, rules: &str) {
         let mut nft = Command::new("ip")
-            .args(["netns", "exec", &self.name("sw"), "nft", "-f", "-"])
+            .args(["netns", "exec", &self.name(node), "nft", "-f", "-"])
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
@@ -166,6 +186,22 @@ impl Lab {
         };
         limit(&self.name(node), "eth0", "1mb");
         limit(&self.name("sw"), node, "512kb");
+    }
+
+    /// Sets the MTU of every cable.
+    pub fn mtu(&self, bytes: u32) {
+        for node in self.nodes() {
+            self.mtu_of(&node, bytes);
+        }
+    }
+
+    /// Sets the MTU of a node's cable.
+    pub fn mtu_of(&self, node: &str, bytes: u32) {
+        let bytes = bytes.to_string();
+        for (ns, link) in [("sw", node), (node, "eth0")] {
+            let ns = self.name(ns);
+            ok(Command::new("ip").args(["-n", &ns, "link", "set", link, "mtu", &bytes]));
+        }
     }
 
     /// Cuts or mends the cable of a node.
@@ -297,6 +333,16 @@ impl Job {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits for the end: the exit status, and what its node has said.
+    pub fn wait(self, seconds: u64) -> (Option<i32>, String) {
+        let log = self.log.clone();
+        let status = self.end(seconds);
+        (
+            status.code(),
+            std::fs::read_to_string(log).unwrap_or_default(),
+        )
     }
 
     /// Waits for the end and demands an exit status.

@@ -368,7 +368,11 @@ impl Sender {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{Receiver, ReceiverConfig, ReceiverEvent, SenderConfig, SenderEnd, Target};
+    use crate::proto::config::FINISH_MAX_DEFAULT;
+    use crate::proto::{
+        Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, SenderConfig, SenderEnd, Target,
+    };
+    use crate::wire::{AbortReason, LeaveReason};
 
     const STEP: Duration = Duration::from_ms(10);
 
@@ -380,23 +384,35 @@ mod tests {
         /// What the receiver says does not get through for now.
         held: bool,
         kept: Vec<Vec<u8>>,
+        /// The consumer has not done its work.
+        busy: bool,
         end: Option<SenderEnd>,
+        received: Option<ReceiverEnd>,
     }
 
     impl Two {
         fn new() -> Self {
-            let now = Instant::from_us(1);
-            let config = SenderConfig {
+            Self::with(SenderConfig {
                 receivers: 1,
                 ..SenderConfig::default()
+            })
+        }
+
+        fn with(config: SenderConfig) -> Self {
+            let now = Instant::from_us(1);
+            let ours = ReceiverConfig {
+                name: "ours".into(),
+                ..ReceiverConfig::default()
             };
             Self {
                 now,
                 sender: Sender::new(config, [1; 32], now),
-                receiver: Receiver::new(ReceiverConfig::default(), [2; 32], now),
+                receiver: Receiver::new(ours, [2; 32], now),
                 held: false,
                 kept: Vec::new(),
+                busy: false,
                 end: None,
+                received: None,
             }
         }
 
@@ -415,8 +431,10 @@ mod tests {
                 self.receiver.recycle(delivery.buf);
             }
             while let Some(event) = self.receiver.poll_event() {
-                if matches!(event, ReceiverEvent::Complete { .. }) {
-                    self.receiver.consumed(now);
+                match event {
+                    ReceiverEvent::Complete { .. } if !self.busy => self.receiver.consumed(now),
+                    ReceiverEvent::Ended(end) => self.received = Some(end),
+                    _ => {}
                 }
             }
             while let Some(transmit) = self.receiver.poll_transmit(now, &mut buf) {
@@ -456,5 +474,99 @@ mod tests {
         two.held = false;
         two.run(Duration::from_secs(2));
         assert_eq!(two.end, Some(SenderEnd::Complete));
+    }
+    fn finishing() -> Two {
+        let mut two = Two::new();
+        two.busy = true;
+        two.sender.push(&[7; 1_000_000]);
+        two.sender.finish();
+        two.run(Duration::from_secs(300));
+        assert_eq!(two.end, None, "its consumer may take its time");
+        two
+    }
+
+    #[test]
+    fn a_consumer_may_take_longer_than_the_stall_time() {
+        let mut two = finishing();
+        let (feedbacks, datagrams) = (two.sender.stats().feedbacks, two.sender.stats().datagrams);
+        two.run(Duration::from_secs(100));
+        let stats = two.sender.stats();
+        assert!(
+            stats.feedbacks - feedbacks <= 110,
+            "a word a second is enough"
+        );
+        assert!(
+            stats.datagrams - datagrams <= 550,
+            "END, POLL and ANNOUNCE go slowly"
+        );
+        two.receiver.consumed(two.now);
+        two.run(Duration::from_secs(1));
+        assert_eq!(two.end, Some(SenderEnd::Complete));
+        assert_eq!(two.received, Some(ReceiverEnd::Complete));
+    }
+
+    #[test]
+    fn a_consumer_that_never_ends_is_not_waited_for_for_ever() {
+        let mut two = finishing();
+        two.run(FINISH_MAX_DEFAULT);
+        assert_eq!(two.end, Some(SenderEnd::AllLost));
+        assert_eq!(two.received, Some(ReceiverEnd::Dropped(Verdict::Stalled)));
+    }
+
+    #[test]
+    fn a_complete_stream_outlives_its_sender() {
+        let mut two = finishing();
+        two.sender.abort(two.now, AbortReason::Interrupted, "");
+        two.run(Duration::from_secs(20));
+        assert_eq!(two.end, Some(SenderEnd::Aborted(AbortReason::Interrupted)));
+        assert_eq!(two.received, None, "the consumer is still at it");
+        two.receiver.consumed(two.now);
+        two.run(Duration::from_secs(6));
+        assert_eq!(two.received, Some(ReceiverEnd::Complete));
+    }
+
+    #[test]
+    fn a_consumers_status_is_told() {
+        let mut two = finishing();
+        let reason = LeaveReason::Status(3);
+        two.receiver.leave(two.now, reason);
+        two.run(Duration::from_secs(1));
+        assert_eq!(two.received, Some(ReceiverEnd::Left(reason)));
+        assert_eq!(two.sender.members()[0].fate, Fate::Left(reason));
+    }
+
+    #[test]
+    fn names_and_times_decide_the_start() {
+        let config = SenderConfig {
+            expect: vec!["ours".into(), "other".into()],
+            min_wait: Duration::from_secs(10),
+            max_wait: Some(Duration::from_secs(30)),
+            ..SenderConfig::default()
+        };
+        let only = SenderConfig {
+            expect: vec!["ours".into()],
+            ..config.clone()
+        };
+        // Who started, and when: with everybody there, with somebody missing, and when told to.
+        for (config, told, seconds) in [
+            (only, false, 10),
+            (config.clone(), false, 30),
+            (config, true, 2),
+        ] {
+            let mut two = Two::with(config);
+            assert!(!two.sender.start_now(two.now), "nobody is there");
+            two.run(Duration::from_secs(1));
+            let waiting = two.sender.waiting().unwrap();
+            assert_eq!(waiting.joined, 1);
+            assert_eq!(waiting.missing.len() as u32, waiting.wanted - 1);
+            assert!(!told || two.sender.start_now(two.now));
+            if !told {
+                two.run(Duration::from_secs(seconds - 2));
+                assert!(two.sender.is_waiting());
+            }
+            two.run(Duration::from_secs(2));
+            assert!(!two.sender.is_waiting());
+            assert!(two.sender.members()[0].awaited);
+        }
     }
 }

@@ -127,6 +127,8 @@ pub struct Sender {
     limits: Option<Limits>,
     /// What to tell the receivers instead of data.
     failed: Option<Abort>,
+    /// Receivers were told where the stream ends.
+    end_is_told: bool,
     /// The last batch was of repair symbols: new data is next.
     repaired_last: bool,
     expected: Expected,
@@ -193,6 +195,7 @@ impl Sender {
             timers,
             limits: None,
             failed: None,
+            end_is_told: false,
             repaired_last: false,
             expected: Expected::new(&config.expect),
             first_join: None,
@@ -272,9 +275,7 @@ impl Sender {
 
     /// The end of the stream, if receivers were told of it: before, nobody can be done.
     fn end_told(&self) -> Option<End> {
-        self.window
-            .complete()
-            .filter(|_| self.state == State::Draining)
+        self.window.complete().filter(|_| self.end_is_told)
     }
 
     /// Does what is due at `now`.
@@ -413,6 +414,7 @@ impl Sender {
                 self.end(end);
             } else if self.state == State::Sending && self.window.complete().is_some() {
                 self.state = State::Draining;
+                self.end_is_told = true;
                 self.end_due = true;
                 self.timers.set(alarm::END, now + END_EVERY);
             }

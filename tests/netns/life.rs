@@ -1,0 +1,307 @@
+//! The life of a session: how it starts, whom it waits for, how it ends, and what both sides then
+//! say of it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::lab;
+use crate::raw::{catch_all, noise, same};
+use crate::topology::{Job, Lab};
+
+/// The events of a report.
+fn events(lab: &Lab, name: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(lab.dir.path().join(name)).unwrap();
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// The fields of an event, in order.
+fn fields(event: &Value) -> String {
+    let object = event.as_object().unwrap();
+    let names: Vec<&str> = object.keys().map(String::as_str).collect();
+    names.join(" ")
+}
+
+fn of_kind<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    events.iter().filter(|e| e["event"] == kind).collect()
+}
+
+fn pause(ms: u64) {
+    std::thread::sleep(Duration::from_millis(ms));
+}
+
+/// Waits for a process that SIGTERM ends, and that ends what it started first.
+fn terminated(job: Job) {
+    let status = job.end(5);
+    assert_eq!(status.code().unwrap_or(143), 143, "{status}");
+}
+
+#[test]
+fn a_consumers_status_reaches_the_sender() {
+    let Some(lab) = lab(4) else { return };
+    noise(&lab.dir.path().join("in"), 2_000_000);
+    let scripts = [
+        "cat > out1; sleep 1",
+        "cat > out2; exit 3",
+        "cat > out3; kill -9 $$",
+        "exec head -c 1000 > out4",
+    ];
+    let receivers: Vec<_> = (1..)
+        .zip(scripts)
+        .map(|(i, script)| {
+            let line = format!("sealcast catch --as n{i} --report r{i} -- sh -c '{script}'");
+            lab.start(&format!("r{i}"), &line)
+        })
+        .collect();
+    let sender = lab.start("s", "sealcast cast -n 4 --require 25% --report report < in");
+    sender.says("its consumer ended with status 3", 10);
+    let said = sender.wait(10);
+    assert_eq!(said.0, Some(0), "{}", said.1);
+    for word in [
+        "n2 ",
+        "ended by signal 9",
+        "its consumer went away",
+        "has everything",
+    ] {
+        assert!(said.1.contains(word), "no {word} in\n{}", said.1);
+    }
+    for (receiver, code) in receivers.into_iter().zip([0, 6, 6, 6]) {
+        receiver.ends_with(code, 10);
+    }
+    same(&lab, 1);
+
+    let events = events(&lab, "report");
+    let kinds: Vec<&str> = events
+        .iter()
+        .map(|e| e["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds[0], "announced");
+    assert_eq!(kinds[5], "started");
+    assert_eq!(kinds[10..], ["ended"]);
+    let finished = of_kind(&events, "finished");
+    let fate = |n: &str| finished.iter().find(|e| e["name"] == n).unwrap()["fate"].clone();
+    assert_eq!(fate("n2"), "its consumer ended with status 3");
+    assert_eq!(fate("n1"), "has everything");
+    let end = events.last().unwrap();
+    assert_eq!(end["success"], true);
+    assert_eq!(end["complete"], false);
+    // Programs rely on these names.
+    assert_eq!(
+        fields(&events[0]),
+        "event mtu name session t_us to unix_s v"
+    );
+    assert_eq!(fields(&events[1]), "address event name receiver t_us v");
+    assert_eq!(fields(&events[5]), "event receivers t_us v");
+    assert_eq!(fields(finished[0]), "done event fate name receiver t_us v");
+    assert_eq!(
+        fields(end),
+        "bytes complete datagrams elapsed_us event feedbacks missing nacks receivers refused \
+         repair source success t_us v wire_bytes"
+    );
+    assert_eq!(
+        fields(&end["receivers"][0]),
+        "address arrived awaited done fate nacks name receiver sent"
+    );
+    catch_report(&lab);
+}
+
+/// What a receiver's report has in it.
+fn catch_report(lab: &Lab) {
+    let events = events(lab, "r1");
+    let lines: Vec<String> = events.iter().map(fields).collect();
+    assert_eq!(
+        lines,
+        [
+            "address event name session t_us unix_s v",
+            "event receiver t_us v",
+            "event t_us v",
+            "bytes event t_us v",
+            "bytes complete datagrams elapsed_us event feedbacks lost nacks refused repaired t_us v",
+        ]
+    );
+    let events = self::events(lab, "r2");
+    let end = events.last().unwrap();
+    assert_eq!(fields(end), "complete error event t_us v");
+}
+
+#[test]
+fn a_consumer_may_take_longer_than_anybody_would_wait_otherwise() {
+    let Some(lab) = lab(2) else { return };
+    noise(&lab.dir.path().join("in"), 1_000_000);
+    let receivers = [
+        lab.start("r1", "sealcast catch -- sh -c 'cat > out1; sleep 7'"),
+        lab.start("r2", "sealcast catch -- sh -c 'cat > out2; sleep 60'"),
+    ];
+    let sender = lab.start(
+        "s",
+        "sealcast cast -n 2 --stall-timeout 1s --finish-timeout 8s < in",
+    );
+    let [first, second] = receivers;
+    first.ends_with(0, 20);
+    let said = sender.wait(20);
+    assert_eq!(said.0, Some(6), "{}", said.1);
+    assert!(said.1.contains("its consumer stood still"), "{}", said.1);
+    assert!(said.1.contains("has everything"), "{}", said.1);
+    // The second one was let go, but is left to its work.
+    pause(300);
+    lab.signal("r2", "TERM", "catch");
+    terminated(second);
+    same(&lab, 2);
+}
+
+#[test]
+fn a_cut_stream_is_not_taken_for_a_whole_one() {
+    let Some(lab) = lab(2) else { return };
+    noise(&lab.dir.path().join("in"), 20_000_000);
+    let catch = |node: &str| {
+        // The shell and what it starts are one group.
+        let line = format!(
+            "sealcast catch -- sh -c '(cat > /dev/null; touch {node}.done) | cat; touch {node}.done'"
+        );
+        lab.start(node, &line)
+    };
+    let receivers = [catch("r1"), catch("r2")];
+    let sender = lab.start("s", "exec sealcast cast -n 2 -r 20M < in");
+    receivers[1].says("receiving", 10);
+    lab.signal("r2", "TERM", "catch");
+    let [first, second] = receivers;
+    terminated(second);
+    lab.signal("s", "INT", "cast");
+    sender.end(5);
+    first.ends_with(6, 5);
+    for node in ["r1", "r2"] {
+        let done = lab.dir.path().join(format!("{node}.done"));
+        assert!(!done.exists(), "{node} took the beginning for the whole");
+    }
+}
+
+#[test]
+fn people_start_a_session() {
+    let Some(lab) = lab(2) else { return };
+    noise(&lab.dir.path().join("in"), 500_000);
+    let sender = lab.start("s", "exec sealcast cast -n 2 < in");
+    sender.says("0 of 2 here", 10);
+    lab.signal("s", "USR1", "cast");
+    sender.says("nobody is there to start with", 5);
+    let receivers = catch_all(&lab, 1, "");
+    sender.says("joined", 10);
+    receivers[0].says("1 of 2 receivers are there", 5);
+    lab.signal("s", "USR1", "cast");
+    sender.ends_with(0, 10);
+    for receiver in receivers {
+        receiver.ends_with(0, 5);
+    }
+    same(&lab, 1);
+
+    // Enter, on a terminal; an empty line that was typed before is not it.
+    let receivers = catch_all(&lab, 1, "");
+    let typed = "(sleep 2; echo; sleep 5) | script -qec 'sealcast cast -n 2 < in' /dev/null";
+    let sender = lab.start("s", typed);
+    sender.says("Enter starts now", 10);
+    sender.says("sending to 1 receiver", 10);
+    for receiver in receivers {
+        receiver.ends_with(0, 10);
+    }
+    sender.end(10);
+    same(&lab, 1);
+}
+
+#[test]
+fn names_and_times_decide_the_start() {
+    let Some(lab) = lab(3) else { return };
+    noise(&lab.dir.path().join("in"), 500_000);
+    let sender = lab.start("s", "sealcast cast --expect a,b < in");
+    let other = lab.start("r3", "sealcast catch --as c > out3");
+    sender.says("c (10.83.0.4) joined", 10);
+    let first = lab.start("r1", "sealcast catch --as a > out1");
+    sender.says("1 of 2 here, without b", 10);
+    // One that goes away again is waited for again.
+    lab.signal("r1", "INT", "catch");
+    first.end(5);
+    sender.says("0 of 2 here, without a, b\n", 5);
+    let second = lab.start("r2", "sealcast catch --as b > out2");
+    let first = lab.start("r1", "sealcast catch --as a > out1");
+    sender.ends_with(0, 10);
+    for receiver in [first, second, other] {
+        receiver.ends_with(0, 5);
+    }
+    same(&lab, 3);
+
+    let receivers = catch_all(&lab, 2, "");
+    let begun = Instant::now();
+    let sender = lab.start("s", "sealcast cast -n 2 --min-wait 2s < in");
+    sender.ends_with(0, 10);
+    assert!(
+        begun.elapsed() > Duration::from_secs(2),
+        "that was too early"
+    );
+    for receiver in receivers {
+        receiver.ends_with(0, 5);
+    }
+}
+
+/// Kills one side at every stage of a session: the other ends within its deadline.
+#[test]
+fn whoever_is_killed_keeps_nobody() {
+    let Some(lab) = lab(2) else { return };
+    noise(&lab.dir.path().join("in"), 5_000_000);
+    // While it waits, while it sends, and while a consumer works on.
+    for (stage, count, rate) in [
+        ("joined", 3, "1G"),
+        ("sending", 2, "10M"),
+        ("sending", 2, "1G"),
+    ] {
+        let consumer = if rate == "1G" {
+            "-- sh -c 'cat > /dev/null; sleep 2'"
+        } else {
+            "> out1"
+        };
+        let catch = |i: usize| lab.start(&format!("r{i}"), &format!("sealcast catch {consumer}"));
+        let cast = format!("sealcast cast -n {count} --max-wait 9s -r {rate} < in");
+        let finishing = stage == "sending" && rate == "1G";
+
+        let receivers = [catch(1), catch(2)];
+        let sender = lab.start("s", &cast);
+        sender.says(stage, 10);
+        pause(if finishing { 700 } else { 300 });
+        lab.signal("s", "KILL", "cast");
+        sender.end(5);
+        for receiver in receivers {
+            // What is complete stays so: 5 s for the sender's answer to DONE, besides its own 2.
+            receiver.ends_with(if finishing { 0 } else { 6 }, 9);
+        }
+
+        let [first, second] = [catch(1), catch(2)];
+        let sender = lab.start("s", &cast);
+        sender.says(stage, 10);
+        pause(if finishing { 700 } else { 300 });
+        lab.signal("r1", "KILL", "catch");
+        first.end(5);
+        let said = sender.wait(25);
+        // Whoever falls silent before the start is forgotten.
+        let status = if stage == "joined" { 0 } else { 6 };
+        assert_eq!(said.0, Some(status), "{stage} {rate}\n{}", said.1);
+        assert!(
+            said.1.contains("nothing was heard of it for 5 s"),
+            "{}",
+            said.1
+        );
+        second.ends_with(0, 9);
+    }
+}
+
+#[test]
+fn the_first_datagrams_may_be_lost() {
+    let Some(lab) = lab(2) else { return };
+    noise(&lab.dir.path().join("in"), 500_000);
+    lab.lose_first(10);
+    let receivers = catch_all(&lab, 2, "");
+    lab.start("s", "sealcast cast -n 2 < in").ends_with(0, 30);
+    for receiver in receivers {
+        receiver.ends_with(0, 10);
+    }
+    same(&lab, 2);
+}
