@@ -63,6 +63,8 @@ pub enum News<'a> {
         /// Enter on the terminal starts it.
         enter: bool,
     },
+    /// So many receivers have everything, and only their consumers still work.
+    Finishing(u32),
     /// Somebody wants to start, and there is nobody to start with.
     NobodyToStart,
     /// Something happened.
@@ -136,6 +138,7 @@ pub fn cast(
             link,
             starter,
             told_at: None,
+            finishing_since: None,
             clock,
             pending: None,
             buf: Vec::new(),
@@ -206,6 +209,8 @@ struct Driver {
     starter: Starter,
     /// When it was told what is waited for.
     told_at: Option<Instant>,
+    /// Since when only consumers have something to do.
+    finishing_since: Option<Instant>,
     clock: Clock,
     /// Datagrams that the socket had no room for: where they go, their length, bytes that left.
     pending: Option<(SocketAddr, usize, usize)>,
@@ -243,6 +248,7 @@ impl Driver {
                 self.sender.handle_timeout(now);
             }
             self.see_to_start(now, tell);
+            self.see_to_end(now, tell);
             let more = self.send()?;
             self.tell_events(now, tell);
             if self.sender.is_done() && self.pending.is_none() {
@@ -282,6 +288,18 @@ impl Driver {
                 starts_in: waiting.starts_at.map(|at| at.since(now)),
                 enter: self.starter.terminal().is_some(),
             });
+        }
+    }
+
+    /// Near the end: says so when nothing is left to do but for consumers.
+    fn see_to_end(&mut self, now: Instant, tell: &mut dyn FnMut(News<'_>)) {
+        let Some(receivers) = self.sender.finishing() else {
+            self.finishing_since = None;
+            return;
+        };
+        let since = *self.finishing_since.get_or_insert(now);
+        if now.since(since) >= WAITING_EVERY {
+            tell(News::Finishing(receivers));
         }
     }
 

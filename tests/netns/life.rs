@@ -140,6 +140,7 @@ fn a_consumer_may_take_longer_than_anybody_would_wait_otherwise() {
         "sealcast cast -n 2 --stall-timeout 1s --finish-timeout 8s < in",
     );
     let [first, second] = receivers;
+    sender.says("waiting for the consumers of 2 receivers", 10);
     first.ends_with(0, 20);
     let said = sender.wait(20);
     assert_eq!(said.0, Some(6), "{}", said.1);
@@ -198,7 +199,7 @@ fn people_start_a_session() {
 
     // Enter, on a terminal; an empty line that was typed before is not it.
     let receivers = catch_all(&lab, 1, "");
-    let typed = "(sleep 2; echo; sleep 5) | script -qec 'sealcast cast -n 2 < in' /dev/null";
+    let typed = "(sleep 2; echo; sleep 1) | script -qec 'sealcast cast -n 2 < in' /dev/null";
     let sender = lab.start("s", typed);
     sender.says("Enter starts now", 10);
     sender.says("sending to 1 receiver", 10);
@@ -243,54 +244,76 @@ fn names_and_times_decide_the_start() {
     }
 }
 
-/// Kills one side at every stage of a session: the other ends within its deadline.
+/// A stage of a session in which somebody is killed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stage {
+    Waiting,
+    Sending,
+    /// A consumer works on what is complete.
+    Finishing,
+}
+
+impl Stage {
+    /// Two receivers and a sender that have reached this stage.
+    fn reach(self, lab: &Lab) -> (Vec<Job>, Job) {
+        noise(&lab.dir.path().join("in"), 5_000_000);
+        let (count, rate, says, later) = match self {
+            Self::Waiting => (3, "1G", "joined", 500),
+            Self::Sending => (2, "10M", "sending", 500),
+            Self::Finishing => (2, "1G", "sending", 1_500),
+        };
+        let catch = "sealcast catch -- sh -c 'cat > /dev/null; sleep 4'";
+        let receivers = (1..=2)
+            .map(|i| lab.start(&format!("r{i}"), catch))
+            .collect();
+        let line = format!("sealcast cast -n {count} --max-wait 8s -r {rate} < in");
+        let sender = lab.start("s", &line);
+        sender.says(says, 10);
+        pause(later);
+        (receivers, sender)
+    }
+}
+
+fn a_sender_is_killed(stage: Stage) {
+    let Some(lab) = lab(2) else { return };
+    let (receivers, sender) = stage.reach(&lab);
+    lab.signal("s", "KILL", "cast");
+    sender.end(5);
+    for receiver in receivers {
+        // What is complete stays so: DONE is said for 5 s, after the consumer's 4.
+        let (status, seconds) = if stage == Stage::Finishing {
+            (0, 11)
+        } else {
+            (6, 7)
+        };
+        receiver.ends_with(status, seconds);
+    }
+}
+
+fn a_receiver_is_killed(stage: Stage) {
+    let Some(lab) = lab(2) else { return };
+    let (mut receivers, sender) = stage.reach(&lab);
+    lab.signal("r1", "KILL", "catch");
+    receivers.remove(0).end(5);
+    let (status, said) = sender.wait(20);
+    // Whoever falls silent before the start is forgotten.
+    let expected = if stage == Stage::Waiting { 0 } else { 6 };
+    assert_eq!(status, Some(expected), "{stage:?}: {said}");
+    assert!(
+        said.contains("nothing was heard of it for 5 s"),
+        "{stage:?}: {said}"
+    );
+    receivers.remove(0).ends_with(0, 5);
+}
+
 #[test]
 fn whoever_is_killed_keeps_nobody() {
-    let Some(lab) = lab(2) else { return };
-    noise(&lab.dir.path().join("in"), 5_000_000);
-    // While it waits, while it sends, and while a consumer works on.
-    for (stage, count, rate) in [
-        ("joined", 3, "1G"),
-        ("sending", 2, "10M"),
-        ("sending", 2, "1G"),
-    ] {
-        let consumer = if rate == "1G" {
-            "-- sh -c 'cat > /dev/null; sleep 2'"
-        } else {
-            "> out1"
-        };
-        let catch = |i: usize| lab.start(&format!("r{i}"), &format!("sealcast catch {consumer}"));
-        let cast = format!("sealcast cast -n {count} --max-wait 9s -r {rate} < in");
-        let finishing = stage == "sending" && rate == "1G";
-
-        let receivers = [catch(1), catch(2)];
-        let sender = lab.start("s", &cast);
-        sender.says(stage, 10);
-        pause(if finishing { 700 } else { 300 });
-        lab.signal("s", "KILL", "cast");
-        sender.end(5);
-        for receiver in receivers {
-            // What is complete stays so: 5 s for the sender's answer to DONE, besides its own 2.
-            receiver.ends_with(if finishing { 0 } else { 6 }, 9);
+    std::thread::scope(|scope| {
+        for stage in [Stage::Waiting, Stage::Sending, Stage::Finishing] {
+            scope.spawn(move || a_sender_is_killed(stage));
+            scope.spawn(move || a_receiver_is_killed(stage));
         }
-
-        let [first, second] = [catch(1), catch(2)];
-        let sender = lab.start("s", &cast);
-        sender.says(stage, 10);
-        pause(if finishing { 700 } else { 300 });
-        lab.signal("r1", "KILL", "catch");
-        first.end(5);
-        let said = sender.wait(25);
-        // Whoever falls silent before the start is forgotten.
-        let status = if stage == "joined" { 0 } else { 6 };
-        assert_eq!(said.0, Some(status), "{stage} {rate}\n{}", said.1);
-        assert!(
-            said.1.contains("nothing was heard of it for 5 s"),
-            "{}",
-            said.1
-        );
-        second.ends_with(0, 9);
-    }
+    });
 }
 
 #[test]

@@ -91,13 +91,17 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
             let (text, countdown) = waiting_for(waiting, starts_in, enter);
             voice.waiting(&text, &countdown);
         }
+        News::Finishing(n) => {
+            let whose = report::receivers(n);
+            voice.waiting(&format!("waiting for the consumers of {whose}"), "");
+        }
         News::NobodyToStart => voice.warning("nobody is there to start with; waiting on"),
         News::Event(event) => {
             tell_event(event, &words, voice);
             record(event, &words.names, &mut journal);
         }
         News::Failed(error) => voice.warning(&format!("{error}; telling the receivers")),
-        News::Tick(sender) if sender.is_waiting() => {}
+        News::Tick(sender) if sender.is_waiting() || sender.finishing().is_some() => {}
         News::Tick(sender) => voice.progress(|| progress(sender)),
     };
     let control = Control {

@@ -298,8 +298,7 @@ impl Sender {
         if self.timers.rings(alarm::END, now) {
             self.end_due = true;
             // Those who have everything need no hurry.
-            let busy = self.roster.active().all(|m| m.finishing_since.is_some());
-            let every = if busy { POLL_MAX } else { END_EVERY };
+            let every = self.finishing().map_or(END_EVERY, |_| POLL_MAX);
             self.timers.set(alarm::END, now + every);
         }
         if self.timers.rings(alarm::ROLL_CALL, now) {
@@ -351,6 +350,14 @@ impl Sender {
             .filter(|m| m.is_confirmed() || !m.is_active())
             .count();
         u32::try_from(confirmed).unwrap_or(u32::MAX) - self.left_early
+    }
+
+    /// How many receivers are still there, if all of them have everything, and only their consumers
+    /// still work.
+    pub fn finishing(&self) -> Option<u32> {
+        let active = || self.roster.active();
+        let all = self.state == State::Draining && active().all(|m| m.finishing_since.is_some());
+        all.then(|| u32::try_from(active().count()).unwrap_or(u32::MAX))
     }
 
     /// How each receiver fared.
