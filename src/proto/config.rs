@@ -34,6 +34,8 @@ pub const JOIN_RETRY_MIN: Duration = Duration::from_ms(100);
 pub const JOIN_RETRY_MAX: Duration = Duration::from_secs(1);
 /// A receiver that has not shown that it has the keys is waited for no longer than this.
 pub const CONFIRM_MAX: Duration = Duration::from_secs(15);
+/// Receivers that have not shown that they have the keys, at most: of more the oldest is forgotten.
+pub const PENDING_MAX: usize = 1_024;
 /// JOINs of unknown receivers that a sender looks at within a second: each costs it a key
 /// agreement.
 pub const JOINS_PER_S_MAX: u32 = 2_000;
@@ -63,6 +65,14 @@ pub const BACKOFF_RTTS: u64 = 4;
 pub const RTT_MIN: Duration = Duration::from_us(300);
 /// A round trip is taken for at most this long.
 pub const RTT_MAX: Duration = Duration::from_secs(1);
+/// Neighbouring blocks whose source symbols are mixed on the wire, at most,
+pub const DEPTH_MAX: u16 = 16;
+/// and as many as take this time at the present rate, so that a burst of losses hits many a little.
+pub const INTERLEAVE_TIME: Duration = Duration::from_ms(40);
+/// Repair symbols that follow a block unasked are at most this part of the block,
+pub const UNASKED_SHARE: u16 = 32;
+/// and none for fewer receivers.
+pub const UNASKED_RECEIVERS_MIN: u32 = 32;
 /// END comes this often until every receiver has answered.
 pub const END_EVERY: Duration = Duration::from_ms(50);
 /// DONE and LEAVE are repeated after this time until a BYE comes,

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 
 use crate::fec;
 use crate::proto::block::Chain;
+use crate::proto::config::DEPTH_MAX;
 use crate::proto::event::Delivery;
 use crate::units::{Duration, Instant};
 use crate::wire::{End, Header, Need, SessionId};
 
-/// Buffers kept for the next blocks.
-const SPARE_MAX: usize = 8;
+/// Buffers kept for the next blocks: a group's.
+const SPARE_MAX: usize = DEPTH_MAX as usize;
 
 /// One block in the making.
 #[derive(Debug, Default)]
@@ -78,11 +79,15 @@ pub(super) struct Gather {
     blocks_max: u32,
     first: u32,
     slots: VecDeque<Slot>,
+    /// The first pass of all blocks below it is over.
+    over_below: u32,
     /// Blocks below it exist and are not the last, so that they have `k` symbols.
     full_below: u32,
     end: Option<End>,
     chain: Chain,
     spare: Vec<Vec<u8>>,
+    /// The earliest alarm, as long as nothing happened that may change it.
+    alarm: Option<Option<Instant>>,
 }
 
 impl Gather {
@@ -100,10 +105,12 @@ impl Gather {
             blocks_max: u32::try_from(blocks_max).unwrap_or(u32::MAX),
             first: 0,
             slots: VecDeque::new(),
+            over_below: 0,
             full_below: 0,
             end: None,
             chain: Chain::new(session),
             spare: Vec::new(),
+            alarm: None,
         }
     }
 
@@ -174,8 +181,17 @@ impl Gather {
             if known.is_some_and(|known| known != block_k) {
                 return Taken::Wrong;
             }
-            self.pass(header.block.saturating_sub(self.depth - 1));
-            self.full_below = self.full_below.max(header.block);
+            // Of full blocks that are mixed, the first is over first.
+            let over = if header.left == 0 && block_k == k {
+                header.block.saturating_add(1)
+            } else {
+                header.block.saturating_sub(self.depth - 1)
+            };
+            self.pass(over);
+            self.fill_below(header.block);
+        } else {
+            // Repair symbols are sent only of blocks below the edge.
+            self.pass(header.block.saturating_add(1));
         }
         let spare = if self.slot(header.block).is_some_and(|s| s.bytes.is_empty()) {
             self.spare.pop().unwrap_or_default()
@@ -189,6 +205,8 @@ impl Gather {
             slot.k = Some(block_k);
             slot.over |= header.left == 0;
         }
+        // Whether it is to be asked for may change with each symbol of a block that is over.
+        let over = slot.over;
         if slot.lacks() == Some(0) {
             return Taken::Needless;
         }
@@ -213,28 +231,36 @@ impl Gather {
             }
             slot.repairs.push((row, symbol.to_vec()));
         }
+        if over {
+            self.alarm = None;
+        }
         Taken::Kept
+    }
+
+    /// Blocks below `end` exist and are not the last.
+    fn fill_below(&mut self, end: u32) {
+        if end > self.full_below {
+            self.full_below = end;
+            self.alarm = None;
+        }
     }
 
     /// The first pass of the blocks below `edge` is over.
     pub(super) fn pass(&mut self, edge: u32) {
+        let edge = edge.min(self.window_end());
         self.reach(edge);
-        let count = usize::try_from(edge.saturating_sub(self.first)).unwrap_or(0);
-        // From the back: all before one that is over were marked with it.
-        for slot in self
-            .slots
-            .iter_mut()
-            .take(count)
-            .rev()
-            .take_while(|s| !s.over)
-        {
-            slot.over = true;
+        for block in self.over_below.max(self.first)..edge {
+            if let Some(slot) = self.slot(block) {
+                slot.over = true;
+            }
+            self.alarm = None;
         }
+        self.over_below = self.over_below.max(edge);
     }
 
     /// The sender says that `edge` blocks were sent and are not the last.
     pub(super) fn pass_full(&mut self, edge: u32) {
-        self.full_below = self.full_below.max(edge);
+        self.fill_below(edge);
         self.pass(edge);
     }
 
@@ -255,7 +281,8 @@ impl Gather {
             slot.k = Some(end.last_k);
         }
         self.end = Some(end);
-        self.full_below = self.full_below.max(end.blocks.saturating_sub(1));
+        self.fill_below(end.blocks.saturating_sub(1));
+        self.alarm = None;
         self.pass(end.blocks);
         true
     }
@@ -267,6 +294,9 @@ impl Gather {
         now: Instant,
         mut backoff: impl FnMut() -> Duration,
     ) -> Option<Instant> {
+        if let Some(alarm) = self.alarm {
+            return alarm;
+        }
         let mut earliest = None;
         let (k, full) = (self.k, self.full_below.saturating_sub(self.first));
         for (at, slot) in (0u32..).zip(&mut self.slots) {
@@ -280,12 +310,14 @@ impl Gather {
             let nack_at = *slot.nack_at.get_or_insert_with(|| now + backoff());
             earliest = Some(earliest.map_or(nack_at, |e: Instant| e.min(nack_at)));
         }
+        self.alarm = Some(earliest);
         earliest
     }
 
     /// A repair symbol of `block` came and `left` more are promised: asking can wait, or, with none
     /// left, must begin anew.
     pub(super) fn promised(&mut self, block: u32, left: u16, wait_until: Instant) {
+        self.alarm = None;
         let Some(slot) = self.slot(block) else { return };
         let Some(lacks) = slot.lacks() else { return };
         if left >= lacks {
@@ -304,6 +336,7 @@ impl Gather {
         max: usize,
         retry: impl Fn(u32) -> Duration,
     ) -> Vec<Need> {
+        self.alarm = None;
         let mut needs: Vec<Need> = Vec::new();
         for (block, slot) in (self.first..).zip(&mut self.slots) {
             let due = slot.nack_at.is_some_and(|at| at <= now);
@@ -357,6 +390,7 @@ impl Gather {
             return Pulled::Corrupt;
         };
         self.first += 1;
+        self.alarm = None;
         Pulled::Data {
             delivery: Delivery {
                 buf: slot.bytes,

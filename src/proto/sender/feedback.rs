@@ -6,7 +6,7 @@ use super::roster::Member;
 use super::{REPLIES_MAX, Sender, State, alarm};
 use crate::crypt::agree::PublicKey;
 use crate::proto::config::{
-    BYE_COPIES, CONFIRM_MAX, IP_UDP_LEN, JOINS_PER_S_MAX, RECEIVERS_MAX, REPORT_MAX,
+    BYE_COPIES, CONFIRM_MAX, IP_UDP_LEN, JOINS_PER_S_MAX, REPORT_MAX,
 };
 use crate::proto::event::{Fate, SenderEvent};
 use crate::proto::pace;
@@ -55,7 +55,7 @@ impl Sender {
         }
         let refusal = if !self.policy().joinable {
             Some(RejectReason::TooLate)
-        } else if self.roster.len() >= RECEIVERS_MAX {
+        } else if !self.roster.has_room() {
             Some(RejectReason::Full)
         } else {
             None
@@ -76,7 +76,6 @@ impl Sender {
         let member = Member::new(&join, from, header.receiver_key, pair, self.tx, now);
         let number = self.roster.add(member);
         self.accept(number);
-        self.limits = None;
         self.timers.set_earlier(alarm::ROLL_CALL, now + REPORT_MAX);
         Some(())
     }
@@ -187,7 +186,6 @@ impl Sender {
             return None;
         }
         let first = !member.is_confirmed();
-        member.feedback_next = header.number.saturating_add(1);
         self.stats.feedbacks += 1;
         if !member.is_active() {
             // It has not heard our BYE yet.
@@ -199,28 +197,26 @@ impl Sender {
             self.bye(header.receiver, verdict, 1);
             return Some(());
         }
-        let step = member.update(&feedback, tx, now, first);
-        let loss = member.meter.loss();
-        if !feedback.needs.is_empty() {
-            member.nacks += 1;
-            self.stats.nacks += 1;
-        }
-        self.limits = None;
+        let (step, loss, heard) = self.roster.change(header.receiver, |member| {
+            let step = member.update(&feedback, header.number, tx, now);
+            member.nacks += u64::from(!feedback.needs.is_empty());
+            (step, member.meter.loss(), member.tx_end)
+        })?;
+        self.stats.nacks += u64::from(!feedback.needs.is_empty());
         if first {
             self.confirm(now, header.receiver);
         }
         self.adapt(now, header.receiver, step.sent, step.received);
-        self.repair(&feedback, loss);
+        self.repair(&feedback, heard, loss);
         self.conclude(header.receiver, feedback.outcome);
-        let next = self.roster.active().map(|m| m.next).min();
-        self.window.release(next.unwrap_or(0));
+        self.release();
         Some(())
     }
 
     /// Lets the rate follow what a receiver lost.
     fn adapt(&mut self, now: Instant, receiver: u32, sent: u64, received: u64) {
         let bytes = (self.data_len() + IP_UDP_LEN) as u64;
-        let rtt = self.roster.rtt();
+        let rtt = self.roster.sum().rtt;
         let Some(member) = self.roster.get(receiver) else {
             return;
         };
@@ -231,14 +227,27 @@ impl Sender {
         }
     }
 
-    fn repair(&mut self, feedback: &Feedback, loss: f64) {
+    /// Owes what a receiver asks for that has heard everything below transmission `heard`.
+    fn repair(&mut self, feedback: &Feedback, heard: u64, loss: f64) {
+        // What is not kept needs no look, nor any block a second one: a FEEDBACK costs no more than
+        // the window is long.
+        let mut from = self.window.first();
         for need in &feedback.needs {
             let end = need.block.saturating_add(u32::from(need.run));
-            // What is not kept needs no look, however long the run.
-            for block in need.block.max(self.window.first())..end.min(self.window.edge()) {
-                self.window
-                    .request(block, need.symbols, feedback.tx_end, loss);
+            let end = end.min(self.window.edge());
+            for block in need.block.max(from)..end {
+                self.window.request(block, need.symbols, heard, loss);
             }
+            from = from.max(end);
+        }
+    }
+
+    /// Lets blocks go that every receiver has. Who may still show that it has the keys is waited
+    /// for a little.
+    fn release(&mut self) {
+        let sum = self.roster.sum();
+        if sum.active == sum.confirmed {
+            self.window.release(sum.next);
         }
     }
 
@@ -259,18 +268,17 @@ impl Sender {
         let Some(member) = self.roster.get(receiver) else {
             return;
         };
-        member.fate = fate;
-        let (name, confirmed) = (member.name.clone(), member.is_confirmed());
-        self.limits = None;
-        if !confirmed {
+        if !member.is_confirmed() {
             // It never was there as far as anybody knows.
-            self.left_early += 1;
+            self.roster.forget(receiver);
             return;
         }
+        let name = member.name.clone();
+        self.roster.change(receiver, |member| member.fate = fate);
         if self.state == State::Gathering {
             // It has missed nothing: its place is free again.
-            self.left_early += 1;
-            if self.roster.active().next().is_none() {
+            self.roster.forget(receiver);
+            if self.roster.sum().joined == 0 {
                 self.first_join = None;
                 self.timers.clear(alarm::START);
             }
@@ -314,6 +322,10 @@ impl Sender {
         let sending = matches!(self.state, State::Sending | State::Draining);
         let complete = self.window.complete().is_some();
         let (stuck, first) = (self.window.is_stuck(), self.window.first());
+        // Who has not shown its keys yet is not waited for when nothing else is left to do.
+        let idle = sending && (stuck || complete);
+        let pending_max = if idle { REPORT_MAX } else { CONFIRM_MAX };
+        self.shut |= idle;
         let mut overdue = Vec::new();
         for (n, m) in self.roster.active_mut() {
             let held = stuck && m.next <= first;
@@ -322,13 +334,17 @@ impl Sender {
                 // Nobody waits for it, however long the input pauses.
                 m.still_since = now;
             }
-            overdue.extend(m.overdue(now, stall_max).map(|verdict| (n, verdict)));
+            let waited = now.since(m.joined_at);
+            if !m.is_confirmed() && waited >= pending_max {
+                overdue.push((n, Verdict::Silent));
+            } else {
+                overdue.extend(m.overdue(now, stall_max).map(|verdict| (n, verdict)));
+            }
         }
         for (receiver, verdict) in overdue {
             self.finish_member(receiver, Fate::Dropped(verdict), verdict);
         }
-        let next = self.roster.active().map(|m| m.next).min();
-        self.window.release(next.unwrap_or(0));
+        self.release();
     }
 }
 

@@ -1,0 +1,77 @@
+//! How many repair symbols follow each block without being asked for.
+
+use crate::proto::config::{UNASKED_RECEIVERS_MIN, UNASKED_SHARE};
+
+/// The share of blocks that should need no more than what comes unasked.
+const QUANTILE: f64 = 0.9;
+/// The least step by which the level moves.
+const STEP_MIN: f64 = 0.5;
+
+/// Follows the quantile of what blocks need at the worst-off receiver. That is known only where it
+/// was more than what came unasked, since only then somebody asks; so the level goes up a long step
+/// for each block that fell short and down a short one for each that did not, and rests where the
+/// wanted share of blocks falls short.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Foresight {
+    level: f64,
+}
+
+impl Foresight {
+    /// Repair symbols to follow a block of `k` for this many receivers. Few receivers ask at once
+    /// and each for itself: what comes unasked would be in vain more often than not.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and the share of a block"
+    )]
+    pub(super) fn count(&self, k: u16, receivers: u32) -> u16 {
+        if receivers < UNASKED_RECEIVERS_MIN {
+            return 0;
+        }
+        (self.level.round() as u16).min(k / UNASKED_SHARE)
+    }
+
+    /// Takes note of a block of `k` that did or did not need more than what came unasked.
+    pub(super) fn judge(&mut self, k: u16, short: bool) {
+        let step = (self.level / 16.0).max(STEP_MIN);
+        let by = if short { QUANTILE } else { QUANTILE - 1.0 };
+        // A short last block does not pull the level down.
+        let most = f64::from(k / UNASKED_SHARE).max(self.level);
+        self.level = (self.level + step * by).clamp(0.0, most);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_level_settles_at_the_quantile() {
+        let mut foresight = Foresight::default();
+        // Needs from 0 to 9 in turn: 8 or 9 cover nine blocks of ten.
+        let counts: Vec<u16> = (0..5_000u16)
+            .map(|n| {
+                let count = foresight.count(1_000, 100);
+                foresight.judge(1_000, n * 7 % 10 > count);
+                count
+            })
+            .collect();
+        let late = &counts[1_000..];
+        assert!(late.iter().all(|&n| (7..=10).contains(&n)), "{late:?}");
+    }
+
+    #[test]
+    fn without_loss_and_for_few_nothing_comes_unasked() {
+        let mut foresight = Foresight::default();
+        foresight.judge(256, true);
+        for _ in 0..20 {
+            foresight.judge(256, false);
+        }
+        assert_eq!(foresight.count(256, 1_000), 0);
+        for _ in 0..100 {
+            foresight.judge(256, true);
+        }
+        assert_eq!(foresight.count(256, UNASKED_RECEIVERS_MIN - 1), 0);
+        assert_eq!(foresight.count(256, 1_000), 256 / UNASKED_SHARE);
+    }
+}
