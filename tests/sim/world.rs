@@ -30,12 +30,17 @@ enum What {
         from: Node,
         bytes: Vec<u8>,
     },
+    /// Reaches every receiver at this moment, but for losses.
+    Spread(Vec<u8>),
 }
 
 /// A receiver and its consumer.
 pub struct Listener {
     pub receiver: Receiver,
-    pub taken: Vec<u8>,
+    /// Bytes that it handed out, all of them those that were sent,
+    pub taken: usize,
+    /// or not.
+    pub wrong: bool,
     busy_until: Instant,
     complete: bool,
     pub end: Option<ReceiverEnd>,
@@ -67,6 +72,13 @@ fn addr(node: Node) -> SocketAddr {
     SocketAddr::from(([10, 0, (node >> 8) as u8, node as u8], 9_000))
 }
 
+fn node(addr: SocketAddr) -> Node {
+    match addr {
+        SocketAddr::V4(v4) => (u32::from(*v4.ip()) & 0xffff) as Node,
+        SocketAddr::V6(_) => unreachable!("all nodes have IPv4 addresses"),
+    }
+}
+
 impl World {
     pub fn new(plan: Plan, trace: bool) -> Self {
         let mut rng = StdRng::seed_from_u64(plan.seed ^ 0x77);
@@ -81,7 +93,8 @@ impl World {
             .iter()
             .map(|r| Listener {
                 receiver: Receiver::new(r.config.clone(), seed(), r.starts + r.skew),
-                taken: Vec::new(),
+                taken: 0,
+                wrong: false,
                 busy_until: Instant::ZERO,
                 complete: false,
                 end: None,
@@ -144,9 +157,12 @@ impl World {
         self.sender.stats()
     }
 
+    fn sender_is_over(&self) -> bool {
+        self.sender_crashed || self.sender_end.is_some()
+    }
+
     pub fn is_over(&self) -> bool {
-        (self.sender_crashed || self.sender_end.is_some())
-            && self.listeners.iter().all(|l| l.crashed || l.end.is_some())
+        self.sender_is_over() && self.listeners.iter().all(|l| l.crashed || l.end.is_some())
     }
 
     fn schedule(&mut self, at: Instant, what: What) {
@@ -159,10 +175,17 @@ impl World {
     pub fn run(&mut self) {
         while let Some(Reverse((at, _, what))) = self.queue.pop() {
             self.now = at;
-            if self.is_over() || at > DEADLINE {
+            if at > DEADLINE || (self.sender_is_over() && self.is_over()) {
                 break;
             }
             let node = match what {
+                What::Spread(bytes) => {
+                    if self.trace {
+                        println!("{:>10} 0 -> all: {}", at.as_us(), show(&bytes));
+                    }
+                    self.spread(&bytes);
+                    continue;
+                }
                 What::Wake(node) => {
                     if self.wakes[node].is_some_and(|w| w <= at) {
                         self.wakes[node] = None;
@@ -229,6 +252,18 @@ impl World {
         }
     }
 
+    fn spread(&mut self, bytes: &[u8]) {
+        let mut copy = Vec::new();
+        for to in 1..=self.listeners.len() {
+            if !self.to[to - 1].loses(self.now, &mut self.rng) {
+                copy.clear();
+                copy.extend_from_slice(bytes);
+                self.arrive(to, 0, &mut copy);
+                self.pump_receiver(to, &mut copy);
+            }
+        }
+    }
+
     fn pump(&mut self, node: Node) {
         let mut buf = Vec::new();
         if node == 0 {
@@ -268,16 +303,15 @@ impl World {
                         let Some(at) = self.bottleneck.pass(self.now, datagram.len() as u64) else {
                             continue;
                         };
+                        if let Some(delay) = self.plan.alike {
+                            self.schedule(at + delay, What::Spread(datagram.to_vec()));
+                            continue;
+                        }
                         for to in 1..=self.listeners.len() {
                             self.carry(at, 0, to, datagram);
                         }
                     }
-                    Target::Peer(peer) => {
-                        let to = (1..=self.listeners.len())
-                            .find(|&n| addr(n) == peer)
-                            .unwrap();
-                        self.carry(self.now, 0, to, datagram);
-                    }
+                    Target::Peer(peer) => self.carry(self.now, 0, node(peer), datagram),
                 }
             }
         }
@@ -324,9 +358,9 @@ impl World {
         while listener.busy_until <= self.now
             && let Some(delivery) = listener.receiver.pull(now)
         {
-            listener
-                .taken
-                .extend_from_slice(&delivery.buf[..delivery.len]);
+            let data = &delivery.buf[..delivery.len];
+            listener.wrong |= !self.payload[listener.taken..].starts_with(data);
+            listener.taken += delivery.len;
             if let Some(rate) = consumer {
                 listener.busy_until = self.now + rate.time_for(delivery.len as u64);
             }

@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 use super::roster::Member;
 use super::{REPLIES_MAX, Sender, State, alarm};
 use crate::crypt::agree::PublicKey;
-use crate::proto::config::{
-    BYE_COPIES, CONFIRM_MAX, IP_UDP_LEN, JOINS_PER_S_MAX, REPORT_MAX,
-};
+use crate::proto::config::{BYE_COPIES, CONFIRM_MAX, IP_UDP_LEN, JOINS_PER_S_MAX, REPORT_MAX};
 use crate::proto::event::{Fate, SenderEvent};
 use crate::proto::pace;
 use crate::proto::protect::{Pair, counter_nonce, open, reply_nonce, seal};

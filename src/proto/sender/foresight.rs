@@ -1,6 +1,7 @@
 //! How many repair symbols follow each block without being asked for.
 
 use crate::proto::config::{UNASKED_RECEIVERS_MIN, UNASKED_SHARE};
+use crate::wire::PLEDGE_MAX;
 
 /// The share of blocks that should need no more than what comes unasked.
 const QUANTILE: f64 = 0.9;
@@ -24,20 +25,24 @@ impl Foresight {
         clippy::cast_sign_loss,
         reason = "between 0 and the share of a block"
     )]
-    pub(super) fn count(&self, k: u16, receivers: u32) -> u16 {
+    pub(super) fn count(&self, k: u16, receivers: u32) -> u8 {
         if receivers < UNASKED_RECEIVERS_MIN {
             return 0;
         }
-        (self.level.round() as u16).min(k / UNASKED_SHARE)
+        let most = u8::try_from(k / UNASKED_SHARE).unwrap_or(PLEDGE_MAX);
+        (self.level.round() as u8).min(most).min(PLEDGE_MAX)
     }
 
-    /// Takes note of a block of `k` that did or did not need more than what came unasked.
-    pub(super) fn judge(&mut self, k: u16, short: bool) {
+    /// Takes note of a block: of what it needed in all, if that was more than what came unasked.
+    pub(super) fn judge(&mut self, k: u16, needed: Option<u16>) {
         let step = (self.level / 16.0).max(STEP_MIN);
-        let by = if short { QUANTILE } else { QUANTILE - 1.0 };
-        // A short last block does not pull the level down.
-        let most = f64::from(k / UNASKED_SHARE).max(self.level);
-        self.level = (self.level + step * by).clamp(0.0, most);
+        self.level = if let Some(needed) = needed {
+            // Of a group of blocks all may have been short of the same.
+            let most = f64::from(needed.min(k / UNASKED_SHARE)).max(self.level);
+            (self.level + step * QUANTILE).min(most)
+        } else {
+            (self.level - step * (1.0 - QUANTILE)).max(0.0)
+        };
     }
 }
 
@@ -48,30 +53,34 @@ mod tests {
     #[test]
     fn the_level_settles_at_the_quantile() {
         let mut foresight = Foresight::default();
-        // Needs from 0 to 9 in turn: 8 or 9 cover nine blocks of ten.
-        let counts: Vec<u16> = (0..5_000u16)
+        // Needs from 0 to 9 in turn: 8 cover nine blocks of ten.
+        let counts: Vec<u8> = (0..5_000u16)
             .map(|n| {
-                let count = foresight.count(1_000, 100);
-                foresight.judge(1_000, n * 7 % 10 > count);
+                let (count, need) = (foresight.count(1_000, 100), n * 7 % 10);
+                foresight.judge(1_000, Some(need).filter(|&need| need > u16::from(count)));
                 count
             })
             .collect();
         let late = &counts[1_000..];
-        assert!(late.iter().all(|&n| (7..=10).contains(&n)), "{late:?}");
+        assert!(late.iter().all(|&n| (7..=9).contains(&n)), "{late:?}");
     }
 
     #[test]
     fn without_loss_and_for_few_nothing_comes_unasked() {
         let mut foresight = Foresight::default();
-        foresight.judge(256, true);
+        foresight.judge(256, Some(9));
         for _ in 0..20 {
-            foresight.judge(256, false);
+            foresight.judge(256, None);
         }
         assert_eq!(foresight.count(256, 1_000), 0);
         for _ in 0..100 {
-            foresight.judge(256, true);
+            foresight.judge(256, Some(2));
+        }
+        assert_eq!(foresight.count(256, 1_000), 2, "no more than was needed");
+        for _ in 0..100 {
+            foresight.judge(256, Some(200));
         }
         assert_eq!(foresight.count(256, UNASKED_RECEIVERS_MIN - 1), 0);
-        assert_eq!(foresight.count(256, 1_000), 256 / UNASKED_SHARE);
+        assert_eq!(u16::from(foresight.count(256, 1_000)), 256 / UNASKED_SHARE);
     }
 }

@@ -14,8 +14,8 @@ use rand::{Rng, SeedableRng};
 use self::roster::Roster;
 use self::window::{Symbol, Terms, Window};
 use super::config::{
-    ABORT_COPIES, ABORT_EVERY, ANNOUNCE_RUNNING, ANNOUNCE_WAITING, BACKOFF_RTTS, BURST_BYTES,
-    DEPTH_MAX, END_EVERY, FEEDBACK_PER_S_MAX, FLIGHT_MIN, INTERLEAVE_TIME, IP_UDP_LEN,
+    ABORT_COPIES, ABORT_EVERY, ANNOUNCE_RUNNING, ANNOUNCE_WAITING, BACKOFF_RTTS, BATCH_MAX,
+    BURST_BYTES, DEPTH_MAX, END_EVERY, FEEDBACK_PER_S_MAX, FLIGHT_MIN, INTERLEAVE_TIME, IP_UDP_LEN,
     JOINS_PER_S_MAX, NACK_RETRY_MIN, POLL_MAX, RATE_MAX, REPORT_MAX, REPORT_MIN, SOCKET_COST,
     SenderConfig, fit_name, window_blocks,
 };
@@ -186,6 +186,7 @@ impl Sender {
                 repair: 0,
                 datagrams: 0,
                 wire_bytes: 0,
+                rounds: 0,
                 nacks: 0,
                 feedbacks: 0,
                 refused: 0,
@@ -310,6 +311,7 @@ impl Sender {
             rate: self.pace.rate(),
             active: self.roster.sum().confirmed,
             done: self.roster.sum().done,
+            rounds: self.window.rounds(),
             ..self.stats
         }
     }
@@ -339,17 +341,15 @@ impl Sender {
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
         buf.clear();
         self.settle(now);
-        let to = if let Some((addr, reply)) = self.replies.pop_front() {
+        let (to, segment) = if let Some((addr, reply)) = self.replies.pop_front() {
             buf.extend_from_slice(&reply);
-            Target::Peer(addr)
-        } else if self.emit_control(now, buf) || self.emit_data(now, buf) {
-            Target::Group
+            (Target::Peer(addr), buf.len())
+        } else if self.emit_control(now, buf) {
+            (Target::Group, buf.len())
+        } else if self.emit_data(now, buf) {
+            (Target::Group, self.data_len())
         } else {
             return None;
-        };
-        let segment = match to {
-            Target::Group if buf.len() > self.data_len() => self.data_len(),
-            _ => buf.len(),
         };
         let datagrams = buf.len().div_ceil(segment);
         self.stats.datagrams += datagrams as u64;
@@ -482,6 +482,7 @@ impl Sender {
             kind,
             tag,
             repair: false,
+            pledge: 0,
             symbol: 0,
             tx,
             left: 0,
@@ -515,20 +516,22 @@ impl Sender {
         }
         let (limits, sum) = (self.limits(), self.roster.sum());
         let cost = self.data_cost();
-        self.window.judge(now, NACK_RETRY_MIN + sum.rtt.times(2 * BACKOFF_RTTS));
+        self.window
+            .judge(now, NACK_RETRY_MIN + sum.rtt.times(2 * BACKOFF_RTTS));
         let fresh = self.window.has_source(limits.block_end);
         if (!fresh && !self.window.has_repair()) || self.tx >= limits.tx_end {
             return false;
         }
         // Small sips from the bucket would make many system calls out of one.
-        let sip = cost.max(BURST_BYTES as u64 / 4);
+        let batch = (BURST_BYTES as u64 / cost).clamp(1, BATCH_MAX);
+        let sip = batch.div_ceil(4) * cost;
         let allowance = self.pace.allowance(now);
         if allowance < sip {
             self.timers.set(alarm::PACE, self.pace.ready_at(sip));
             return false;
         }
         let room = limits.tx_end - self.tx;
-        let count = (allowance / cost).min(room).min(BURST_BYTES as u64 / cost);
+        let count = (allowance / cost).min(room).min(batch);
         let repairing = self.window.has_repair() && (!fresh || !self.repaired_last);
         self.repaired_last = repairing;
         let terms = Terms {
@@ -580,7 +583,9 @@ impl Sender {
         let block = u64::from(self.config.k) * self.data_cost();
         let held = self.window.blocks_max() as u64 / 4;
         let wanted = (rate.bytes_in(INTERLEAVE_TIME) / block).min(held);
-        u16::try_from(wanted).unwrap_or(DEPTH_MAX).clamp(1, DEPTH_MAX)
+        u16::try_from(wanted)
+            .unwrap_or(DEPTH_MAX)
+            .clamp(1, DEPTH_MAX)
     }
 
     fn emit_symbol(&mut self, symbol: Symbol, buf: &mut Vec<u8>) {
@@ -589,6 +594,7 @@ impl Sender {
             kind: Kind::Data,
             tag: self.session.tag(),
             repair: symbol.repair,
+            pledge: symbol.pledge,
             symbol: symbol.number,
             tx,
             left: symbol.left,

@@ -393,7 +393,10 @@ mod tests {
             assert_eq!(roster.add(member(n, &pair)), n);
         }
         let sum = roster.sum();
-        assert_eq!((sum.active, sum.confirmed, sum.window_end), (9, 0, u32::MAX));
+        assert_eq!(
+            (sum.active, sum.confirmed, sum.window_end),
+            (9, 0, u32::MAX)
+        );
         for n in 2..9 {
             roster.change(n, |m| m.feedback_next = 1);
         }
@@ -402,7 +405,10 @@ mod tests {
         roster.change(2, |m| m.fate = Fate::Done);
         roster.change(8, |m| m.rtt = Some(Duration::from_ms(7)));
         let sum = roster.sum();
-        assert_eq!((sum.active, sum.confirmed, sum.done, sum.joined), (8, 6, 1, 7));
+        assert_eq!(
+            (sum.active, sum.confirmed, sum.done, sum.joined),
+            (8, 6, 1, 7)
+        );
         assert_eq!((sum.window_end, sum.rtt), (13, Duration::from_ms(7)));
         roster.forget(3);
         assert_eq!((roster.sum().joined, roster.sum().window_end), (6, 14));

@@ -24,8 +24,17 @@ struct Block {
     repairs: VecDeque<u64>,
     /// When its first pass was over.
     passed_at: Instant,
-    /// Somebody lacked more than what came unasked.
-    short: bool,
+    /// Repair symbols that follow it unasked.
+    unasked: u8,
+    /// What somebody lacked beyond them, at most.
+    lacked: u16,
+}
+
+impl Block {
+    /// What its worst-off receiver needed, if it was more than what came unasked.
+    fn needed(&self) -> Option<u16> {
+        (self.lacked > 0).then(|| self.lacked.saturating_add(u16::from(self.unasked)))
+    }
 }
 
 /// On what terms source symbols leave.
@@ -47,6 +56,7 @@ pub(super) struct Symbol {
     pub(super) number: u16,
     pub(super) left: u16,
     pub(super) repair: bool,
+    pub(super) pledge: u8,
 }
 
 /// The ring of blocks between the input and the slowest receiver.
@@ -74,6 +84,7 @@ pub(super) struct Window {
     owing: VecDeque<u32>,
     /// Repair symbols owed in all.
     owed: usize,
+    rounds: u64,
     spare: Vec<Vec<u8>>,
 }
 
@@ -95,6 +106,7 @@ impl Window {
             finished: None,
             owing: VecDeque::new(),
             owed: 0,
+            rounds: 0,
             spare: Vec::new(),
         }
     }
@@ -130,7 +142,8 @@ impl Window {
             owed: 0,
             repairs: VecDeque::new(),
             passed_at: Instant::ZERO,
-            short: false,
+            unasked: 0,
+            lacked: 0,
         });
     }
 
@@ -204,6 +217,12 @@ impl Window {
             let deep = self.edge.saturating_add(terms.depth);
             self.group_end = terms.limit.min(self.end()).min(deep);
             self.turn = self.edge;
+            let foresight = self.foresight;
+            for number in self.edge..self.group_end {
+                if let Some(block) = self.get(number) {
+                    block.unasked = foresight.count(block.k, terms.receivers);
+                }
+            }
         }
         while self.edge < self.group_end {
             let number = self.turn;
@@ -221,6 +240,7 @@ impl Window {
                 number: block.sent,
                 left: block.k - block.sent - 1,
                 repair: false,
+                pledge: block.unasked,
             };
             block.sent += 1;
             if symbol.left == 0 {
@@ -234,12 +254,12 @@ impl Window {
     /// Moves the edge over the blocks whose first pass is over, and owes what they get unasked.
     fn pass(&mut self, terms: &Terms) {
         while self.edge < self.group_end {
-            let (number, foresight) = (self.edge, self.foresight);
+            let number = self.edge;
             let Some(block) = self.get(number).filter(|b| b.sent == b.k) else {
                 break;
             };
             block.passed_at = terms.now;
-            let unasked = foresight.count(block.k, terms.receivers);
+            let unasked = u16::from(block.unasked);
             self.owe(number, unasked);
             self.edge += 1;
         }
@@ -291,9 +311,15 @@ impl Window {
                 number: u16::MAX - row,
                 left,
                 repair: true,
+                pledge: 0,
             });
         }
         None
+    }
+
+    /// How often a block came to owe repair symbols on request.
+    pub(super) fn rounds(&self) -> u64 {
+        self.rounds
     }
 
     /// Whether a repair symbol is owed.
@@ -310,8 +336,8 @@ impl Window {
             if now.since(block.passed_at) < patience {
                 break;
             }
-            let (k, short) = (block.k, block.short);
-            self.foresight.judge(k, short);
+            let (k, needed) = (block.k, block.needed());
+            self.foresight.judge(k, needed);
             self.unjudged += 1;
         }
     }
@@ -342,7 +368,8 @@ impl Window {
         let coming = b.repairs.len() - heard + usize::from(b.owed);
         let lacking = usize::from(need.min(b.k)).saturating_sub(coming);
         if lacking > 0 {
-            b.short = true;
+            b.lacked = b.lacked.max(u16::try_from(lacking).unwrap_or(u16::MAX));
+            self.rounds += u64::from(b.owed == 0);
             self.owe(block, with_losses(lacking, loss));
         }
     }
@@ -354,7 +381,7 @@ impl Window {
                 break;
             };
             if self.unjudged == self.first {
-                self.foresight.judge(block.k, block.short);
+                self.foresight.judge(block.k, block.needed());
                 self.unjudged += 1;
             }
             self.owed -= usize::from(block.owed);
@@ -500,16 +527,16 @@ mod tests {
 
     #[test]
     fn many_that_lack_something_get_it_unasked_the_next_time() {
-        let mut w = Window::new(SESSION, 64, 100, 99);
+        let mut w = Window::new(SESSION, 40, 100, 99);
         let many = terms(1, 1_000);
         for block in 0..40 {
-            w.push(&[0; 6_352]);
+            w.push(&[0; 3_952]);
             while w.next_source(&many).is_some() {}
-            w.request(block, 2, u64::MAX, 0.0);
+            w.request(block, 3, u64::MAX, 0.0);
             w.judge(Instant::ZERO, Duration::ZERO);
             while w.next_repair(0, 1).is_some() {}
         }
-        w.push(&[0; 6_352]);
+        w.push(&[0; 3_952]);
         while w.next_source(&many).is_some() {}
         assert_eq!(w.owed, 2, "a part of the block at most");
     }
