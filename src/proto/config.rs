@@ -39,6 +39,10 @@ pub const PENDING_MAX: usize = 1_024;
 /// JOINs of unknown receivers that a sender looks at within a second: each costs it a key
 /// agreement.
 pub const JOINS_PER_S_MAX: u32 = 2_000;
+/// Of these, so many come from one address, or from others that share its bucket,
+pub const JOINS_PER_ADDRESS_S_MAX: u32 = 200;
+/// and so many at once.
+pub const JOINS_AT_ONCE_MAX: u32 = 512;
 /// A peer of which nothing authentic was heard for this time is lost.
 pub const PEER_SILENT_MAX: Duration = Duration::from_secs(5);
 /// A receiver whose consumer takes nothing for this time, while the sender waits for it, is let go.
@@ -109,6 +113,7 @@ pub const RATE_MAX: Rate = Rate::from_bits_per_s(100_000_000_000);
 const _: () = assert!(POLL_MAX.as_us() * 4 <= PEER_SILENT_MAX.as_us());
 const _: () = assert!(REPORT_MAX.as_us() * 4 <= PEER_SILENT_MAX.as_us());
 const _: () = assert!(NACK_RETRY_MIN.as_us() <= NACK_RETRY_MAX.as_us());
+const _: () = assert!(JOINS_AT_ONCE_MAX as usize * 2 <= PENDING_MAX);
 const _: () = assert!(BURST_BYTES >= *MTU_RANGE.end());
 
 /// What a sender is told.

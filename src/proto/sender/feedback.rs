@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::roster::Member;
 use super::{REPLIES_MAX, Sender, State, alarm};
 use crate::crypt::agree::PublicKey;
-use crate::proto::config::{BYE_COPIES, CONFIRM_MAX, IP_UDP_LEN, JOINS_PER_S_MAX, REPORT_MAX};
+use crate::proto::config::{BYE_COPIES, CONFIRM_MAX, IP_UDP_LEN, REPORT_MAX};
 use crate::proto::event::{Fate, SenderEvent};
 use crate::proto::pace;
 use crate::proto::protect::{Pair, counter_nonce, open, reply_nonce, seal};
@@ -41,7 +41,7 @@ impl Sender {
         if let Some(number) = self.roster.by_key(&header.receiver_key) {
             return self.accept_again(now, number, datagram);
         }
-        if !self.may_look_at_join(now) {
+        if !self.gate.admits(now, from.ip()) {
             return None;
         }
         let theirs = PublicKey(header.receiver_key);
@@ -92,17 +92,6 @@ impl Sender {
         }
         self.accept(number);
         Some(())
-    }
-
-    /// Each unknown JOIN costs a key agreement; so many a second are looked at.
-    fn may_look_at_join(&mut self, now: Instant) -> bool {
-        if now.since(self.joins_counted_at) >= Duration::from_secs(1) {
-            self.joins_counted_at = now;
-            self.joins_left = JOINS_PER_S_MAX;
-        }
-        let may = self.joins_left > 0;
-        self.joins_left = self.joins_left.saturating_sub(1);
-        may
     }
 
     /// A receiver's first FEEDBACK: it has the keys, and may be counted on.
@@ -185,7 +174,9 @@ impl Sender {
         }
         let first = !member.is_confirmed();
         self.stats.feedbacks += 1;
-        if !member.is_active() {
+        if member.forgotten && first && self.window.first() == 0 {
+            self.roster.recall(header.receiver);
+        } else if !member.is_active() {
             // It has not heard our BYE yet.
             let verdict = match member.fate {
                 Fate::Dropped(verdict) => verdict,

@@ -2,6 +2,7 @@
 
 mod feedback;
 mod foresight;
+mod gate;
 mod roster;
 mod window;
 
@@ -11,13 +12,14 @@ use std::net::SocketAddr;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use self::gate::Gate;
 use self::roster::Roster;
 use self::window::{Symbol, Terms, Window};
 use super::config::{
     ABORT_COPIES, ABORT_EVERY, ANNOUNCE_RUNNING, ANNOUNCE_WAITING, BACKOFF_RTTS, BATCH_MAX,
     BURST_BYTES, DEPTH_MAX, END_EVERY, FEEDBACK_PER_S_MAX, FLIGHT_MIN, INTERLEAVE_TIME, IP_UDP_LEN,
-    JOINS_PER_S_MAX, NACK_RETRY_MIN, POLL_MAX, RATE_MAX, REPORT_MAX, REPORT_MIN, SOCKET_COST,
-    SenderConfig, fit_name, window_blocks,
+    NACK_RETRY_MIN, POLL_MAX, RATE_MAX, REPORT_MAX, REPORT_MIN, SOCKET_COST, SenderConfig,
+    fit_name, window_blocks,
 };
 use super::event::{Fate, SenderEnd, SenderEvent, SenderStats, Target, Transmit};
 use super::pace::Pace;
@@ -120,8 +122,7 @@ pub struct Sender {
     first_join: Option<Instant>,
     /// Nobody is let in any more: those who might come held up those who are there.
     shut: bool,
-    joins_left: u32,
-    joins_counted_at: Instant,
+    gate: Gate,
     replies: VecDeque<(SocketAddr, Vec<u8>)>,
     announce_due: bool,
     poll_due: bool,
@@ -173,8 +174,7 @@ impl Sender {
             repaired_last: false,
             first_join: None,
             shut: false,
-            joins_left: JOINS_PER_S_MAX,
-            joins_counted_at: now,
+            gate: Gate::new(now, rng.next_u64()),
             replies: VecDeque::new(),
             announce_due: false,
             poll_due: false,

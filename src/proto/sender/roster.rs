@@ -245,6 +245,11 @@ impl Roster {
     /// keys the oldest are forgotten to make it.
     pub(super) fn has_room(&mut self) -> bool {
         loop {
+            let members = &self.members;
+            let taken = |&n: &u32| !members[n as usize].forgotten;
+            while self.vacant.front().is_some_and(taken) {
+                self.vacant.pop_front();
+            }
             let full = self.members.len() >= RECEIVERS_MAX && self.vacant.is_empty();
             if !full && self.pending.len() < PENDING_MAX {
                 return true;
@@ -296,6 +301,18 @@ impl Roster {
         let key = member.key;
         self.by_key.remove(&key);
         self.vacant.push_back(number);
+        self.note(number);
+    }
+
+    /// One who was forgotten shows that it has the keys after all, and its place is still there.
+    pub(super) fn recall(&mut self, number: u32) {
+        let Some(member) = self.get(number) else {
+            return;
+        };
+        member.forgotten = false;
+        member.fate = Fate::Active;
+        let key = member.key;
+        self.by_key.insert(key, number);
         self.note(number);
     }
 
@@ -429,5 +446,17 @@ mod tests {
         assert_eq!(roster.members.len(), RECEIVERS_MAX);
         assert_eq!(roster.by_key.len(), sum.active as usize);
         assert!(roster.get(real).unwrap().is_confirmed());
+        // One that was forgotten, and whose place was not given away, comes back.
+        let late = roster.vacant[5];
+        roster.recall(late);
+        roster.change(late, |m| m.feedback_next = 1);
+        assert_eq!(roster.sum().joined, 2);
+        let numbers: Vec<u32> = (0..100)
+            .map(|n| {
+                assert!(roster.has_room());
+                roster.add(member(50_000 + n, &pair))
+            })
+            .collect();
+        assert!(!numbers.contains(&late) && !numbers.contains(&real));
     }
 }
