@@ -47,6 +47,12 @@ pub const JOINS_AT_ONCE_MAX: u32 = 512;
 pub const PEER_SILENT_MAX: Duration = Duration::from_secs(5);
 /// A receiver whose consumer takes nothing for this time, while the sender waits for it, is let go.
 pub const STALL_MAX_DEFAULT: Duration = Duration::from_secs(120);
+/// A receiver that keeps the stream below the floor for this time is let go, if there is a floor.
+pub const SLOW_GRACE_DEFAULT: Duration = Duration::from_secs(3);
+/// The floor, when there is to be one and its height is not told.
+pub const FLOOR_DEFAULT: Rate = Rate::from_bits_per_s(10_000_000);
+/// Receivers are looked after this often.
+pub const ROLL_CALL_EVERY: Duration = Duration::from_ms(250);
 /// POLL comes at least this often, so that a slow input is not taken for a lost sender.
 pub const POLL_MAX: Duration = Duration::from_ms(500);
 /// Reports of the whole group are at most this many datagrams a second, to which come those that
@@ -97,8 +103,10 @@ pub const ABORT_EVERY: Duration = Duration::from_ms(20);
 pub const BATCH_MAX: u64 = 64;
 /// of no more bytes than these.
 pub const BURST_BYTES: usize = 64 << 10;
-/// What a sender was kept from sending for this time, it may make good at once.
-pub const BURST_TIME: Duration = Duration::from_ms(4);
+/// A burst takes no more than this time at the present rate.
+pub const BURST_TIME: Duration = Duration::from_ms(10);
+/// What a sender was kept from sending, at most for this time, it makes good by and by.
+pub const ARREARS_TIME: Duration = Duration::from_ms(20);
 /// Bytes of kernel memory that a datagram of 1500 bytes takes in a socket buffer.
 pub const SOCKET_COST: u64 = 2_304;
 /// Datagrams that may be under way whatever the socket buffers are.
@@ -137,6 +145,10 @@ pub struct SenderConfig {
     pub start_timeout: Option<Duration>,
     /// Let a receiver go whose consumer stands still for this time.
     pub stall_max: Duration,
+    /// Let a receiver go that keeps the stream slower than this; wait for everybody without it.
+    pub floor: Option<Rate>,
+    /// How long it may do so.
+    pub slow_grace: Duration,
     /// Send no faster than this, in bytes of datagrams with IP headers.
     pub rate_max: Option<Rate>,
 }
@@ -153,6 +165,8 @@ impl Default for SenderConfig {
             max_wait: None,
             start_timeout: Some(Duration::from_secs(600)),
             stall_max: STALL_MAX_DEFAULT,
+            floor: None,
+            slow_grace: SLOW_GRACE_DEFAULT,
             rate_max: None,
         }
     }

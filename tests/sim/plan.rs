@@ -76,6 +76,8 @@ impl Plan {
             max_wait: Some(Duration::from_secs(8)),
             start_timeout: Some(Duration::from_secs(20)),
             stall_max: Duration::from_secs(20),
+            floor: None,
+            slow_grace: Duration::from_secs(3),
             rate_max: rng
                 .random_bool(0.3)
                 .then(|| Rate::from_bits_per_s(4_000_000)),

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use super::roster::Member;
 use super::{REPLIES_MAX, Sender, State, alarm};
 use crate::crypt::agree::PublicKey;
-use crate::proto::config::{BYE_COPIES, CONFIRM_MAX, IP_UDP_LEN, REPORT_MAX};
+use crate::proto::config::{BYE_COPIES, CONFIRM_MAX, IP_UDP_LEN, ROLL_CALL_EVERY};
 use crate::proto::event::{Fate, SenderEvent};
 use crate::proto::pace;
 use crate::proto::protect::{Pair, counter_nonce, open, reply_nonce, seal};
-use crate::units::{Duration, Instant};
+use crate::units::Instant;
 use crate::wire::{
     self, Accept, Bye, ByeHeader, Feedback, FeedbackHeader, Join, Kind, Outcome, RejectReason,
     ReplyHeader, Verdict,
@@ -74,7 +74,8 @@ impl Sender {
         let member = Member::new(&join, from, header.receiver_key, pair, self.tx, now);
         let number = self.roster.add(member);
         self.accept(number);
-        self.timers.set_earlier(alarm::ROLL_CALL, now + REPORT_MAX);
+        self.timers
+            .set_earlier(alarm::ROLL_CALL, now + ROLL_CALL_EVERY);
         Some(())
     }
 
@@ -212,7 +213,10 @@ impl Sender {
         match member.meter.report(now, sent, received, bytes) {
             pace::Verdict::Unknown => {}
             pace::Verdict::Usual => self.pace.rise(now),
-            pace::Verdict::Excess(delivered) => self.pace.cut(now, delivered, rtt),
+            pace::Verdict::Excess(delivered) => {
+                member.excess_at = Some(now);
+                self.pace.cut(now, delivered, rtt);
+            }
         }
     }
 
@@ -233,7 +237,7 @@ impl Sender {
 
     /// Lets blocks go that every receiver has. Who may still show that it has the keys is waited
     /// for a little.
-    fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         let sum = self.roster.sum();
         if sum.active == sum.confirmed {
             self.window.release(sum.next);
@@ -253,7 +257,7 @@ impl Sender {
         self.finish_member(receiver, fate, verdict);
     }
 
-    fn finish_member(&mut self, receiver: u32, fate: Fate, verdict: Verdict) {
+    pub(super) fn finish_member(&mut self, receiver: u32, fate: Fate, verdict: Verdict) {
         let Some(member) = self.roster.get(receiver) else {
             return;
         };
@@ -302,45 +306,13 @@ impl Sender {
             self.reply(addr, out);
         }
     }
-
-    /// Lets receivers go of which nothing was heard, or which hold everybody up.
-    pub(super) fn roll_call(&mut self, now: Instant) {
-        self.timers.set(alarm::ROLL_CALL, now + REPORT_MAX);
-        let (edge, tx, flight) = (self.window.edge(), self.tx, self.limits().flight);
-        let stall_max = self.config.stall_max;
-        let sending = matches!(self.state, State::Sending | State::Draining);
-        let complete = self.window.complete().is_some();
-        let (stuck, first) = (self.window.is_stuck(), self.window.first());
-        // Who has not shown its keys yet is not waited for when nothing else is left to do.
-        let idle = sending && (stuck || complete);
-        let pending_max = if idle { REPORT_MAX } else { CONFIRM_MAX };
-        self.shut |= idle;
-        let mut overdue = Vec::new();
-        for (n, m) in self.roster.active_mut() {
-            let held = stuck && m.next <= first;
-            let full = held || m.window_end <= edge || m.tx_end.saturating_add(flight) <= tx;
-            if !(sending && (full || complete)) {
-                // Nobody waits for it, however long the input pauses.
-                m.still_since = now;
-            }
-            let waited = now.since(m.joined_at);
-            if !m.is_confirmed() && waited >= pending_max {
-                overdue.push((n, Verdict::Silent));
-            } else {
-                overdue.extend(m.overdue(now, stall_max).map(|verdict| (n, verdict)));
-            }
-        }
-        for (receiver, verdict) in overdue {
-            self.finish_member(receiver, Fate::Dropped(verdict), verdict);
-        }
-        self.release();
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::proto::{Receiver, ReceiverConfig, ReceiverEvent, SenderConfig, SenderEnd, Target};
+    use crate::units::Duration;
 
     const STEP: Duration = Duration::from_ms(10);
 

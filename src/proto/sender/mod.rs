@@ -3,6 +3,7 @@
 mod feedback;
 mod foresight;
 mod gate;
+mod roll;
 mod roster;
 mod window;
 
@@ -17,7 +18,7 @@ use self::roster::Roster;
 use self::window::{Symbol, Terms, Window};
 use super::config::{
     ABORT_COPIES, ABORT_EVERY, ANNOUNCE_RUNNING, ANNOUNCE_WAITING, BACKOFF_RTTS, BATCH_MAX,
-    BURST_BYTES, DEPTH_MAX, END_EVERY, FEEDBACK_PER_S_MAX, FLIGHT_MIN, INTERLEAVE_TIME, IP_UDP_LEN,
+    DEPTH_MAX, END_EVERY, FEEDBACK_PER_S_MAX, FLIGHT_MIN, INTERLEAVE_TIME, IP_UDP_LEN,
     NACK_RETRY_MIN, POLL_MAX, RATE_MAX, REPORT_MAX, REPORT_MIN, SOCKET_COST, SenderConfig,
     fit_name, window_blocks,
 };
@@ -123,6 +124,9 @@ pub struct Sender {
     /// Nobody is let in any more: those who might come held up those who are there.
     shut: bool,
     gate: Gate,
+    /// When the roll was called last, and the source symbols that had been sent by then.
+    called_at: Instant,
+    called_source: u64,
     replies: VecDeque<(SocketAddr, Vec<u8>)>,
     announce_due: bool,
     poll_due: bool,
@@ -158,7 +162,8 @@ impl Sender {
         if let Some(timeout) = config.start_timeout {
             timers.set(alarm::GIVE_UP, now + timeout);
         }
-        let pace = Pace::new(config.rate_max, now);
+        let datagram = usize::from(len) + DATA_OVERHEAD + IP_UDP_LEN;
+        let pace = Pace::new(config.rate_max, datagram as u64, now);
         Self {
             session,
             cipher: multicast_cipher(session, &secret),
@@ -175,6 +180,8 @@ impl Sender {
             first_join: None,
             shut: false,
             gate: Gate::new(now, rng.next_u64()),
+            called_at: now,
+            called_source: 0,
             replies: VecDeque::new(),
             announce_due: false,
             poll_due: false,
@@ -520,10 +527,11 @@ impl Sender {
             .judge(now, NACK_RETRY_MIN + sum.rtt.times(2 * BACKOFF_RTTS));
         let fresh = self.window.has_source(limits.block_end);
         if (!fresh && !self.window.has_repair()) || self.tx >= limits.tx_end {
+            self.pace.rest();
             return false;
         }
         // Small sips from the bucket would make many system calls out of one.
-        let batch = (BURST_BYTES as u64 / cost).clamp(1, BATCH_MAX);
+        let batch = (self.pace.depth() / cost).clamp(1, BATCH_MAX);
         let sip = batch.div_ceil(4) * cost;
         let allowance = self.pace.allowance(now);
         if allowance < sip {

@@ -36,6 +36,10 @@ pub(super) struct Member {
     pub(super) joined_at: Instant,
     /// Since when it stands still while the sender waits for it.
     pub(super) still_since: Instant,
+    /// When it last lost so much that the rate was cut.
+    pub(super) excess_at: Option<Instant>,
+    /// Since when it keeps the stream below the floor.
+    pub(super) slow_since: Option<Instant>,
     pub(super) nacks: u64,
 }
 
@@ -74,6 +78,8 @@ impl Member {
             heard_at: now,
             joined_at: now,
             still_since: now,
+            excess_at: None,
+            slow_since: None,
             nacks: 0,
         }
     }
