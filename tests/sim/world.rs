@@ -173,9 +173,18 @@ impl World {
 
     /// Runs until all is over, or the deadline.
     pub fn run(&mut self) {
+        self.run_until(|_| false);
+    }
+
+    /// Runs until all is over, or the deadline, or `stop` says so.
+    pub fn run_until(&mut self, stop: impl Fn(&Self) -> bool) {
         while let Some(Reverse((at, _, what))) = self.queue.pop() {
             self.now = at;
             if at > DEADLINE || (self.sender_is_over() && self.is_over()) {
+                break;
+            }
+            if stop(self) {
+                self.schedule(at, what);
                 break;
             }
             let node = match what {

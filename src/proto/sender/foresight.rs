@@ -12,9 +12,20 @@ const STEP_MIN: f64 = 0.5;
 /// was more than what came unasked, since only then somebody asks; so the level goes up a long step
 /// for each block that fell short and down a short one for each that did not, and rests where the
 /// wanted share of blocks falls short.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Foresight {
     level: f64,
+    /// Every block so far was short: the level leaps to what they needed.
+    starting: bool,
+}
+
+impl Default for Foresight {
+    fn default() -> Self {
+        Self {
+            level: 0.0,
+            starting: true,
+        }
+    }
 }
 
 impl Foresight {
@@ -36,10 +47,16 @@ impl Foresight {
     /// Takes note of a block: of what it needed in all, if that was more than what came unasked.
     pub(super) fn judge(&mut self, k: u16, needed: Option<u16>) {
         let step = (self.level / 16.0).max(STEP_MIN);
+        self.starting &= needed.is_some();
         self.level = if let Some(needed) = needed {
+            let needed = f64::from(needed.min(k / UNASKED_SHARE));
+            let leap = if self.starting {
+                (needed - self.level) / 4.0
+            } else {
+                0.0
+            };
             // Of a group of blocks all may have been short of the same.
-            let most = f64::from(needed.min(k / UNASKED_SHARE)).max(self.level);
-            (self.level + step * QUANTILE).min(most)
+            (self.level + leap.max(step * QUANTILE)).min(needed.max(self.level))
         } else {
             (self.level - step * (1.0 - QUANTILE)).max(0.0)
         };
@@ -68,8 +85,11 @@ mod tests {
     #[test]
     fn without_loss_and_for_few_nothing_comes_unasked() {
         let mut foresight = Foresight::default();
-        foresight.judge(256, Some(9));
-        for _ in 0..20 {
+        for _ in 0..8 {
+            foresight.judge(256, Some(9));
+        }
+        assert!((7..=9).contains(&foresight.count(256, 1_000)), "at once");
+        for _ in 0..180 {
             foresight.judge(256, None);
         }
         assert_eq!(foresight.count(256, 1_000), 0);

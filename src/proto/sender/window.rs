@@ -26,15 +26,8 @@ struct Block {
     passed_at: Instant,
     /// Repair symbols that follow it unasked.
     unasked: u8,
-    /// What somebody lacked beyond them, at most.
-    lacked: u16,
-}
-
-impl Block {
-    /// What its worst-off receiver needed, if it was more than what came unasked.
-    fn needed(&self) -> Option<u16> {
-        (self.lacked > 0).then(|| self.lacked.saturating_add(u16::from(self.unasked)))
-    }
+    /// What its worst-off receiver needed in all, if it was more than what came unasked.
+    needed: Option<u16>,
 }
 
 /// On what terms source symbols leave.
@@ -143,7 +136,7 @@ impl Window {
             repairs: VecDeque::new(),
             passed_at: Instant::ZERO,
             unasked: 0,
-            lacked: 0,
+            needed: None,
         });
     }
 
@@ -336,7 +329,7 @@ impl Window {
             if now.since(block.passed_at) < patience {
                 break;
             }
-            let (k, needed) = (block.k, block.needed());
+            let (k, needed) = (block.k, block.needed);
             self.foresight.judge(k, needed);
             self.unjudged += 1;
         }
@@ -365,10 +358,14 @@ impl Window {
             return;
         };
         let heard = b.repairs.partition_point(|&tx| tx < tx_end);
-        let coming = b.repairs.len() - heard + usize::from(b.owed);
+        let under_way = b.repairs.len() - heard;
+        let coming = under_way + usize::from(b.owed);
         let lacking = usize::from(need.min(b.k)).saturating_sub(coming);
         if lacking > 0 {
-            b.lacked = b.lacked.max(u16::try_from(lacking).unwrap_or(u16::MAX));
+            // What it lacks, and what it had before.
+            let had = usize::from(b.next_row).saturating_sub(under_way);
+            let needed = u16::try_from(had).unwrap_or(u16::MAX).saturating_add(need);
+            b.needed = b.needed.max(Some(needed));
             self.rounds += u64::from(b.owed == 0);
             self.owe(block, with_losses(lacking, loss));
         }
@@ -381,7 +378,7 @@ impl Window {
                 break;
             };
             if self.unjudged == self.first {
-                self.foresight.judge(block.k, block.needed());
+                self.foresight.judge(block.k, block.needed);
                 self.unjudged += 1;
             }
             self.owed -= usize::from(block.owed);
