@@ -112,7 +112,7 @@ pub const SOCKET_COST: u64 = 2_304;
 /// Datagrams that may be under way whatever the socket buffers are.
 pub const FLIGHT_MIN: u64 = 64;
 /// The rate at which a sender begins.
-pub const RATE_START: Rate = Rate::from_bits_per_s(100_000_000);
+pub const RATE_START: Rate = Rate::from_bits_per_s(40_000_000);
 /// The rate below which loss does not push a sender.
 pub const RATE_MIN: Rate = Rate::from_bits_per_s(256_000);
 /// The rate that a sender does not pass.

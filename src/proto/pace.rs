@@ -5,7 +5,7 @@ use super::config::{ARREARS_TIME, BURST_BYTES, BURST_TIME, RATE_MAX, RATE_MIN, R
 use crate::units::{Duration, Instant, Rate};
 
 /// Datagrams that a loss figure needs to mean something.
-const SAMPLE_DATAGRAMS: u64 = 400;
+const SAMPLE_DATAGRAMS: u64 = 200;
 /// A loss figure covers at least this time.
 const SAMPLE_TIME: Duration = Duration::from_ms(50);
 /// The usual loss of a receiver is its least over this many slots
@@ -30,8 +30,8 @@ pub(super) struct Pace {
     filled_at: Instant,
     /// Datagrams wait for the bucket: what overflows is our delay, not a want of data.
     waiting: bool,
-    /// Doubling ends with the first loss beyond the usual.
-    starting: bool,
+    /// What came through at the last cut: near it the rate rises slowly. None yet: it leaps.
+    ceiling: Option<Rate>,
     last_rise: Instant,
     last_cut: Instant,
     sent: u64,
@@ -48,7 +48,7 @@ impl Pace {
             arrears: 0,
             filled_at: now,
             waiting: false,
-            starting: true,
+            ceiling: None,
             last_rise: now,
             last_cut: now,
             sent: 0,
@@ -107,23 +107,31 @@ impl Pace {
         self.waiting = false;
     }
 
-    /// A receiver's loss is as usual: faster, if the present rate was made use of.
-    pub(super) fn rise(&mut self, now: Instant) {
+    /// Whom the last cut was for is gone: others may be faster.
+    pub(super) fn forget(&mut self) {
+        self.ceiling = None;
+    }
+
+    /// A receiver's loss is as usual, and so much came through: faster, if the present rate was made
+    /// use of and a queue does not hold back most of it.
+    pub(super) fn rise(&mut self, now: Instant, delivered: Rate) {
         let span = now.since(self.last_rise);
         if span < SAMPLE_TIME {
             return;
         }
-        let used = self.sent * 10 >= self.rate.bytes_in(span) * 7;
+        let arrives = delivered.as_bytes_per_s() * 2 >= self.rate.as_bytes_per_s();
+        let used = arrives && self.sent * 10 >= self.rate.bytes_in(span) * 7;
         self.sent = 0;
         self.last_rise = now;
         if used {
             let now = self.rate.as_bytes_per_s();
-            let more = if self.starting {
-                now + now / 4
-            } else {
-                now + now / 50
+            let step = match self.ceiling.map(Rate::as_bytes_per_s) {
+                None => now / 2,
+                // To pass a queue's end slowly is to lose little in it.
+                Some(ceiling) if now.abs_diff(ceiling) < ceiling / 10 => now / 200,
+                Some(_) => now / 20,
             };
-            self.rate = Rate::from_bytes_per_s(more).min(self.rate_max);
+            self.rate = Rate::from_bytes_per_s(now + step).min(self.rate_max);
         }
     }
 
@@ -132,11 +140,11 @@ impl Pace {
         if now.since(self.last_cut) < SAMPLE_TIME + rtt.times(2) {
             return;
         }
-        self.starting = false;
+        self.ceiling = Some(delivered);
         self.last_cut = now;
-        // A cable that was out for a moment says nothing about the rate: halve at most, again
-        // if need be.
-        let least = Rate::from_bytes_per_s(self.rate.as_bytes_per_s() / 2).max(RATE_MIN);
+        // A cable that was out for a moment says nothing about the rate: to a quarter at most,
+        // again if need be.
+        let least = Rate::from_bytes_per_s(self.rate.as_bytes_per_s() / 4).max(RATE_MIN);
         let to = Rate::from_bytes_per_s(delivered.as_bytes_per_s() / 100 * 97);
         self.rate = to.max(least).min(self.rate);
     }
@@ -147,9 +155,9 @@ impl Pace {
 pub(super) enum Verdict {
     /// No figure yet.
     Unknown,
-    /// The usual loss.
-    Usual,
-    /// More than usual, and this is the rate that came through, the usual loss made good.
+    /// The usual loss, and this is the rate that came through.
+    Usual(Rate),
+    /// More than usual, and this is the rate that came through.
     Excess(Rate),
 }
 
@@ -204,10 +212,13 @@ impl LossMeter {
         let excess = loss - usual > EXCESS.max(error);
         let per_s = self.received as f64 * bytes as f64 / span.as_secs_f64();
         (self.since, self.sent, self.received) = (now, 0, 0);
+        // What is usual is not made good: it may have been overload since the beginning, and shows
+        // itself only below what came through.
+        let delivered = Rate::from_bytes_per_s(per_s as u64);
         if excess {
-            Verdict::Excess(Rate::from_bytes_per_s((per_s / (1.0 - usual)) as u64))
+            Verdict::Excess(delivered)
         } else {
-            Verdict::Usual
+            Verdict::Usual(delivered)
         }
     }
 
@@ -287,6 +298,7 @@ mod tests {
     fn a_pause_for_want_of_data_is_not_made_good() {
         let rate = Rate::from_bytes_per_s(10_000_000);
         let mut pace = Pace::new(Some(rate), 1_500, Instant::ZERO);
+        pace.rate = rate;
         pace.ready_at(1_500);
         pace.rest();
         assert_eq!(pace.allowance(Instant::from_us(5_000_000)), pace.depth());
@@ -304,14 +316,14 @@ mod tests {
             meter.report(Instant::from_us(at), 1_000, received, 1_500)
         };
         for n in 0..50 {
-            assert_eq!(report(950 - n % 2), Verdict::Usual, "report {n}");
+            let usual = matches!(report(950 - n % 2), Verdict::Usual(_));
+            assert!(usual, "report {n}");
         }
         let Verdict::Excess(rate) = report(700) else {
             panic!("20 % more than usual")
         };
-        // 700 datagrams of 1500 bytes in 0.1 s, and 5 % more for the usual loss.
-        let expected = 700.0 * 1_500.0 * 10.0 / 0.95;
-        assert!((rate.as_bytes_per_s() as f64 / expected - 1.0).abs() < 0.01);
+        // Datagrams of 1500 bytes in 0.1 s.
+        assert_eq!(rate.as_bytes_per_s(), 700 * 1_500 * 10);
     }
 
     #[test]
@@ -324,10 +336,13 @@ mod tests {
     #[test]
     fn the_rate_rises_only_when_used() {
         let mut pace = Pace::new(None, 1_500, Instant::ZERO);
-        pace.rise(Instant::from_us(60_000));
+        pace.rise(Instant::from_us(60_000), RATE_START);
         assert_eq!(pace.rate(), RATE_START);
         pace.spend(RATE_START.bytes_in(SAMPLE_TIME));
-        pace.rise(Instant::from_us(120_000));
+        pace.rise(Instant::from_us(120_000), Rate::from_bytes_per_s(1_000_000));
+        assert_eq!(pace.rate(), RATE_START, "most of it waits in a queue");
+        pace.spend(RATE_START.bytes_in(SAMPLE_TIME.times(2)));
+        pace.rise(Instant::from_us(180_000), RATE_START);
         assert!(pace.rate() > RATE_START);
         let (fast, slow) = (pace.rate().as_bytes_per_s(), Rate::from_bytes_per_s(1_000));
         let at = Instant::from_us;
@@ -341,6 +356,6 @@ mod tests {
         pace.cut(at(310_000), slow, Duration::ZERO);
         assert_eq!(pace.rate().as_bytes_per_s(), cut, "one cut for one loss");
         pace.cut(at(600_000), slow, Duration::ZERO);
-        assert_eq!(pace.rate().as_bytes_per_s(), cut / 2);
+        assert_eq!(pace.rate().as_bytes_per_s(), cut / 4);
     }
 }

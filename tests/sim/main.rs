@@ -19,6 +19,7 @@
 mod link;
 mod oracle;
 mod plan;
+mod rates;
 mod table;
 mod world;
 

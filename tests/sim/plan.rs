@@ -24,6 +24,10 @@ pub struct ReceiverPlan {
     pub crashes: Option<Instant>,
     /// Bytes a second that its consumer takes.
     pub consumer: Option<Rate>,
+    /// Its consumer takes nothing in this time.
+    pub pause: Option<(Instant, Instant)>,
+    /// The rate and the queue of its port, if they are less than the sender's.
+    pub port: Option<(Rate, u64)>,
     /// Its clock is ahead by this.
     pub skew: Duration,
 }
@@ -129,6 +133,8 @@ impl Plan {
             cut: None,
             crashes: None,
             consumer: None,
+            pause: None,
+            port: None,
             skew: Duration::ZERO,
         };
         Self {
@@ -190,6 +196,8 @@ impl ReceiverPlan {
             }),
             crashes: (trouble && kind == 2).then(|| ms(begin)),
             consumer: slow.then(|| Rate::from_bytes_per_s(rng.random_range(100_000..1_000_000))),
+            pause: None,
+            port: None,
             skew: Duration::from_us(rng.random_range(0..10_000_000_000)),
         }
     }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use sealcast::proto::config::IP_UDP_LEN;
 use sealcast::proto::{
     Receiver, ReceiverEnd, ReceiverEvent, Sender, SenderEnd, SenderEvent, SenderStats, Target,
 };
@@ -44,6 +45,8 @@ pub struct Listener {
     busy_until: Instant,
     complete: bool,
     pub end: Option<ReceiverEnd>,
+    /// When it had everything.
+    pub done_at: Instant,
     pub crashed: bool,
 }
 
@@ -59,6 +62,11 @@ pub struct World {
     to: Vec<Path>,
     from: Vec<Path>,
     bottleneck: Bottleneck,
+    ports: Vec<Option<Bottleneck>>,
+    /// Datagrams that found a queue full.
+    pub overflowed: u64,
+    /// When and how many bytes the sender handed over, with their headers.
+    pub sent: Vec<(Instant, u64)>,
     rng: StdRng,
     now: Instant,
     queue: BinaryHeap<Reverse<(Instant, u64, What)>>,
@@ -98,6 +106,7 @@ impl World {
                 busy_until: Instant::ZERO,
                 complete: false,
                 end: None,
+                done_at: Instant::ZERO,
                 crashed: false,
             })
             .collect();
@@ -115,6 +124,13 @@ impl World {
                 .map(|r| Path::new(r.from.clone()))
                 .collect(),
             bottleneck: Bottleneck::new(plan.link_rate, plan.link_queue),
+            ports: plan
+                .receivers
+                .iter()
+                .map(|r| r.port.map(|(rate, queue)| Bottleneck::new(rate, queue)))
+                .collect(),
+            overflowed: 0,
+            sent: Vec::new(),
             wakes: vec![None; listeners.len() + 1],
             payload,
             pushed: 0,
@@ -309,7 +325,10 @@ impl World {
             for datagram in buf.chunks(transmit.segment) {
                 match transmit.to {
                     Target::Group => {
-                        let Some(at) = self.bottleneck.pass(self.now, datagram.len() as u64) else {
+                        let bytes = (datagram.len() + IP_UDP_LEN) as u64;
+                        self.sent.push((self.now, bytes));
+                        let Some(at) = self.bottleneck.pass(self.now, bytes) else {
+                            self.overflowed += 1;
                             continue;
                         };
                         if let Some(delay) = self.plan.alike {
@@ -345,6 +364,14 @@ impl World {
         {
             return;
         }
+        let mut at = at;
+        if let Some(port) = self.ports[receiver].as_mut().filter(|_| from == 0) {
+            let Some(passed) = port.pass(at, (datagram.len() + IP_UDP_LEN) as u64) else {
+                self.overflowed += 1;
+                return;
+            };
+            at = passed;
+        }
         let path = if from == 0 {
             &mut self.to[receiver]
         } else {
@@ -363,13 +390,18 @@ impl World {
             return;
         }
         let mut outgoing = Vec::new();
+        let pause = self.plan.receivers[node - 1].pause;
         let listener = &mut self.listeners[node - 1];
+        if let Some((_, end)) = pause.filter(|&(from, to)| from <= self.now && self.now < to) {
+            listener.busy_until = listener.busy_until.max(end);
+        }
         while listener.busy_until <= self.now
             && let Some(delivery) = listener.receiver.pull(now)
         {
             let data = &delivery.buf[..delivery.len];
             listener.wrong |= !self.payload[listener.taken..].starts_with(data);
             listener.taken += delivery.len;
+            listener.done_at = self.now;
             if let Some(rate) = consumer {
                 listener.busy_until = self.now + rate.time_for(delivery.len as u64);
             }

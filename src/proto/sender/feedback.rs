@@ -212,7 +212,7 @@ impl Sender {
         };
         match member.meter.report(now, sent, received, bytes) {
             pace::Verdict::Unknown => {}
-            pace::Verdict::Usual => self.pace.rise(now),
+            pace::Verdict::Usual(delivered) => self.pace.rise(now, delivered),
             pace::Verdict::Excess(delivered) => {
                 member.excess_at = Some(now);
                 self.pace.cut(now, delivered, rtt);
@@ -267,6 +267,9 @@ impl Sender {
             return;
         }
         let name = member.name.clone();
+        if member.excess_at.is_some() {
+            self.pace.forget();
+        }
         self.roster.change(receiver, |member| member.fate = fate);
         if self.state == State::Gathering {
             // It has missed nothing: its place is free again.
