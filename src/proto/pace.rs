@@ -112,8 +112,8 @@ impl Pace {
         self.ceiling = None;
     }
 
-    /// A receiver's loss is as usual, and so much came through: faster, if the present rate was made
-    /// use of and a queue does not hold back most of it.
+    /// A receiver's loss is as usual, and so much came through: faster, if the present rate was
+    /// made use of and a queue does not hold back most of it.
     pub(super) fn rise(&mut self, now: Instant, delivered: Rate) {
         let span = now.since(self.last_rise);
         if span < SAMPLE_TIME {
@@ -278,7 +278,13 @@ mod tests {
     fn the_bucket_keeps_the_rate_with_short_bursts() {
         for mbit in [1, 10, 100, 1_000, 5_000] {
             // Woken now and then 3 ms late, else within 60 us.
-            let late = |n: u64| if n % 500 == 0 { 3_000 } else { n * 7 % 60 };
+            let late = |n: u64| {
+                if n.is_multiple_of(500) {
+                    3_000
+                } else {
+                    n * 7 % 60
+                }
+            };
             let (share, burst) = drain(mbit, late);
             assert!((0.98..1.02).contains(&share), "{mbit} Mbit/s: {share}");
             assert!(
