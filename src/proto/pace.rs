@@ -39,10 +39,10 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(rate_max: Option<Rate>, datagram: u64, now: Instant) -> Self {
-        let rate_max = rate_max.unwrap_or(RATE_MAX);
         let mut pace = Self {
-            rate: RATE_START.min(rate_max),
-            rate_max,
+            // Whoever names a rate knows the link.
+            rate: rate_max.unwrap_or(RATE_START),
+            rate_max: rate_max.unwrap_or(RATE_MAX),
             datagram,
             tokens: 0,
             arrears: 0,
@@ -254,7 +254,6 @@ mod tests {
     fn drain(mbit: u64, step: impl Fn(u64) -> u64) -> (f64, u64) {
         let rate = Rate::from_bits_per_s(mbit * 1_000_000);
         let mut pace = Pace::new(Some(rate), 1_500, Instant::ZERO);
-        pace.rate = rate;
         let (mut at, mut sent, mut longest, mut n) = (0, 0, 0, 0);
         while at < 10_000_000 {
             let mut burst = 0;
@@ -304,7 +303,6 @@ mod tests {
     fn a_pause_for_want_of_data_is_not_made_good() {
         let rate = Rate::from_bytes_per_s(10_000_000);
         let mut pace = Pace::new(Some(rate), 1_500, Instant::ZERO);
-        pace.rate = rate;
         pace.ready_at(1_500);
         pace.rest();
         assert_eq!(pace.allowance(Instant::from_us(5_000_000)), pace.depth());

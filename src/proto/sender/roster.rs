@@ -93,8 +93,8 @@ impl Member {
         self.feedback_next > 0
     }
 
-    /// Takes the FEEDBACK of this number in: numbers only grow, whatever a receiver claims. What was
-    /// sent before its first was not meant for it, and is not lost.
+    /// Takes the FEEDBACK of this number in: numbers only grow, whatever a receiver claims. What
+    /// was sent before its first was not meant for it, and is not lost.
     pub(super) fn update(
         &mut self,
         feedback: &Feedback,
