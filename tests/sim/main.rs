@@ -16,6 +16,7 @@
     reason = "tests may be terse"
 )]
 
+mod flood;
 mod link;
 mod oracle;
 mod plan;

@@ -196,8 +196,14 @@ impl ReceiverPlan {
             }),
             crashes: (trouble && kind == 2).then(|| ms(begin)),
             consumer: slow.then(|| Rate::from_bytes_per_s(rng.random_range(100_000..1_000_000))),
-            pause: None,
-            port: None,
+            pause: rng.random_bool(0.1).then(|| {
+                let from = rng.random_range(500..4_000);
+                (ms(from), ms(from + rng.random_range(10..5_000)))
+            }),
+            port: rng.random_bool(0.1).then(|| {
+                let rate = Rate::from_bits_per_s(rng.random_range(2_000_000..50_000_000));
+                (rate, rng.random_range(20_000..200_000))
+            }),
             skew: Duration::from_us(rng.random_range(0..10_000_000_000)),
         }
     }
