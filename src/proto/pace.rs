@@ -14,7 +14,8 @@ const SLOTS: usize = 8;
 const SLOT: Duration = Duration::from_ms(500);
 /// Loss above this is not taken for usual: it is a queue that overflows, not noise on a cable.
 const USUAL_LOSS_MAX: f64 = 0.10;
-/// Loss beyond the usual that makes the sender slower; beyond it comes the error of the figure.
+/// Loss beyond the usual that makes the sender slower, to which comes the error of the figure: many
+/// receivers have figures, and the unluckiest must not count.
 const EXCESS: f64 = 0.02;
 
 /// Bytes that may leave now, and when the next may.
@@ -209,7 +210,7 @@ impl LossMeter {
         self.loss = loss;
         let usual = self.usual(now);
         let error = 3.0 * (usual * (1.0 - usual) / n).sqrt();
-        let excess = loss - usual > EXCESS.max(error);
+        let excess = loss - usual > EXCESS + error;
         let per_s = self.received as f64 * bytes as f64 / span.as_secs_f64();
         (self.since, self.sent, self.received) = (now, 0, 0);
         // What is usual is not made good: it may have been overload since the beginning, and shows

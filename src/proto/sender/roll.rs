@@ -8,7 +8,7 @@ use crate::units::{Duration, Instant};
 use crate::wire::Verdict;
 
 /// A cut of the rate is held against a receiver for this time.
-const BLAME_TIME: Duration = Duration::from_secs(1);
+const BLAME_TIME: Duration = Duration::from_ms(2_500);
 
 /// Where the sender stands at a roll call.
 struct Stand {
