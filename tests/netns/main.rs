@@ -16,6 +16,7 @@
 
 mod flood;
 mod life;
+mod pace;
 mod rates;
 mod raw;
 mod topology;

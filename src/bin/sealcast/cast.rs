@@ -13,14 +13,14 @@ use sealcast::edge::stdio::{Cancel, Input};
 use sealcast::edge::{clock, entropy, interrupt};
 use sealcast::net::cast::{News, Source};
 use sealcast::net::{Control, NetConfig, To, Way};
-use sealcast::proto::config::RECEIVERS_MAX;
+use sealcast::proto::config::{FLOOR_DEFAULT, RECEIVERS_MAX};
 use sealcast::proto::{Fate, Sender, SenderConfig, SenderEvent, Waiting};
 use sealcast::units::{Duration, Rate};
 use sealcast::wire::{NAME_LEN_MAX, RejectReason};
 
 use serde_json::json;
 
-use crate::cli::{CastArgs, NetArgs};
+use crate::cli::{CastArgs, NetArgs, Slow};
 use crate::exit::{ExitStatus, Failure};
 use crate::journal::Journal;
 use crate::keys;
@@ -158,8 +158,28 @@ fn config(args: &CastArgs) -> Result<SenderConfig, Failure> {
         stall_max: Duration::from_ms(args.stall_timeout),
         finish_max: limit(args.finish_timeout),
         rate_max: args.rate.map(Rate::from_bits_per_s),
+        floor: floor(args)?,
+        slow_grace: Duration::from_ms(args.slow_grace),
         ..SenderConfig::default()
     })
+}
+
+/// The floor below which receivers are let go.
+fn floor(args: &CastArgs) -> Result<Option<Rate>, Failure> {
+    let usage = |message: &str| Err(Failure::new(ExitStatus::Usage, message));
+    let floor = match (args.slow, args.min_rate) {
+        (Some(Slow::Wait), Some(_)) => return usage("--slow wait has no use for a --min-rate"),
+        (Some(Slow::Wait) | None, None) => return Ok(None),
+        (Some(Slow::Evict), None) => FLOOR_DEFAULT,
+        (Some(Slow::Evict) | None, Some(bits)) => Rate::from_bits_per_s(bits),
+    };
+    if args
+        .rate
+        .is_some_and(|most| Rate::from_bits_per_s(most) <= floor)
+    {
+        return usage("--rate must be above the rate below which receivers are evicted");
+    }
+    Ok(Some(floor))
 }
 
 /// The names of the receivers that are expected, each once.

@@ -123,8 +123,7 @@ impl Sender {
 
     /// A receiver has left before the start: it has missed nothing, and its place is free again.
     pub(super) fn went(&mut self, name: &str) {
-        self.left_early += 1;
-        let here = || self.roster.active().filter(|m| m.is_confirmed());
+        let here = || self.roster.all().map(|(_, m)| m).filter(|m| m.is_here());
         if !here().any(|m| m.name == name) {
             self.expected.went(name);
         }

@@ -319,6 +319,7 @@ fn control(kind: Kind) -> Header {
         kind,
         tag: 0,
         repair: false,
+        pledge: 0,
         symbol: 0,
         tx: 0,
         left: 0,

@@ -21,6 +21,7 @@ pub(super) fn describe(fate: Fate) -> String {
         Fate::Done => "has everything",
         Fate::Dropped(Verdict::Silent) => "nothing was heard of it for 5 s",
         Fate::Dropped(Verdict::Stalled) => "its consumer stood still for too long",
+        Fate::Dropped(Verdict::Slow) => "it was too slow for the rest",
         Fate::Dropped(Verdict::Differs) => "what it received is something else",
         Fate::Dropped(Verdict::Thanks | Verdict::Left) => "let go",
         Fate::Left(LeaveReason::Consumer) => "its consumer went away",
