@@ -119,7 +119,8 @@ fn catch_report(lab: &Lab) {
             "event receiver t_us v",
             "event t_us v",
             "bytes event t_us v",
-            "bytes complete datagrams elapsed_us event feedbacks lost nacks refused repaired t_us v",
+            "bytes complete datagrams elapsed_us event feedbacks lost nacks refused repaired \
+             t_us v",
         ]
     );
     let events = self::events(lab, "r2");
@@ -160,7 +161,8 @@ fn a_cut_stream_is_not_taken_for_a_whole_one() {
     let catch = |node: &str| {
         // The shell and what it starts are one group.
         let line = format!(
-            "sealcast catch -- sh -c '(cat > /dev/null; touch {node}.done) | cat; touch {node}.done'"
+            "sealcast catch -- \
+             sh -c '(cat > /dev/null; touch {node}.done) | cat; touch {node}.done'"
         );
         lab.start(node, &line)
     };

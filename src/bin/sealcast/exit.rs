@@ -52,8 +52,8 @@ impl ExitStatus {
         ),
         (
             6,
-            "the transfer did not complete: no or lost sender, abort, deadline, a receiver missing, \
-             a COMMAND that failed",
+            "the transfer did not complete: no or lost sender, abort, deadline, a receiver \
+             missing, a COMMAND that failed",
         ),
         (70, "a bug in sealcast: please report it with the message"),
         (130, "interrupted (143: terminated)"),
