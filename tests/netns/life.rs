@@ -330,3 +330,30 @@ fn the_first_datagrams_may_be_lost() {
     }
     same(&lab, 2);
 }
+
+#[test]
+fn a_firewall_of_the_senders_that_drops_something_is_loss() {
+    let Some(lab) = lab(2) else { return };
+    noise(&lab.dir.path().join("in"), 5_000_000);
+    let receivers = catch_all(&lab, 2, "");
+    let sender = lab.start("s", "sealcast cast -n 2 -r 20M < in");
+    sender.says("sending", 10);
+    lab.nft(
+        "s",
+        "table ip wall {\nchain out { type filter hook output priority 0; policy accept;\n\
+         meta l4proto udp numgen random mod 100 < 10 drop; }\n}\n",
+    );
+    sender.ends_with(0, 20);
+    for receiver in receivers {
+        receiver.ends_with(0, 10);
+    }
+    same(&lab, 2);
+
+    // Nothing at all is another matter.
+    let wall = "table ip silence {\nchain out { type filter hook output priority 0; policy accept;\n\
+                meta l4proto udp drop; }\n}\n";
+    lab.nft("s", wall);
+    let sender = lab.start("s", "sealcast cast < in");
+    sender.says("cannot send: Operation not permitted", 5);
+    sender.ends_with(1, 5);
+}
