@@ -350,7 +350,8 @@ fn a_firewall_of_the_senders_that_drops_something_is_loss() {
     same(&lab, 2);
 
     // Nothing at all is another matter.
-    let wall = "table ip silence {\nchain out { type filter hook output priority 0; policy accept;\n\
+    let wall = "table ip silence {\n\
+                chain out { type filter hook output priority 0; policy accept;\n\
                 meta l4proto udp drop; }\n}\n";
     lab.nft("s", wall);
     let sender = lab.start("s", "sealcast cast < in");
