@@ -166,6 +166,10 @@ pub fn cast(
     })
 }
 
+fn is_firewall(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
 /// Reads the source to its end, and says how it ended.
 fn read(
     mut input: Input,
@@ -369,6 +373,9 @@ impl Driver {
                 Ok(n) => n,
                 // Whoever asked from an address that cannot be answered does not stop the others.
                 Err(_) if *to != self.link.target => self.buf.len() - *sent,
+                // A firewall of ours that drops now and then, as with a full table of connections,
+                // is a loss like any; one that lets nothing out shows itself before the start.
+                Err(e) if self.started.is_some() && is_firewall(&e) => self.buf.len() - *sent,
                 Err(e) => return Err(send_error(*to, *segment, e)),
             };
             if *sent < self.buf.len() {

@@ -119,7 +119,8 @@ fn catch_report(lab: &Lab) {
             "event receiver t_us v",
             "event t_us v",
             "bytes event t_us v",
-            "bytes complete datagrams elapsed_us event feedbacks lost nacks refused repaired t_us v",
+            "bytes complete datagrams elapsed_us event feedbacks lost nacks refused repaired \
+             t_us v",
         ]
     );
     let events = self::events(lab, "r2");
@@ -160,7 +161,8 @@ fn a_cut_stream_is_not_taken_for_a_whole_one() {
     let catch = |node: &str| {
         // The shell and what it starts are one group.
         let line = format!(
-            "sealcast catch -- sh -c '(cat > /dev/null; touch {node}.done) | cat; touch {node}.done'"
+            "sealcast catch -- \
+             sh -c '(cat > /dev/null; touch {node}.done) | cat; touch {node}.done'"
         );
         lab.start(node, &line)
     };
@@ -327,4 +329,32 @@ fn the_first_datagrams_may_be_lost() {
         receiver.ends_with(0, 10);
     }
     same(&lab, 2);
+}
+
+#[test]
+fn a_firewall_of_the_senders_that_drops_something_is_loss() {
+    let Some(lab) = lab(2) else { return };
+    noise(&lab.dir.path().join("in"), 5_000_000);
+    let receivers = catch_all(&lab, 2, "");
+    let sender = lab.start("s", "sealcast cast -n 2 -r 20M < in");
+    sender.says("sending", 10);
+    lab.nft(
+        "s",
+        "table ip wall {\nchain out { type filter hook output priority 0; policy accept;\n\
+         meta l4proto udp numgen random mod 100 < 10 drop; }\n}\n",
+    );
+    sender.ends_with(0, 20);
+    for receiver in receivers {
+        receiver.ends_with(0, 10);
+    }
+    same(&lab, 2);
+
+    // Nothing at all is another matter.
+    let wall = "table ip silence {\n\
+                chain out { type filter hook output priority 0; policy accept;\n\
+                meta l4proto udp drop; }\n}\n";
+    lab.nft("s", wall);
+    let sender = lab.start("s", "sealcast cast < in");
+    sender.says("cannot send: Operation not permitted", 5);
+    sender.ends_with(1, 5);
 }

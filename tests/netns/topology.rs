@@ -150,7 +150,8 @@ impl Lab {
         self.nft("sw", &rules);
     }
 
-    fn nft(&self, node: &str, rules: &str) {
+    /// Loads rules on a node.
+    pub fn nft(&self, node: &str, rules: &str) {
         let mut nft = Command::new("ip")
             .args(["netns", "exec", &self.name(node), "nft", "-f", "-"])
             .stdin(Stdio::piped())

@@ -54,8 +54,8 @@ impl ExitStatus {
         ),
         (
             6,
-            "the transfer did not complete: no or lost sender, abort, deadline, a receiver missing, \
-             a COMMAND that failed",
+            "the transfer did not complete: no or lost sender, abort, deadline, a receiver \
+             missing, a COMMAND that failed",
         ),
         (
             7,
