@@ -93,7 +93,7 @@ fn a_consumers_status_reaches_the_sender() {
         fields(&events[0]),
         "event mtu name session t_us to unix_s v"
     );
-    assert_eq!(fields(&events[1]), "address event name receiver t_us v");
+    assert_eq!(fields(&events[1]), "address event key name receiver t_us v");
     assert_eq!(fields(&events[5]), "event receivers t_us v");
     assert_eq!(fields(finished[0]), "done event fate name receiver t_us v");
     assert_eq!(
@@ -103,7 +103,7 @@ fn a_consumers_status_reaches_the_sender() {
     );
     assert_eq!(
         fields(&end["receivers"][0]),
-        "address arrived awaited done fate nacks name receiver sent"
+        "address arrived awaited done fate key nacks name receiver sent"
     );
     catch_report(&lab);
 }
@@ -115,7 +115,7 @@ fn catch_report(lab: &Lab) {
     assert_eq!(
         lines,
         [
-            "address event name session t_us unix_s v",
+            "address event name session signer t_us unix_s v",
             "event receiver t_us v",
             "event t_us v",
             "bytes event t_us v",
