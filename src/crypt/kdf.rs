@@ -18,8 +18,8 @@ pub fn derive(ikm: &[u8], salt: &[u8], info: &[u8]) -> Key {
 /// The greatest work factor of [`stretch`].
 pub const WORK_LOG2_MAX: u8 = 22;
 
-/// The 32 bytes that scrypt (RFC 7914) makes of a secret that may be a passphrase, with r 8, p 1 and
-/// the cost 2 to the power of `work_log2`, 1 to [`WORK_LOG2_MAX`]: that many KiB of memory.
+/// The 32 bytes that scrypt (RFC 7914) makes of a secret that may be a passphrase, with r 8, p 1
+/// and the cost 2 to the power of `work_log2`, 1 to [`WORK_LOG2_MAX`]: that many KiB of memory.
 ///
 /// # Errors
 /// When there is not so much memory.

@@ -66,7 +66,8 @@ impl Kernel {
     }
 
     /// Adds `c` times (`low`, `high`) to (`out_low`, `out_high`), as far as whole vectors reach;
-    /// returns how many elements that was. All four must be of one length, and the kernel must work.
+    /// returns how many elements that was. All four must be of one length, and the kernel must
+    /// work.
     #[allow(
         unsafe_code,
         reason = "the feature is detected, the lengths are checked"

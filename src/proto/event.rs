@@ -184,7 +184,7 @@ pub struct Delivery {
 }
 
 /// What a sender counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SenderStats {
     /// Bytes taken from the input.
     pub bytes: u64,

@@ -66,8 +66,8 @@ pub struct Announce {
 }
 
 impl Announce {
-    /// Which keys a datagram that seems to be an ANNOUNCE needs to be checked: whether it is signed,
-    /// and whether its tag is made with a shared secret.
+    /// Which keys a datagram that seems to be an ANNOUNCE needs to be checked: whether it is
+    /// signed, and whether its tag is made with a shared secret.
     pub fn peek(bytes: &[u8]) -> (bool, bool) {
         let flags = bytes.get(1).copied().unwrap_or(0);
         (flags & flag::SIGNED != 0, flags & flag::SHARED != 0)

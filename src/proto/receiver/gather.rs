@@ -2,97 +2,17 @@
 
 use std::collections::VecDeque;
 
+use super::slot::Slot;
 use crate::crypt::sign::VerifyingKey;
 use crate::fec;
-use crate::proto::block::{Chain, symbol_hash};
+use crate::proto::block::Chain;
 use crate::proto::config::DEPTH_MAX;
 use crate::proto::event::Delivery;
 use crate::units::{Duration, Instant};
-use crate::wire::{DOUBT, End, Header, MANIFEST_HASH_LEN, Manifest, Need, SessionId};
+use crate::wire::{DOUBT, End, Header, Manifest, Need, SessionId};
 
 /// Buffers kept for the next blocks: a group's.
 const SPARE_MAX: usize = DEPTH_MAX as usize;
-
-/// One block in the making.
-#[derive(Debug, Default)]
-struct Slot {
-    /// Symbols one after the other; empty until the first one comes.
-    bytes: Vec<u8>,
-    /// Which source symbols are there, a bit each.
-    have: Vec<u64>,
-    count: u16,
-    /// The block's source symbols, once known.
-    k: Option<u16>,
-    repairs: Vec<(u16, Vec<u8>)>,
-    /// Repair symbols that are to come unasked, until one of them says how many are left.
-    pledge: u16,
-    /// Its first pass is over: what is missing was lost.
-    over: bool,
-    nack_at: Option<Instant>,
-    retries: u32,
-    /// What the sender signed about each symbol, as far as it is known: set once the block was put
-    /// together and is not what the sender made. Only symbols that fit count then.
-    manifest: Option<Vec<Option<SymbolHash>>>,
-}
-
-type SymbolHash = [u8; MANIFEST_HASH_LEN];
-
-impl Slot {
-    fn has(&self, number: u16) -> bool {
-        let word = self
-            .have
-            .get(usize::from(number / 64))
-            .copied()
-            .unwrap_or(0);
-        word >> (number % 64) & 1 != 0
-    }
-
-    /// Symbols that it lacks; nothing as long as its size is not known.
-    fn lacks(&self) -> Option<u16> {
-        if self.manifest.as_ref().is_some_and(Vec::is_empty) {
-            return Some(1);
-        }
-        let there = usize::from(self.count) + self.repairs.len();
-        Some(
-            self.k?
-                .saturating_sub(u16::try_from(there).unwrap_or(u16::MAX)),
-        )
-    }
-}
-
-impl Slot {
-    /// Nothing in it counts until the sender's hashes are there.
-    fn doubt(&mut self) {
-        if self.manifest.is_none() {
-            self.manifest = Some(Vec::new());
-            self.forget();
-            self.over = true;
-            (self.nack_at, self.retries) = (None, 0);
-        }
-    }
-
-    fn forget(&mut self) {
-        self.have.fill(0);
-        self.count = 0;
-        self.repairs = Vec::new();
-    }
-
-    fn mark(&mut self, number: u16) {
-        let at = usize::from(number);
-        if !self.has(number) {
-            self.have[at / 64] |= 1 << (at % 64);
-            self.count += 1;
-        }
-    }
-
-    /// Whether a source symbol is the sender's, as far as that is in doubt.
-    fn fits(&self, number: u16, symbol: &[u8]) -> bool {
-        self.manifest.as_ref().is_none_or(|hashes| {
-            let hash = hashes.get(usize::from(number)).copied().flatten();
-            hash.is_some_and(|hash| hash == symbol_hash(symbol))
-        })
-    }
-}
 
 /// What became of a symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -476,8 +396,8 @@ impl Gather {
         }
     }
 
-    /// A symbol of `block` has shown that a member lies: the sender's hashes decide. Nothing where the
-    /// sender does not sign.
+    /// A symbol of `block` has shown that a member lies: the sender's hashes decide. Nothing where
+    /// the sender does not sign.
     pub(super) fn doubt(&mut self, block: u32) {
         if self.signer.is_some()
             && block >= self.first

@@ -74,8 +74,8 @@ impl Candidate {
         })
     }
 
-    /// When it is given up: it is silent, or never answers and may be somebody who only repeats what
-    /// he heard.
+    /// When it is given up: it is silent, or never answers and may be somebody who only repeats
+    /// what he heard.
     fn ends_at(&self) -> Instant {
         let silent = self.heard_at + PEER_SILENT_MAX;
         if self.refused.is_some() {

@@ -3,6 +3,7 @@
 mod gather;
 mod joining;
 mod session;
+mod slot;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;

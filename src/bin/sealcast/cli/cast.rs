@@ -114,7 +114,8 @@ pub(crate) struct CastArgs {
     pub(crate) sign: Option<PathBuf>,
     /// Take in only receivers that hold a key of the recipients in FILE. Can be given many times.
     ///
-    /// FILE is what `sealcast seal -R` takes; receivers give the secret half to `sealcast catch -i`.
+    /// FILE is what `sealcast seal -R` takes; receivers give their secret half to `sealcast catch
+    /// -i`.
     #[arg(short = 'R', long, value_name = "FILE", help_heading = "Keys")]
     pub(crate) recipients_file: Vec<PathBuf>,
     #[command(flatten)]
