@@ -65,7 +65,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__cast)
-            opts="-I -n -r -q -v -h --interface --group --port --receivers --settle --max-wait --start-timeout --stall-timeout --rate --memory --name --mtu --ttl --report --quiet --verbose --progress --help"
+            opts="-I -n -r -q -v -h --interface --group --port --receivers --settle --max-wait --start-timeout --stall-timeout --slow --min-rate --slow-grace --rate --memory --name --mtu --ttl --report --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -108,6 +108,18 @@ _sealcast() {
                     return 0
                     ;;
                 --stall-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --slow)
+                    COMPREPLY=($(compgen -W "wait evict" -- "${cur}"))
+                    return 0
+                    ;;
+                --min-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --slow-grace)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -86,6 +86,10 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l settle -d 'Wi
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l max-wait -d 'Start this long after the first receiver joined, however many there are' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l start-timeout -d 'Give up when the session has not started after this time; 0 waits for ever' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l stall-timeout -d 'Let a receiver go that keeps all others waiting for this time' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l slow -d 'What to do about receivers that hold the others up: wait, or evict those below a floor' -r -f -a "wait\t'The slowest sets the pace'
+evict\t'Who keeps the stream below the floor is let go'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l min-rate -d 'Evict receivers that keep the stream below BITS a second; k, M and G are understood' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l slow-grace -d 'How long a receiver may do so' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s r -l rate -d 'Send at most BITS a second, headers included; k, M and G are understood' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l memory -d 'Keep up to BYTES of the stream for repairs; K, M and G are understood' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l name -d 'Call the session NAME, so that receivers can choose it' -r

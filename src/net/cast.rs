@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::process::Child;
 use std::sync::mpsc::{
     Receiver, Sender as Channel, SyncSender, TryRecvError, channel, sync_channel,
@@ -21,6 +22,8 @@ use crate::proto::{
 use crate::units::{Duration, Instant};
 use crate::wire::AbortReason;
 
+/// The system may wake us so much later than asked.
+const TIMER_SLACK_NS: u64 = 1_000;
 /// Bytes read at once.
 const READ_BYTES: usize = 256 << 10;
 /// Reads that may wait for the sender.
@@ -82,6 +85,9 @@ pub fn cast(
     let stop = source.input.cancel();
     let (chunks_in, chunks) = sync_channel(READS_MAX);
     let (spare, spare_out) = channel();
+    // A burst lasts half a millisecond on a gigabit link: the system must not wake us later than it
+    // can. Where it will not have that, the rate is kept with later bursts.
+    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS));
     thread::scope(|scope| {
         thread::Builder::new()
             .name("sc-read".into())

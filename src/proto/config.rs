@@ -34,19 +34,32 @@ pub const JOIN_RETRY_MIN: Duration = Duration::from_ms(100);
 pub const JOIN_RETRY_MAX: Duration = Duration::from_secs(1);
 /// A receiver that has not shown that it has the keys is waited for no longer than this.
 pub const CONFIRM_MAX: Duration = Duration::from_secs(15);
+/// Receivers that have not shown that they have the keys, at most: of more the oldest is forgotten.
+pub const PENDING_MAX: usize = 1_024;
 /// JOINs of unknown receivers that a sender looks at within a second: each costs it a key
 /// agreement.
 pub const JOINS_PER_S_MAX: u32 = 2_000;
+/// Of these, so many come from one address, or from others that share its bucket,
+pub const JOINS_PER_ADDRESS_S_MAX: u32 = 200;
+/// and so many at once.
+pub const JOINS_AT_ONCE_MAX: u32 = 512;
 /// A peer of which nothing authentic was heard for this time is lost.
 pub const PEER_SILENT_MAX: Duration = Duration::from_secs(5);
 /// A receiver whose consumer takes nothing for this time, while the sender waits for it, is let go.
 pub const STALL_MAX_DEFAULT: Duration = Duration::from_secs(120);
+/// A receiver that keeps the stream below the floor for this time is let go, if there is a floor.
+pub const SLOW_GRACE_DEFAULT: Duration = Duration::from_secs(3);
+/// The floor, when there is to be one and its height is not told.
+pub const FLOOR_DEFAULT: Rate = Rate::from_bits_per_s(10_000_000);
+/// Receivers are looked after this often.
+pub const ROLL_CALL_EVERY: Duration = Duration::from_ms(250);
 /// POLL comes at least this often, so that a slow input is not taken for a lost sender.
 pub const POLL_MAX: Duration = Duration::from_ms(500);
-/// Feedback of the whole group is at most this many datagrams a second,
-pub const FEEDBACK_PER_S_MAX: u32 = 10_000;
+/// Reports of the whole group are at most this many datagrams a second, to which come those that
+/// ask for repair,
+pub const FEEDBACK_PER_S_MAX: u32 = 8_000;
 /// and a receiver reports at least this often
-pub const REPORT_MAX: Duration = Duration::from_secs(1);
+pub const REPORT_MAX: Duration = Duration::from_ms(1_250);
 /// every so often while it waits for the start, if the group is small,
 pub const REPORT_WAITING: Duration = Duration::from_ms(200);
 /// and no more often than this, unless it lacks something.
@@ -63,6 +76,15 @@ pub const BACKOFF_RTTS: u64 = 4;
 pub const RTT_MIN: Duration = Duration::from_us(300);
 /// A round trip is taken for at most this long.
 pub const RTT_MAX: Duration = Duration::from_secs(1);
+/// Neighbouring blocks whose source symbols are mixed on the wire, at most,
+pub const DEPTH_MAX: u16 = 16;
+/// and as many as take this time at the present rate, so that a burst of losses hits many a little.
+pub const INTERLEAVE_TIME: Duration = Duration::from_ms(40);
+/// Repair symbols that follow a block unasked are at most this part of the block: 10,000 receivers
+/// at 1 % loss need 12 of 256;
+pub const UNASKED_SHARE: u16 = 20;
+/// and none for fewer receivers.
+pub const UNASKED_RECEIVERS_MIN: u32 = 32;
 /// END comes this often until every receiver has answered.
 pub const END_EVERY: Duration = Duration::from_ms(50);
 /// DONE and LEAVE are repeated after this time until a BYE comes,
@@ -77,16 +99,20 @@ pub const BYE_COPIES: u32 = 2;
 pub const ABORT_COPIES: u32 = 5;
 /// with this time between.
 pub const ABORT_EVERY: Duration = Duration::from_ms(20);
-/// Bytes that are handed to the system at once.
+/// Datagrams that are handed to the system at once: what it takes in one call,
+pub const BATCH_MAX: u64 = 64;
+/// of no more bytes than these.
 pub const BURST_BYTES: usize = 64 << 10;
-/// What a sender was kept from sending for this time, it may make good at once.
-pub const BURST_TIME: Duration = Duration::from_ms(4);
+/// A burst takes no more than this time at the present rate.
+pub const BURST_TIME: Duration = Duration::from_ms(10);
+/// What a sender was kept from sending, at most for this time, it makes good by and by.
+pub const ARREARS_TIME: Duration = Duration::from_ms(20);
 /// Bytes of kernel memory that a datagram of 1500 bytes takes in a socket buffer.
 pub const SOCKET_COST: u64 = 2_304;
 /// Datagrams that may be under way whatever the socket buffers are.
 pub const FLIGHT_MIN: u64 = 64;
 /// The rate at which a sender begins.
-pub const RATE_START: Rate = Rate::from_bits_per_s(100_000_000);
+pub const RATE_START: Rate = Rate::from_bits_per_s(40_000_000);
 /// The rate below which loss does not push a sender.
 pub const RATE_MIN: Rate = Rate::from_bits_per_s(256_000);
 /// The rate that a sender does not pass.
@@ -95,6 +121,7 @@ pub const RATE_MAX: Rate = Rate::from_bits_per_s(100_000_000_000);
 const _: () = assert!(POLL_MAX.as_us() * 4 <= PEER_SILENT_MAX.as_us());
 const _: () = assert!(REPORT_MAX.as_us() * 4 <= PEER_SILENT_MAX.as_us());
 const _: () = assert!(NACK_RETRY_MIN.as_us() <= NACK_RETRY_MAX.as_us());
+const _: () = assert!(JOINS_AT_ONCE_MAX as usize * 2 <= PENDING_MAX);
 const _: () = assert!(BURST_BYTES >= *MTU_RANGE.end());
 
 /// What a sender is told.
@@ -118,6 +145,10 @@ pub struct SenderConfig {
     pub start_timeout: Option<Duration>,
     /// Let a receiver go whose consumer stands still for this time.
     pub stall_max: Duration,
+    /// Let a receiver go that keeps the stream slower than this; wait for everybody without it.
+    pub floor: Option<Rate>,
+    /// How long it may do so.
+    pub slow_grace: Duration,
     /// Send no faster than this, in bytes of datagrams with IP headers.
     pub rate_max: Option<Rate>,
 }
@@ -134,6 +165,8 @@ impl Default for SenderConfig {
             max_wait: None,
             start_timeout: Some(Duration::from_secs(600)),
             stall_max: STALL_MAX_DEFAULT,
+            floor: None,
+            slow_grace: SLOW_GRACE_DEFAULT,
             rate_max: None,
         }
     }

@@ -168,6 +168,8 @@ pub struct SenderStats {
     pub datagrams: u64,
     /// Bytes of those datagrams with their IP and UDP headers.
     pub wire_bytes: u64,
+    /// Rounds of repair: how often a block came to owe repair symbols on request.
+    pub rounds: u64,
     /// FEEDBACKs that asked for something.
     pub nacks: u64,
     /// FEEDBACKs in all.

@@ -56,16 +56,19 @@ pub enum Verdict {
     Left = 4,
     /// Its DONE named another digest.
     Differs = 5,
+    /// It kept the stream slower than the sender puts up with.
+    Slow = 6,
 }
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Thanks,
         Self::Silent,
         Self::Stalled,
         Self::Left,
         Self::Differs,
+        Self::Slow,
     ];
 }
 

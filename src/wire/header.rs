@@ -8,6 +8,9 @@ pub const HEADER_LEN: usize = 20;
 /// Bytes that a DATA datagram has beyond its symbol.
 pub const DATA_OVERHEAD: usize = HEADER_LEN + TAG_LEN;
 
+/// The most that a source symbol can pledge.
+pub const PLEDGE_MAX: u8 = 127;
+
 /// The header of a DATA, POLL, END or ABORT datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -17,6 +20,9 @@ pub struct Header {
     pub tag: u32,
     /// DATA: the symbol was sent before, or is a repair symbol sent on request.
     pub repair: bool,
+    /// DATA of a source symbol: repair symbols that follow its block without being asked for, at
+    /// most [`PLEDGE_MAX`].
+    pub pledge: u8,
     /// DATA: the symbol: a source symbol counts up from 0, repair row j is 65,535 − j.
     pub symbol: u16,
     /// The transmission number, below 2^48: one more with each datagram, never used twice.
@@ -43,6 +49,7 @@ impl Header {
         let header = Self {
             kind,
             repair: flags & 1 != 0,
+            pledge: flags >> 1,
             symbol: c.u16()?,
             tag: c.u32()?,
             tx: c.u48()?,
@@ -51,7 +58,7 @@ impl Header {
         };
         let control = header.kind != Kind::Data;
         let used = flags != 0 || header.symbol != 0 || header.left != 0 || header.block != 0;
-        if flags & !1 != 0 || (control && used) {
+        if (header.repair && header.pledge != 0) || (control && used) {
             return Err(Error::Malformed);
         }
         Ok(header)
@@ -60,7 +67,7 @@ impl Header {
     /// Appends the header.
     pub fn emit(&self, out: &mut Vec<u8>) {
         out.push(self.kind.first_byte());
-        out.push(u8::from(self.repair));
+        out.push(u8::from(self.repair) | self.pledge << 1);
         out.extend_from_slice(&self.symbol.to_be_bytes());
         out.extend_from_slice(&self.tag.to_be_bytes());
         put_u48(out, self.tx);
@@ -77,9 +84,11 @@ mod tests {
     proptest! {
         #[test]
         fn parse_and_emit_are_inverse(
-            repair: bool, symbol: u16, tag: u32, tx in 0..1u64 << 48, left: u16, block: u32,
+            pledge in 0..=PLEDGE_MAX, numbers: [u16; 2], tag: u32, tx in 0..1u64 << 48, block: u32,
         ) {
-            let header = Header { kind: Kind::Data, tag, repair, symbol, tx, left, block };
+            let ([symbol, left], repair) = (numbers, pledge == 9);
+            let pledge = if repair { 0 } else { pledge };
+            let header = Header { kind: Kind::Data, tag, repair, pledge, symbol, tx, left, block };
             let mut bytes = Vec::new();
             header.emit(&mut bytes);
             prop_assert_eq!(bytes.len(), HEADER_LEN);

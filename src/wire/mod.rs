@@ -23,7 +23,7 @@ pub use bye::{Bye, ByeHeader, Verdict};
 pub use control::{Abort, AbortReason, End, Poll};
 pub use error::Error;
 pub use feedback::{ENTRIES_MAX, Feedback, FeedbackHeader, LeaveReason, Need, Outcome};
-pub use header::{DATA_OVERHEAD, HEADER_LEN, Header};
+pub use header::{DATA_OVERHEAD, HEADER_LEN, Header, PLEDGE_MAX};
 pub use join::{Accept, Join, RejectReason, ReplyHeader};
 pub use show::show;
 

@@ -43,6 +43,7 @@ mod tests {
             kind: Kind::Data,
             tag: 0xabcd,
             repair: true,
+            pledge: 0,
             symbol: 65_535,
             tx: 7,
             left: 3,

@@ -97,3 +97,13 @@ fn keys() {
 fn payload() {
     replay("payload", CASES, bodies::payload);
 }
+
+#[test]
+fn wire() {
+    replay("wire", CASES, bodies::wire);
+}
+
+#[test]
+fn session() {
+    replay("session", 200, bodies::session);
+}

@@ -56,7 +56,7 @@ impl Path {
         }
     }
 
-    fn loses(&mut self, now: Instant, rng: &mut StdRng) -> bool {
+    pub fn loses(&mut self, now: Instant, rng: &mut StdRng) -> bool {
         // A burst is over when nothing has passed for a while: it is a matter of time.
         self.bad &= now.since(self.last) < Duration::from_ms(20);
         self.last = now;

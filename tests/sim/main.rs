@@ -16,11 +16,15 @@
     reason = "tests may be terse"
 )]
 
+mod flood;
 mod link;
 mod oracle;
 mod plan;
+mod rates;
+mod table;
 mod world;
 
+use link::Impairment;
 use plan::Plan;
 use world::World;
 
@@ -76,45 +80,12 @@ fn replay() {
     }
 }
 
-/// Repair overhead by receivers and loss: DATA datagrams sent / source symbols, beside what
-/// retransmission of each lost datagram to each loser would take at best, 1 + the expected number
-/// of repeats, and the limit of any scheme, 1/(1-p).
-#[test]
-fn overhead_stays_flat() {
-    println!("receivers  loss   sealcast  limit  retransmission  nacks/block");
-    for (receivers, loss, most) in [
-        (1, 0.01, 1.04),
-        (4, 0.01, 1.06),
-        (16, 0.01, 1.08),
-        (64, 0.01, 1.10),
-        (16, 0.05, 1.18),
-    ] {
-        let mut world = World::new(Plan::table(receivers, loss), false);
-        world.run();
-        oracle::judge(&world).unwrap();
-        let stats = world.sender_stats();
-        let overhead = (stats.source + stats.repair) as f64 / stats.source as f64;
-        let union: f64 = (0..60)
-            .map(|t| 1.0 - (1.0 - f64::powi(loss, t)).powi(receivers as i32))
-            .sum();
-        let nacks = stats.nacks as f64 / (stats.source as f64 / 256.0);
-        println!(
-            "{receivers:9}  {:3.0} %  {overhead:8.3}  {:5.3}  {union:14.3}  {nacks:11.1}",
-            loss * 100.0,
-            1.0 / (1.0 - loss),
-        );
-        assert!(
-            overhead < most,
-            "{receivers} receivers at {loss}: {overhead}"
-        );
-    }
-}
-
 #[test]
 fn lost_handshakes_delay_and_never_hang() {
     // The first ten datagrams of each kind, in either direction, to every receiver.
     for kind in 1..=10 {
-        let mut plan = Plan::table(3, 0.0);
+        let mut plan = Plan::plain(3, 1 << 20, Impairment::default());
+        plan.alike = None;
         plan.drop_first = Some((kind, 10));
         let mut world = World::new(plan, false);
         world.run();

@@ -2,35 +2,29 @@
 
 use sealcast::proto::{Fate, ReceiverEnd, SenderEnd};
 
-use crate::world::{DEADLINE, World};
+use crate::world::{DEADLINE, Listener, World};
 
 /// Judges a run that is over.
 pub fn judge(world: &World) -> Result<(), String> {
     // Safety: whatever was handed out is a prefix of what was sent, and complete means all of it.
     for (i, listener) in world.listeners.iter().enumerate() {
         let name = format!("receiver {}", i + 1);
-        if !world.payload.starts_with(&listener.taken) {
+        if listener.wrong {
             return Err(format!("{name} was handed out something else"));
         }
-        let all = listener.taken.len() == world.payload.len();
+        let all = listener.taken == world.payload.len();
         if listener.end == Some(ReceiverEnd::Complete) && !all {
-            return Err(format!(
-                "{name} takes {} bytes for all",
-                listener.taken.len()
-            ));
+            return Err(format!("{name} takes {} bytes for all", listener.taken));
         }
         if listener.end == Some(ReceiverEnd::Corrupt) {
             return Err(format!("{name} found what was authenticated to be corrupt"));
         }
-        let fate = world.sender.members();
-        let done = fate.iter().filter(|m| m.fate == Fate::Done).count();
-        let complete = world
-            .listeners
-            .iter()
-            .filter(|l| l.taken.len() == world.payload.len());
-        if done > complete.count() {
-            return Err("the sender counts more receivers than have everything".into());
-        }
+    }
+    let members = world.sender.members();
+    let done = members.iter().filter(|m| m.fate == Fate::Done).count();
+    let all = |l: &&Listener| l.taken == world.payload.len();
+    if done > world.listeners.iter().filter(all).count() {
+        return Err("the sender counts more receivers than have everything".into());
     }
     if world.sender_end == Some(SenderEnd::Complete) && world.sender.stats().done == 0 {
         return Err("complete without a receiver".into());

@@ -2,10 +2,15 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sealcast::proto::{ReceiverConfig, SenderConfig};
+use sealcast::proto::config::IP_UDP_LEN;
+use sealcast::proto::{ReceiverConfig, SenderConfig, TRAILER_LEN};
 use sealcast::units::{Duration, Instant, Rate};
+use sealcast::wire::DATA_OVERHEAD;
 
 use crate::link::Impairment;
+
+/// Bytes of a symbol in runs for the table.
+const TABLE_SYMBOL: usize = 8;
 
 /// One receiver's fate.
 #[derive(Clone, Debug)]
@@ -19,6 +24,10 @@ pub struct ReceiverPlan {
     pub crashes: Option<Instant>,
     /// Bytes a second that its consumer takes.
     pub consumer: Option<Rate>,
+    /// Its consumer takes nothing in this time.
+    pub pause: Option<(Instant, Instant)>,
+    /// The rate and the queue of its port, if they are less than the sender's.
+    pub port: Option<(Rate, u64)>,
     /// Its clock is ahead by this.
     pub skew: Duration,
 }
@@ -30,6 +39,9 @@ pub struct Plan {
     pub payload: usize,
     pub sender: SenderConfig,
     pub receivers: Vec<ReceiverPlan>,
+    /// All receivers start at once and are alike, at this distance from the sender: one event
+    /// brings a datagram to all of them.
+    pub alike: Option<Duration>,
     pub sender_crashes: Option<Instant>,
     pub sender_aborts: Option<Instant>,
     /// The sender's link.
@@ -68,6 +80,8 @@ impl Plan {
             max_wait: Some(Duration::from_secs(8)),
             start_timeout: Some(Duration::from_secs(20)),
             stall_max: Duration::from_secs(20),
+            floor: None,
+            slow_grace: Duration::from_secs(3),
             rate_max: rng
                 .random_bool(0.3)
                 .then(|| Rate::from_bits_per_s(4_000_000)),
@@ -88,6 +102,7 @@ impl Plan {
             },
             sender,
             receivers,
+            alike: None,
             sender_crashes: crash.then(|| ms(rng.random_range(0..6_000))),
             sender_aborts: abort.then(|| ms(rng.random_range(0..6_000))),
             link_rate: Rate::from_bits_per_s(rng.random_range(5_000_000..300_000_000)),
@@ -101,37 +116,36 @@ impl Plan {
         }
     }
 
-    /// A plain run for the table: independent loss, nothing else.
-    pub fn table(receivers: u32, loss: f64) -> Self {
-        let impairment = Impairment {
-            loss,
-            delay_us: 200,
-            ..Impairment::default()
-        };
+    /// A plain run: receivers that are alike, with the loss of `to` and nothing else.
+    pub fn plain(receivers: u32, payload: usize, to: Impairment) -> Self {
+        let delay = Duration::from_us(to.delay_us);
         let one = ReceiverPlan {
             config: ReceiverConfig {
                 socket_bytes: 8 << 20,
                 ..ReceiverConfig::default()
             },
             starts: Instant::ZERO,
-            to: impairment,
             from: Impairment {
-                delay_us: 200,
+                delay_us: to.delay_us,
                 ..Impairment::default()
             },
+            to,
             cut: None,
             crashes: None,
             consumer: None,
+            pause: None,
+            port: None,
             skew: Duration::ZERO,
         };
         Self {
             seed: u64::from(receivers),
-            payload: if loss > 0.0 { 8 << 20 } else { 1 << 20 },
+            payload,
             sender: SenderConfig {
                 receivers,
                 ..SenderConfig::default()
             },
             receivers: vec![one; receivers as usize],
+            alike: Some(delay),
             sender_crashes: None,
             sender_aborts: None,
             // Wide enough that nothing is lost but by chance.
@@ -140,6 +154,22 @@ impl Plan {
             drop_first: None,
             input_pause: Duration::ZERO,
         }
+    }
+
+    /// A run for the table: the datagrams of a gigabit link, small ones, so that many receivers
+    /// fit into a machine.
+    pub fn table(receivers: u32, blocks: usize, loss: f64, burst: f64) -> Self {
+        let to = Impairment {
+            loss,
+            burst,
+            delay_us: 200,
+            ..Impairment::default()
+        };
+        let mut plan = Self::plain(receivers, blocks * (256 * TABLE_SYMBOL - TRAILER_LEN), to);
+        plan.sender.symbol_len = TABLE_SYMBOL as u16;
+        let datagram = TABLE_SYMBOL + DATA_OVERHEAD + IP_UDP_LEN;
+        plan.sender.rate_max = Some(Rate::from_bytes_per_s(81_274 * datagram as u64));
+        plan
     }
 }
 
@@ -166,6 +196,14 @@ impl ReceiverPlan {
             }),
             crashes: (trouble && kind == 2).then(|| ms(begin)),
             consumer: slow.then(|| Rate::from_bytes_per_s(rng.random_range(100_000..1_000_000))),
+            pause: rng.random_bool(0.1).then(|| {
+                let from = rng.random_range(500..4_000);
+                (ms(from), ms(from + rng.random_range(10..5_000)))
+            }),
+            port: rng.random_bool(0.1).then(|| {
+                let rate = Rate::from_bits_per_s(rng.random_range(2_000_000..50_000_000));
+                (rate, rng.random_range(20_000..200_000))
+            }),
             skew: Duration::from_us(rng.random_range(0..10_000_000_000)),
         }
     }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use sealcast::proto::config::IP_UDP_LEN;
 use sealcast::proto::{
     Receiver, ReceiverEnd, ReceiverEvent, Sender, SenderEnd, SenderEvent, SenderStats, Target,
 };
@@ -30,15 +31,22 @@ enum What {
         from: Node,
         bytes: Vec<u8>,
     },
+    /// Reaches every receiver at this moment, but for losses.
+    Spread(Vec<u8>),
 }
 
 /// A receiver and its consumer.
 pub struct Listener {
     pub receiver: Receiver,
-    pub taken: Vec<u8>,
+    /// Bytes that it handed out, all of them those that were sent,
+    pub taken: usize,
+    /// or not.
+    pub wrong: bool,
     busy_until: Instant,
     complete: bool,
     pub end: Option<ReceiverEnd>,
+    /// When it had everything.
+    pub done_at: Instant,
     pub crashed: bool,
 }
 
@@ -54,6 +62,11 @@ pub struct World {
     to: Vec<Path>,
     from: Vec<Path>,
     bottleneck: Bottleneck,
+    ports: Vec<Option<Bottleneck>>,
+    /// Datagrams that found a queue full.
+    pub overflowed: u64,
+    /// When and how many bytes the sender handed over, with their headers.
+    pub sent: Vec<(Instant, u64)>,
     rng: StdRng,
     now: Instant,
     queue: BinaryHeap<Reverse<(Instant, u64, What)>>,
@@ -65,6 +78,13 @@ pub struct World {
 
 fn addr(node: Node) -> SocketAddr {
     SocketAddr::from(([10, 0, (node >> 8) as u8, node as u8], 9_000))
+}
+
+fn node(addr: SocketAddr) -> Node {
+    match addr {
+        SocketAddr::V4(v4) => (u32::from(*v4.ip()) & 0xffff) as Node,
+        SocketAddr::V6(_) => unreachable!("all nodes have IPv4 addresses"),
+    }
 }
 
 impl World {
@@ -81,10 +101,12 @@ impl World {
             .iter()
             .map(|r| Listener {
                 receiver: Receiver::new(r.config.clone(), seed(), r.starts + r.skew),
-                taken: Vec::new(),
+                taken: 0,
+                wrong: false,
                 busy_until: Instant::ZERO,
                 complete: false,
                 end: None,
+                done_at: Instant::ZERO,
                 crashed: false,
             })
             .collect();
@@ -102,6 +124,13 @@ impl World {
                 .map(|r| Path::new(r.from.clone()))
                 .collect(),
             bottleneck: Bottleneck::new(plan.link_rate, plan.link_queue),
+            ports: plan
+                .receivers
+                .iter()
+                .map(|r| r.port.map(|(rate, queue)| Bottleneck::new(rate, queue)))
+                .collect(),
+            overflowed: 0,
+            sent: Vec::new(),
             wakes: vec![None; listeners.len() + 1],
             payload,
             pushed: 0,
@@ -144,9 +173,12 @@ impl World {
         self.sender.stats()
     }
 
+    fn sender_is_over(&self) -> bool {
+        self.sender_crashed || self.sender_end.is_some()
+    }
+
     pub fn is_over(&self) -> bool {
-        (self.sender_crashed || self.sender_end.is_some())
-            && self.listeners.iter().all(|l| l.crashed || l.end.is_some())
+        self.sender_is_over() && self.listeners.iter().all(|l| l.crashed || l.end.is_some())
     }
 
     fn schedule(&mut self, at: Instant, what: What) {
@@ -157,12 +189,28 @@ impl World {
 
     /// Runs until all is over, or the deadline.
     pub fn run(&mut self) {
+        self.run_until(|_| false);
+    }
+
+    /// Runs until all is over, or the deadline, or `stop` says so.
+    pub fn run_until(&mut self, stop: impl Fn(&Self) -> bool) {
         while let Some(Reverse((at, _, what))) = self.queue.pop() {
             self.now = at;
-            if self.is_over() || at > DEADLINE {
+            if at > DEADLINE || (self.sender_is_over() && self.is_over()) {
+                break;
+            }
+            if stop(self) {
+                self.schedule(at, what);
                 break;
             }
             let node = match what {
+                What::Spread(bytes) => {
+                    if self.trace {
+                        println!("{:>10} 0 -> all: {}", at.as_us(), show(&bytes));
+                    }
+                    self.spread(&bytes);
+                    continue;
+                }
                 What::Wake(node) => {
                     if self.wakes[node].is_some_and(|w| w <= at) {
                         self.wakes[node] = None;
@@ -229,6 +277,18 @@ impl World {
         }
     }
 
+    fn spread(&mut self, bytes: &[u8]) {
+        let mut copy = Vec::new();
+        for to in 1..=self.listeners.len() {
+            if !self.to[to - 1].loses(self.now, &mut self.rng) {
+                copy.clear();
+                copy.extend_from_slice(bytes);
+                self.arrive(to, 0, &mut copy);
+                self.pump_receiver(to, &mut copy);
+            }
+        }
+    }
+
     fn pump(&mut self, node: Node) {
         let mut buf = Vec::new();
         if node == 0 {
@@ -265,19 +325,21 @@ impl World {
             for datagram in buf.chunks(transmit.segment) {
                 match transmit.to {
                     Target::Group => {
-                        let Some(at) = self.bottleneck.pass(self.now, datagram.len() as u64) else {
+                        let bytes = (datagram.len() + IP_UDP_LEN) as u64;
+                        self.sent.push((self.now, bytes));
+                        let Some(at) = self.bottleneck.pass(self.now, bytes) else {
+                            self.overflowed += 1;
                             continue;
                         };
+                        if let Some(delay) = self.plan.alike {
+                            self.schedule(at + delay, What::Spread(datagram.to_vec()));
+                            continue;
+                        }
                         for to in 1..=self.listeners.len() {
                             self.carry(at, 0, to, datagram);
                         }
                     }
-                    Target::Peer(peer) => {
-                        let to = (1..=self.listeners.len())
-                            .find(|&n| addr(n) == peer)
-                            .unwrap();
-                        self.carry(self.now, 0, to, datagram);
-                    }
+                    Target::Peer(peer) => self.carry(self.now, 0, node(peer), datagram),
                 }
             }
         }
@@ -302,6 +364,14 @@ impl World {
         {
             return;
         }
+        let mut at = at;
+        if let Some(port) = self.ports[receiver].as_mut().filter(|_| from == 0) {
+            let Some(passed) = port.pass(at, (datagram.len() + IP_UDP_LEN) as u64) else {
+                self.overflowed += 1;
+                return;
+            };
+            at = passed;
+        }
         let path = if from == 0 {
             &mut self.to[receiver]
         } else {
@@ -320,13 +390,18 @@ impl World {
             return;
         }
         let mut outgoing = Vec::new();
+        let pause = self.plan.receivers[node - 1].pause;
         let listener = &mut self.listeners[node - 1];
+        if let Some((_, end)) = pause.filter(|&(from, to)| from <= self.now && self.now < to) {
+            listener.busy_until = listener.busy_until.max(end);
+        }
         while listener.busy_until <= self.now
             && let Some(delivery) = listener.receiver.pull(now)
         {
-            listener
-                .taken
-                .extend_from_slice(&delivery.buf[..delivery.len]);
+            let data = &delivery.buf[..delivery.len];
+            listener.wrong |= !self.payload[listener.taken..].starts_with(data);
+            listener.taken += delivery.len;
+            listener.done_at = self.now;
             if let Some(rate) = consumer {
                 listener.busy_until = self.now + rate.time_for(delivery.len as u64);
             }

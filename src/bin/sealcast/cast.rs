@@ -9,19 +9,19 @@ use sealcast::edge::stdio::{Cancel, Input};
 use sealcast::edge::{entropy, interrupt};
 use sealcast::net::cast::{News, Report, Source};
 use sealcast::net::{Control, NetConfig};
-use sealcast::proto::config::symbol_len;
+use sealcast::proto::config::{FLOOR_DEFAULT, symbol_len};
 use sealcast::proto::{Fate, MemberReport, Sender, SenderConfig, SenderEnd, SenderEvent};
 use sealcast::units::{Duration, Rate};
 use sealcast::wire::{LeaveReason, RejectReason, Verdict};
 
 use serde_json::{Value, json};
 
-use crate::cli::{CastArgs, NetArgs};
+use crate::cli::{CastArgs, NetArgs, Slow};
 use crate::exit::{ExitStatus, Failure};
 use crate::report::{self, Voice, bytes, plain, receivers};
 
 pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
-    let config = config(args);
+    let config = config(args)?;
     let net = NetConfig {
         ttl: args.ttl,
         ..net_config(&args.net)
@@ -66,8 +66,8 @@ pub(crate) fn limit(ms: u64) -> Option<Duration> {
     (ms > 0).then(|| Duration::from_ms(ms))
 }
 
-fn config(args: &CastArgs) -> SenderConfig {
-    SenderConfig {
+fn config(args: &CastArgs) -> Result<SenderConfig, Failure> {
+    Ok(SenderConfig {
         name: args.name.clone(),
         symbol_len: symbol_len(usize::from(args.mtu)),
         memory: usize::try_from(args.memory).unwrap_or(usize::MAX),
@@ -77,8 +77,28 @@ fn config(args: &CastArgs) -> SenderConfig {
         start_timeout: limit(args.start_timeout),
         stall_max: Duration::from_ms(args.stall_timeout),
         rate_max: args.rate.map(Rate::from_bits_per_s),
+        floor: floor(args)?,
+        slow_grace: Duration::from_ms(args.slow_grace),
         ..SenderConfig::default()
+    })
+}
+
+/// The floor below which receivers are let go.
+fn floor(args: &CastArgs) -> Result<Option<Rate>, Failure> {
+    let usage = |message: &str| Err(Failure::new(ExitStatus::Usage, message));
+    let floor = match (args.slow, args.min_rate) {
+        (Some(Slow::Wait), Some(_)) => return usage("--slow wait has no use for a --min-rate"),
+        (Some(Slow::Wait) | None, None) => return Ok(None),
+        (Some(Slow::Evict), None) => FLOOR_DEFAULT,
+        (Some(Slow::Evict) | None, Some(bits)) => Rate::from_bits_per_s(bits),
+    };
+    if args
+        .rate
+        .is_some_and(|most| Rate::from_bits_per_s(most) <= floor)
+    {
+        return usage("--rate must be above the rate below which receivers are evicted");
     }
+    Ok(Some(floor))
 }
 
 fn producer(command: &[OsString]) -> Result<Source, Failure> {
@@ -147,6 +167,7 @@ fn describe(fate: Fate) -> &'static str {
         Fate::Done => "has everything",
         Fate::Dropped(Verdict::Silent) => "nothing was heard of it for 5 s",
         Fate::Dropped(Verdict::Stalled) => "its consumer stood still for too long",
+        Fate::Dropped(Verdict::Slow) => "it was too slow for the rest",
         Fate::Dropped(Verdict::Differs) => "what it received is something else",
         Fate::Dropped(Verdict::Thanks | Verdict::Left) => "let go",
         Fate::Left(LeaveReason::Consumer) => "its consumer went away",

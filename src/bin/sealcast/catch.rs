@@ -156,6 +156,11 @@ fn finish(report: &Report, voice: &Voice) -> Result<(), Failure> {
         ReceiverEnd::Dropped(Verdict::Stalled) => {
             transfer("the sender let us go: our consumer took nothing for too long")
         }
+        ReceiverEnd::Dropped(Verdict::Slow) => Failure::new(
+            ExitStatus::Evicted,
+            "the sender let us go: we kept the stream slower than it puts up with",
+        )
+        .hint("look for a slow disk, port or cable here; --min-rate on the sender is the limit"),
         ReceiverEnd::Dropped(_) => transfer("the sender let us go: it had not heard of us"),
         ReceiverEnd::Corrupt | ReceiverEnd::Left(LeaveReason::Corrupt) => {
             Failure::new(ExitStatus::Data, "what the sender sent contradicts itself")

@@ -13,7 +13,7 @@ mod selftest;
 mod unpack;
 mod value;
 
-pub(crate) use cast::{CastArgs, NetArgs};
+pub(crate) use cast::{CastArgs, NetArgs, Slow};
 pub(crate) use catch::CatchArgs;
 pub(crate) use keygen::KeygenArgs;
 pub(crate) use open::OpenArgs;

@@ -24,6 +24,8 @@ pub(crate) enum ExitStatus {
     Sender = 5,
     /// The transfer did not complete.
     Transfer = 6,
+    /// The sender let this receiver go because it was too slow for the others.
+    Evicted = 7,
     /// A bug in sealcast.
     Bug = 70,
     /// The reader downstream went away.
@@ -33,7 +35,7 @@ pub(crate) enum ExitStatus {
 impl ExitStatus {
     /// Every status with its meaning, for the manual.
     #[cfg(test)]
-    pub(crate) const TABLE: [(u8, &'static str); 10] = [
+    pub(crate) const TABLE: [(u8, &'static str); 11] = [
         (
             0,
             "the whole input was processed and, where applicable, authenticated to its end",
@@ -53,6 +55,10 @@ impl ExitStatus {
         (
             6,
             "the transfer did not complete: no or lost sender, abort, deadline, a receiver missing",
+        ),
+        (
+            7,
+            "the sender let this receiver go: it was slower than the sender puts up with",
         ),
         (70, "a bug in sealcast: please report it with the message"),
         (130, "interrupted (143: terminated)"),

@@ -273,9 +273,9 @@ fn generated_files_are_fresh() {
 
 #[test]
 fn every_exit_status_is_in_the_table() {
-    use ExitStatus::{Bug, ClosedPipe, Data, Local, NoIdentity, Sender, Transfer, Usage};
+    use ExitStatus::{Bug, ClosedPipe, Data, Evicted, Local, NoIdentity, Sender, Transfer, Usage};
     for status in [
-        Local, Usage, Data, NoIdentity, Sender, Transfer, Bug, ClosedPipe,
+        Local, Usage, Data, NoIdentity, Sender, Transfer, Evicted, Bug, ClosedPipe,
     ] {
         assert!(
             ExitStatus::TABLE.iter().any(|row| row.0 == status as u8),

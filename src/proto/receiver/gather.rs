@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 
 use crate::fec;
 use crate::proto::block::Chain;
+use crate::proto::config::DEPTH_MAX;
 use crate::proto::event::Delivery;
 use crate::units::{Duration, Instant};
 use crate::wire::{End, Header, Need, SessionId};
 
-/// Buffers kept for the next blocks.
-const SPARE_MAX: usize = 8;
+/// Buffers kept for the next blocks: a group's.
+const SPARE_MAX: usize = DEPTH_MAX as usize;
 
 /// One block in the making.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ struct Slot {
     /// The block's source symbols, once known.
     k: Option<u16>,
     repairs: Vec<(u16, Vec<u8>)>,
+    /// Repair symbols that are to come unasked, until one of them says how many are left.
+    pledge: u16,
     /// Its first pass is over: what is missing was lost.
     over: bool,
     nack_at: Option<Instant>,
@@ -78,11 +81,17 @@ pub(super) struct Gather {
     blocks_max: u32,
     first: u32,
     slots: VecDeque<Slot>,
+    /// The first pass of all blocks below it is over.
+    over_below: u32,
     /// Blocks below it exist and are not the last, so that they have `k` symbols.
     full_below: u32,
     end: Option<End>,
     chain: Chain,
     spare: Vec<Vec<u8>>,
+    /// The end of the random delay before asking, while it lasts.
+    ask_at: Option<Instant>,
+    /// The earliest alarm, as long as nothing happened that may change it.
+    alarm: Option<Option<Instant>>,
 }
 
 impl Gather {
@@ -100,10 +109,13 @@ impl Gather {
             blocks_max: u32::try_from(blocks_max).unwrap_or(u32::MAX),
             first: 0,
             slots: VecDeque::new(),
+            over_below: 0,
             full_below: 0,
             end: None,
             chain: Chain::new(session),
             spare: Vec::new(),
+            ask_at: None,
+            alarm: None,
         }
     }
 
@@ -174,8 +186,22 @@ impl Gather {
             if known.is_some_and(|known| known != block_k) {
                 return Taken::Wrong;
             }
-            self.pass(header.block.saturating_sub(self.depth - 1));
-            self.full_below = self.full_below.max(header.block);
+            // Of full blocks that are mixed, the first is over first.
+            let over = if header.left == 0 && block_k == k {
+                header.block.saturating_add(1)
+            } else {
+                header.block.saturating_sub(self.depth - 1)
+            };
+            self.pass(over);
+            self.fill_below(header.block);
+        } else {
+            // Repair symbols are sent only of blocks below the edge.
+            self.pass(header.block.saturating_add(1));
+        }
+        // Whether it is to be asked for may change with each symbol of a block that is over.
+        let over = self.slot(header.block).is_some_and(|s| s.over);
+        if over || (source && header.left == 0) {
+            self.alarm = None;
         }
         let spare = if self.slot(header.block).is_some_and(|s| s.bytes.is_empty()) {
             self.spare.pop().unwrap_or_default()
@@ -187,6 +213,7 @@ impl Gather {
         };
         if source {
             slot.k = Some(block_k);
+            slot.pledge = u16::from(header.pledge);
             slot.over |= header.left == 0;
         }
         if slot.lacks() == Some(0) {
@@ -216,25 +243,30 @@ impl Gather {
         Taken::Kept
     }
 
+    /// Blocks below `end` exist and are not the last.
+    fn fill_below(&mut self, end: u32) {
+        if end > self.full_below {
+            self.full_below = end;
+            self.alarm = None;
+        }
+    }
+
     /// The first pass of the blocks below `edge` is over.
     pub(super) fn pass(&mut self, edge: u32) {
+        let edge = edge.min(self.window_end());
         self.reach(edge);
-        let count = usize::try_from(edge.saturating_sub(self.first)).unwrap_or(0);
-        // From the back: all before one that is over were marked with it.
-        for slot in self
-            .slots
-            .iter_mut()
-            .take(count)
-            .rev()
-            .take_while(|s| !s.over)
-        {
-            slot.over = true;
+        for block in self.over_below.max(self.first)..edge {
+            if let Some(slot) = self.slot(block) {
+                slot.over = true;
+            }
+            self.alarm = None;
         }
+        self.over_below = self.over_below.max(edge);
     }
 
     /// The sender says that `edge` blocks were sent and are not the last.
     pub(super) fn pass_full(&mut self, edge: u32) {
-        self.full_below = self.full_below.max(edge);
+        self.fill_below(edge);
         self.pass(edge);
     }
 
@@ -255,38 +287,53 @@ impl Gather {
             slot.k = Some(end.last_k);
         }
         self.end = Some(end);
-        self.full_below = self.full_below.max(end.blocks.saturating_sub(1));
+        self.fill_below(end.blocks.saturating_sub(1));
+        self.alarm = None;
         self.pass(end.blocks);
         true
     }
 
-    /// Sets alarms for the blocks that are over and lack something but have no alarm yet. Returns
-    /// the earliest alarm of all.
+    /// Sets alarms for the blocks that are over and lack something but have no alarm yet: late
+    /// enough for what comes unasked where that is enough. Returns the earliest alarm of all.
     pub(super) fn schedule(
         &mut self,
         now: Instant,
+        patience: Duration,
         mut backoff: impl FnMut() -> Duration,
     ) -> Option<Instant> {
+        if let Some(alarm) = self.alarm {
+            return alarm;
+        }
+        self.ask_at = self.ask_at.filter(|&at| at > now);
         let mut earliest = None;
         let (k, full) = (self.k, self.full_below.saturating_sub(self.first));
         for (at, slot) in (0u32..).zip(&mut self.slots) {
             if slot.k.is_none() && at < full {
                 slot.k = Some(k);
             }
-            if !slot.over || slot.lacks().is_none_or(|n| n == 0) {
+            let Some(lacks) = slot.lacks().filter(|&n| slot.over && n > 0) else {
                 slot.nack_at = None;
                 continue;
-            }
-            let nack_at = *slot.nack_at.get_or_insert_with(|| now + backoff());
+            };
+            let nack_at = *slot.nack_at.get_or_insert_with(|| {
+                if slot.pledge >= lacks {
+                    return now + patience;
+                }
+                // One delay for all blocks of a group: it ends in one FEEDBACK.
+                *self.ask_at.get_or_insert_with(|| now + backoff())
+            });
             earliest = Some(earliest.map_or(nack_at, |e: Instant| e.min(nack_at)));
         }
+        self.alarm = Some(earliest);
         earliest
     }
 
     /// A repair symbol of `block` came and `left` more are promised: asking can wait, or, with none
     /// left, must begin anew.
     pub(super) fn promised(&mut self, block: u32, left: u16, wait_until: Instant) {
+        self.alarm = None;
         let Some(slot) = self.slot(block) else { return };
+        slot.pledge = 0;
         let Some(lacks) = slot.lacks() else { return };
         if left >= lacks {
             slot.nack_at = Some(slot.nack_at.map_or(wait_until, |at| at.max(wait_until)));
@@ -304,6 +351,7 @@ impl Gather {
         max: usize,
         retry: impl Fn(u32) -> Duration,
     ) -> Vec<Need> {
+        self.alarm = None;
         let mut needs: Vec<Need> = Vec::new();
         for (block, slot) in (self.first..).zip(&mut self.slots) {
             let due = slot.nack_at.is_some_and(|at| at <= now);
@@ -357,6 +405,7 @@ impl Gather {
             return Pulled::Corrupt;
         };
         self.first += 1;
+        self.alarm = None;
         Pulled::Data {
             delivery: Delivery {
                 buf: slot.bytes,
@@ -382,6 +431,7 @@ mod tests {
 
     const SESSION: SessionId = SessionId([5; 16]);
     const LEN: u16 = 64;
+    const PATIENCE: Duration = Duration::from_us(70);
 
     /// Three blocks of four symbols and one of two, with their END.
     fn stream() -> (Vec<Vec<u8>>, End) {
@@ -412,6 +462,7 @@ mod tests {
             kind: Kind::Data,
             tag: 0,
             repair: false,
+            pledge: 0,
             symbol,
             tx: 0,
             left,
@@ -429,6 +480,7 @@ mod tests {
                 kind: Kind::Data,
                 tag: 0,
                 repair: true,
+                pledge: 0,
                 symbol,
                 tx: 0,
                 left,
@@ -461,7 +513,7 @@ mod tests {
         assert_eq!(take(&mut g, source(&blocks, 0, 0)), Taken::Needless);
         assert_eq!(pull(&mut g), None);
         assert_eq!(
-            g.schedule(now, || Duration::from_us(5)),
+            g.schedule(now, PATIENCE, || Duration::from_us(5)),
             Some(Instant::from_us(1_005))
         );
         let later = Instant::from_us(1_005);
@@ -476,7 +528,7 @@ mod tests {
         assert_eq!(g.needs(later, 9, |_| Duration::from_ms(1)), []);
 
         assert!(g.finish(end));
-        g.schedule(later, || Duration::ZERO);
+        g.schedule(later, PATIENCE, || Duration::ZERO);
         assert_eq!(g.needs(later, 9, |_| Duration::from_ms(1)), [need(3, 1)]);
         for (block, rows) in [(0, 7..9), (2, 0..4), (3, 50..51)] {
             for row in rows {
@@ -495,14 +547,58 @@ mod tests {
         take(&mut g, source(&blocks, 0, 0));
         take(&mut g, source(&blocks, 1, 0));
         let at = Instant::from_us;
-        assert_eq!(g.schedule(at(10), || Duration::from_us(5)), Some(at(15)));
+        assert_eq!(
+            g.schedule(at(10), PATIENCE, || Duration::from_us(5)),
+            Some(at(15))
+        );
         take(&mut g, repair(&blocks, 0, 0, 2));
         g.promised(0, 2, at(90));
-        assert_eq!(g.schedule(at(11), || Duration::ZERO), Some(at(90)));
+        assert_eq!(
+            g.schedule(at(11), PATIENCE, || Duration::ZERO),
+            Some(at(90))
+        );
         take(&mut g, repair(&blocks, 0, 2, 0));
         g.promised(0, 0, at(200));
-        assert_eq!(g.schedule(at(12), || Duration::ZERO), Some(at(12)));
-        assert_eq!(g.needs(at(12), 9, |_| Duration::ZERO)[0].symbols, 1);
+        assert_eq!(
+            g.schedule(at(12), PATIENCE, || Duration::from_us(7)),
+            Some(at(15)),
+            "the delay that runs is good for all"
+        );
+        let needs = g.needs(at(15), 9, |_| Duration::from_us(100));
+        assert_eq!((needs.len(), needs[0].symbols), (1, 1));
+        take(&mut g, repair(&blocks, 1, 0, 0));
+        g.promised(1, 0, at(200));
+        assert_eq!(
+            g.schedule(at(16), PATIENCE, || Duration::from_us(7)),
+            Some(at(23))
+        );
+        assert_eq!(g.needs(at(23), 9, |_| Duration::ZERO)[0].symbols, 2);
+    }
+
+    #[test]
+    fn what_comes_unasked_is_waited_for_if_it_is_enough() {
+        let (blocks, _) = stream();
+        let mut g = Gather::new(SESSION, 4, LEN, 3, 8);
+        let at = Instant::from_us;
+        // Three blocks in turn: one lacks what is pledged, one more than that.
+        for (block, symbol) in [(0, 0), (1, 0), (0, 1), (2, 1), (2, 2), (1, 3)] {
+            let (mut header, symbol) = source(&blocks, block, symbol);
+            header.pledge = 2;
+            assert_eq!(g.take(&header, &symbol), Taken::Kept);
+        }
+        assert_eq!(
+            g.schedule(at(10), PATIENCE, || Duration::from_us(5)),
+            Some(at(80)),
+            "blocks 0 and 1 are over, and block 2 is not"
+        );
+        take(&mut g, repair(&blocks, 2, 0, 0));
+        g.promised(2, 0, at(99));
+        assert_eq!(
+            g.schedule(at(20), PATIENCE, || Duration::from_us(5)),
+            Some(at(25))
+        );
+        let needs = g.needs(at(25), 9, |_| Duration::from_ms(1));
+        assert_eq!((needs.len(), needs[0].block, needs[0].symbols), (1, 2, 1));
     }
 
     #[test]

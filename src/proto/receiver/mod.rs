@@ -472,7 +472,7 @@ impl Receiver {
                 let end = end.clone();
                 self.end(end);
             }
-            (_, Verdict::Silent | Verdict::Stalled | Verdict::Differs) => {
+            (_, Verdict::Silent | Verdict::Stalled | Verdict::Differs | Verdict::Slow) => {
                 self.end(ReceiverEnd::Dropped(verdict));
             }
             // Not an answer to anything that we said.

@@ -225,7 +225,9 @@ impl Session {
             return None;
         }
         let (receivers, rtt) = (self.receivers, self.rtt);
-        self.gather.schedule(now, || backoff(receivers, rtt, rng))
+        let patience = self.retry(0);
+        self.gather
+            .schedule(now, patience, || backoff(receivers, rtt, rng))
     }
 
     fn retry(&self, times: u32) -> Duration {

@@ -5,13 +5,11 @@ use std::net::SocketAddr;
 use super::roster::Member;
 use super::{REPLIES_MAX, Sender, State, alarm};
 use crate::crypt::agree::PublicKey;
-use crate::proto::config::{
-    BYE_COPIES, CONFIRM_MAX, IP_UDP_LEN, JOINS_PER_S_MAX, RECEIVERS_MAX, REPORT_MAX,
-};
+use crate::proto::config::{BYE_COPIES, CONFIRM_MAX, IP_UDP_LEN, ROLL_CALL_EVERY};
 use crate::proto::event::{Fate, SenderEvent};
 use crate::proto::pace;
 use crate::proto::protect::{Pair, counter_nonce, open, reply_nonce, seal};
-use crate::units::{Duration, Instant};
+use crate::units::Instant;
 use crate::wire::{
     self, Accept, Bye, ByeHeader, Feedback, FeedbackHeader, Join, Kind, Outcome, RejectReason,
     ReplyHeader, Verdict,
@@ -43,7 +41,7 @@ impl Sender {
         if let Some(number) = self.roster.by_key(&header.receiver_key) {
             return self.accept_again(now, number, datagram);
         }
-        if !self.may_look_at_join(now) {
+        if !self.gate.admits(now, from.ip()) {
             return None;
         }
         let theirs = PublicKey(header.receiver_key);
@@ -55,7 +53,7 @@ impl Sender {
         }
         let refusal = if !self.policy().joinable {
             Some(RejectReason::TooLate)
-        } else if self.roster.len() >= RECEIVERS_MAX {
+        } else if !self.roster.has_room() {
             Some(RejectReason::Full)
         } else {
             None
@@ -76,8 +74,8 @@ impl Sender {
         let member = Member::new(&join, from, header.receiver_key, pair, self.tx, now);
         let number = self.roster.add(member);
         self.accept(number);
-        self.limits = None;
-        self.timers.set_earlier(alarm::ROLL_CALL, now + REPORT_MAX);
+        self.timers
+            .set_earlier(alarm::ROLL_CALL, now + ROLL_CALL_EVERY);
         Some(())
     }
 
@@ -95,17 +93,6 @@ impl Sender {
         }
         self.accept(number);
         Some(())
-    }
-
-    /// Each unknown JOIN costs a key agreement; so many a second are looked at.
-    fn may_look_at_join(&mut self, now: Instant) -> bool {
-        if now.since(self.joins_counted_at) >= Duration::from_secs(1) {
-            self.joins_counted_at = now;
-            self.joins_left = JOINS_PER_S_MAX;
-        }
-        let may = self.joins_left > 0;
-        self.joins_left = self.joins_left.saturating_sub(1);
-        may
     }
 
     /// A receiver's first FEEDBACK: it has the keys, and may be counted on.
@@ -187,9 +174,10 @@ impl Sender {
             return None;
         }
         let first = !member.is_confirmed();
-        member.feedback_next = header.number.saturating_add(1);
         self.stats.feedbacks += 1;
-        if !member.is_active() {
+        if member.forgotten && first && self.window.first() == 0 {
+            self.roster.recall(header.receiver);
+        } else if !member.is_active() {
             // It has not heard our BYE yet.
             let verdict = match member.fate {
                 Fate::Dropped(verdict) => verdict,
@@ -199,46 +187,60 @@ impl Sender {
             self.bye(header.receiver, verdict, 1);
             return Some(());
         }
-        let step = member.update(&feedback, tx, now, first);
-        let loss = member.meter.loss();
-        if !feedback.needs.is_empty() {
-            member.nacks += 1;
-            self.stats.nacks += 1;
-        }
-        self.limits = None;
+        let (step, loss, heard) = self.roster.change(header.receiver, |member| {
+            let step = member.update(&feedback, header.number, tx, now);
+            member.nacks += u64::from(!feedback.needs.is_empty());
+            (step, member.meter.loss(), member.tx_end)
+        })?;
+        self.stats.nacks += u64::from(!feedback.needs.is_empty());
         if first {
             self.confirm(now, header.receiver);
         }
         self.adapt(now, header.receiver, step.sent, step.received);
-        self.repair(&feedback, loss);
+        self.repair(&feedback, heard, loss);
         self.conclude(header.receiver, feedback.outcome);
-        let next = self.roster.active().map(|m| m.next).min();
-        self.window.release(next.unwrap_or(0));
+        self.release();
         Some(())
     }
 
     /// Lets the rate follow what a receiver lost.
     fn adapt(&mut self, now: Instant, receiver: u32, sent: u64, received: u64) {
         let bytes = (self.data_len() + IP_UDP_LEN) as u64;
-        let rtt = self.roster.rtt();
+        let rtt = self.roster.sum().rtt;
         let Some(member) = self.roster.get(receiver) else {
             return;
         };
         match member.meter.report(now, sent, received, bytes) {
             pace::Verdict::Unknown => {}
-            pace::Verdict::Usual => self.pace.rise(now),
-            pace::Verdict::Excess(delivered) => self.pace.cut(now, delivered, rtt),
+            pace::Verdict::Usual(delivered) => self.pace.rise(now, delivered),
+            pace::Verdict::Excess(delivered) => {
+                member.excess_at = Some(now);
+                self.pace.cut(now, delivered, rtt);
+            }
         }
     }
 
-    fn repair(&mut self, feedback: &Feedback, loss: f64) {
+    /// Owes what a receiver asks for that has heard everything below transmission `heard`.
+    fn repair(&mut self, feedback: &Feedback, heard: u64, loss: f64) {
+        // What is not kept needs no look, nor any block a second one: a FEEDBACK costs no more than
+        // the window is long.
+        let mut from = self.window.first();
         for need in &feedback.needs {
             let end = need.block.saturating_add(u32::from(need.run));
-            // What is not kept needs no look, however long the run.
-            for block in need.block.max(self.window.first())..end.min(self.window.edge()) {
-                self.window
-                    .request(block, need.symbols, feedback.tx_end, loss);
+            let end = end.min(self.window.edge());
+            for block in need.block.max(from)..end {
+                self.window.request(block, need.symbols, heard, loss);
             }
+            from = from.max(end);
+        }
+    }
+
+    /// Lets blocks go that every receiver has. Who may still show that it has the keys is waited
+    /// for a little.
+    pub(super) fn release(&mut self) {
+        let sum = self.roster.sum();
+        if sum.active == sum.confirmed {
+            self.window.release(sum.next);
         }
     }
 
@@ -255,22 +257,24 @@ impl Sender {
         self.finish_member(receiver, fate, verdict);
     }
 
-    fn finish_member(&mut self, receiver: u32, fate: Fate, verdict: Verdict) {
+    pub(super) fn finish_member(&mut self, receiver: u32, fate: Fate, verdict: Verdict) {
         let Some(member) = self.roster.get(receiver) else {
             return;
         };
-        member.fate = fate;
-        let (name, confirmed) = (member.name.clone(), member.is_confirmed());
-        self.limits = None;
-        if !confirmed {
+        if !member.is_confirmed() {
             // It never was there as far as anybody knows.
-            self.left_early += 1;
+            self.roster.forget(receiver);
             return;
         }
+        let name = member.name.clone();
+        if member.excess_at.is_some() {
+            self.pace.forget();
+        }
+        self.roster.change(receiver, |member| member.fate = fate);
         if self.state == State::Gathering {
             // It has missed nothing: its place is free again.
-            self.left_early += 1;
-            if self.roster.active().next().is_none() {
+            self.roster.forget(receiver);
+            if self.roster.sum().joined == 0 {
                 self.first_join = None;
                 self.timers.clear(alarm::START);
             }
@@ -305,37 +309,13 @@ impl Sender {
             self.reply(addr, out);
         }
     }
-
-    /// Lets receivers go of which nothing was heard, or which hold everybody up.
-    pub(super) fn roll_call(&mut self, now: Instant) {
-        self.timers.set(alarm::ROLL_CALL, now + REPORT_MAX);
-        let (edge, tx, flight) = (self.window.edge(), self.tx, self.limits().flight);
-        let stall_max = self.config.stall_max;
-        let sending = matches!(self.state, State::Sending | State::Draining);
-        let complete = self.window.complete().is_some();
-        let (stuck, first) = (self.window.is_stuck(), self.window.first());
-        let mut overdue = Vec::new();
-        for (n, m) in self.roster.active_mut() {
-            let held = stuck && m.next <= first;
-            let full = held || m.window_end <= edge || m.tx_end.saturating_add(flight) <= tx;
-            if !(sending && (full || complete)) {
-                // Nobody waits for it, however long the input pauses.
-                m.still_since = now;
-            }
-            overdue.extend(m.overdue(now, stall_max).map(|verdict| (n, verdict)));
-        }
-        for (receiver, verdict) in overdue {
-            self.finish_member(receiver, Fate::Dropped(verdict), verdict);
-        }
-        let next = self.roster.active().map(|m| m.next).min();
-        self.window.release(next.unwrap_or(0));
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::proto::{Receiver, ReceiverConfig, ReceiverEvent, SenderConfig, SenderEnd, Target};
+    use crate::units::Duration;
 
     const STEP: Duration = Duration::from_ms(10);
 

@@ -1,6 +1,9 @@
 //! The sender's side of a session.
 
 mod feedback;
+mod foresight;
+mod gate;
+mod roll;
 mod roster;
 mod window;
 
@@ -10,12 +13,14 @@ use std::net::SocketAddr;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use self::gate::Gate;
 use self::roster::Roster;
-use self::window::{Symbol, Window};
+use self::window::{Symbol, Terms, Window};
 use super::config::{
-    ABORT_COPIES, ABORT_EVERY, ANNOUNCE_RUNNING, ANNOUNCE_WAITING, BURST_BYTES, END_EVERY,
-    FEEDBACK_PER_S_MAX, FLIGHT_MIN, IP_UDP_LEN, JOINS_PER_S_MAX, POLL_MAX, REPORT_MAX, REPORT_MIN,
-    SOCKET_COST, SenderConfig, fit_name, window_blocks,
+    ABORT_COPIES, ABORT_EVERY, ANNOUNCE_RUNNING, ANNOUNCE_WAITING, BACKOFF_RTTS, BATCH_MAX,
+    DEPTH_MAX, END_EVERY, FEEDBACK_PER_S_MAX, FLIGHT_MIN, INTERLEAVE_TIME, IP_UDP_LEN,
+    NACK_RETRY_MIN, POLL_MAX, RATE_MAX, REPORT_MAX, REPORT_MIN, SOCKET_COST, SenderConfig,
+    fit_name, window_blocks,
 };
 use super::event::{Fate, SenderEnd, SenderEvent, SenderStats, Target, Transmit};
 use super::pace::Pace;
@@ -24,7 +29,7 @@ use super::timer::Timers;
 use crate::crypt::aead::Cipher;
 use crate::crypt::agree::{PublicKey, SecretKey};
 use crate::crypt::secret::Secret;
-use crate::units::{Duration, Instant};
+use crate::units::{Duration, Instant, Rate};
 use crate::wire::{
     Abort, AbortReason, Announce, DATA_OVERHEAD, End, HEADER_LEN, Header, Kind, Policy, Poll,
     SessionId,
@@ -111,16 +116,17 @@ pub struct Sender {
     tx: u64,
     pace: Pace,
     timers: Timers<{ alarm::COUNT }>,
-    limits: Option<Limits>,
     /// What to tell the receivers instead of data.
     failed: Option<Abort>,
     /// The last batch was of repair symbols: new data is next.
     repaired_last: bool,
     first_join: Option<Instant>,
-    /// Receivers that went away before the start.
-    left_early: u32,
-    joins_left: u32,
-    joins_counted_at: Instant,
+    /// Nobody is let in any more: those who might come held up those who are there.
+    shut: bool,
+    gate: Gate,
+    /// When the roll was called last, and the source symbols that had been sent by then.
+    called_at: Instant,
+    called_source: u64,
     replies: VecDeque<(SocketAddr, Vec<u8>)>,
     announce_due: bool,
     poll_due: bool,
@@ -156,7 +162,8 @@ impl Sender {
         if let Some(timeout) = config.start_timeout {
             timers.set(alarm::GIVE_UP, now + timeout);
         }
-        let pace = Pace::new(config.rate_max, now);
+        let datagram = usize::from(len) + DATA_OVERHEAD + IP_UDP_LEN;
+        let pace = Pace::new(config.rate_max, datagram as u64, now);
         Self {
             session,
             cipher: multicast_cipher(session, &secret),
@@ -168,13 +175,13 @@ impl Sender {
             window: Window::new(session, k, len, window_blocks(config.memory, k, len)),
             tx: 0,
             timers,
-            limits: None,
             failed: None,
             repaired_last: false,
             first_join: None,
-            joins_left: JOINS_PER_S_MAX,
-            left_early: 0,
-            joins_counted_at: now,
+            shut: false,
+            gate: Gate::new(now, rng.next_u64()),
+            called_at: now,
+            called_source: 0,
             replies: VecDeque::new(),
             announce_due: false,
             poll_due: false,
@@ -186,6 +193,7 @@ impl Sender {
                 repair: 0,
                 datagrams: 0,
                 wire_bytes: 0,
+                rounds: 0,
                 nacks: 0,
                 feedbacks: 0,
                 refused: 0,
@@ -308,26 +316,22 @@ impl Sender {
     pub fn stats(&self) -> SenderStats {
         SenderStats {
             rate: self.pace.rate(),
-            active: self.roster.count(|f| f == Fate::Active),
-            done: self.roster.count(|f| f == Fate::Done),
+            active: self.roster.sum().confirmed,
+            done: self.roster.sum().done,
+            rounds: self.window.rounds(),
             ..self.stats
         }
     }
 
     /// Receivers that joined, less those that went away before the start.
     pub fn joined(&self) -> u32 {
-        let confirmed = self
-            .roster
-            .all()
-            .filter(|m| m.is_confirmed() || !m.is_active())
-            .count();
-        u32::try_from(confirmed).unwrap_or(u32::MAX) - self.left_early
+        self.roster.sum().joined
     }
 
     /// How each receiver fared.
     pub fn members(&self) -> Vec<MemberReport> {
-        (0..)
-            .zip(self.roster.all())
+        self.roster
+            .all()
             .filter(|(_, m)| m.is_confirmed())
             .map(|(receiver, m)| MemberReport {
                 receiver,
@@ -344,17 +348,15 @@ impl Sender {
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
         buf.clear();
         self.settle(now);
-        let to = if let Some((addr, reply)) = self.replies.pop_front() {
+        let (to, segment) = if let Some((addr, reply)) = self.replies.pop_front() {
             buf.extend_from_slice(&reply);
-            Target::Peer(addr)
-        } else if self.emit_control(now, buf) || self.emit_data(now, buf) {
-            Target::Group
+            (Target::Peer(addr), buf.len())
+        } else if self.emit_control(now, buf) {
+            (Target::Group, buf.len())
+        } else if self.emit_data(now, buf) {
+            (Target::Group, self.data_len())
         } else {
             return None;
-        };
-        let segment = match to {
-            Target::Group if buf.len() > self.data_len() => self.data_len(),
-            _ => buf.len(),
         };
         let datagrams = buf.len().div_ceil(segment);
         self.stats.datagrams += datagrams as u64;
@@ -370,9 +372,10 @@ impl Sender {
     /// Moves from state to state when the time has come.
     fn settle(&mut self, now: Instant) {
         if matches!(self.state, State::Sending | State::Draining) {
-            if self.roster.active().next().is_none() {
-                let done = self.roster.count(|f| f == Fate::Done);
-                let failed = self.joined().saturating_sub(done);
+            let sum = self.roster.sum();
+            if sum.active == 0 {
+                let done = sum.done;
+                let failed = sum.joined.saturating_sub(done);
                 let end = match (done, failed, self.window.complete()) {
                     (_, 0, Some(_)) => SenderEnd::Complete,
                     (0, _, _) | (_, _, None) => SenderEnd::AllLost,
@@ -411,7 +414,8 @@ impl Sender {
         let gathering = self.state == State::Gathering;
         Policy {
             started: !gathering,
-            joinable: gathering || (self.state == State::Sending && self.window.first() == 0),
+            joinable: gathering
+                || (self.state == State::Sending && self.window.first() == 0 && !self.shut),
             joined: self.joined(),
             wanted: self.config.receivers,
         }
@@ -444,7 +448,7 @@ impl Sender {
         } else if let Some(end) = self.window.complete().filter(|_| self.end_due) {
             self.end_due = false;
             self.emit_sealed(Kind::End, buf, |body| end.emit(body));
-        } else if std::mem::take(&mut self.poll_due) && self.roster.len() > 0 {
+        } else if std::mem::take(&mut self.poll_due) && self.roster.sum().active > 0 {
             let poll = self.poll(now);
             self.emit_sealed(Kind::Poll, buf, |body| poll.emit(body));
         }
@@ -457,7 +461,7 @@ impl Sender {
             sender_key: self.public.0,
             k: self.config.k,
             symbol_len: self.config.symbol_len,
-            depth: 1,
+            depth: self.depth_at(self.config.rate_max.unwrap_or(RATE_MAX)),
             policy: self.policy(),
             name: self.config.name.clone(),
         };
@@ -470,8 +474,8 @@ impl Sender {
         Poll {
             edge: self.window.edge_for_poll(),
             clock_us: now.as_us(),
-            rtt_us: us(self.roster.rtt()),
-            receivers: self.roster.count(|f| f == Fate::Active),
+            rtt_us: us(self.roster.sum().rtt),
+            receivers: self.roster.sum().confirmed,
             report_every: limits.report_every,
             report_us: us(limits.report),
         }
@@ -485,6 +489,7 @@ impl Sender {
             kind,
             tag,
             repair: false,
+            pledge: 0,
             symbol: 0,
             tx,
             left: 0,
@@ -516,29 +521,39 @@ impl Sender {
         if !matches!(self.state, State::Sending | State::Draining) {
             return false;
         }
-        let limits = self.limits();
-        let cost = (self.data_len() + IP_UDP_LEN) as u64;
+        let (limits, sum) = (self.limits(), self.roster.sum());
+        let cost = self.data_cost();
+        self.window
+            .judge(now, NACK_RETRY_MIN + sum.rtt.times(2 * BACKOFF_RTTS));
         let fresh = self.window.has_source(limits.block_end);
         if (!fresh && !self.window.has_repair()) || self.tx >= limits.tx_end {
+            self.pace.rest();
             return false;
         }
         // Small sips from the bucket would make many system calls out of one.
-        let sip = cost.max(BURST_BYTES as u64 / 4);
+        let batch = (self.pace.depth() / cost).clamp(1, BATCH_MAX);
+        let sip = batch.div_ceil(4) * cost;
         let allowance = self.pace.allowance(now);
         if allowance < sip {
             self.timers.set(alarm::PACE, self.pace.ready_at(sip));
             return false;
         }
         let room = limits.tx_end - self.tx;
-        let count = (allowance / cost).min(room).min(BURST_BYTES as u64 / cost);
+        let count = (allowance / cost).min(room).min(batch);
         let repairing = self.window.has_repair() && (!fresh || !self.repaired_last);
         self.repaired_last = repairing;
+        let terms = Terms {
+            now,
+            limit: limits.block_end,
+            depth: self.depth(),
+            receivers: sum.confirmed,
+        };
         let mut sent = 0;
         while sent < count {
             let symbol = if repairing {
-                self.window.next_repair(self.tx)
+                self.window.next_repair(self.tx, sum.tx_end)
             } else {
-                self.window.next_source(limits.block_end)
+                self.window.next_source(&terms)
             };
             let Some(symbol) = symbol else { break };
             self.emit_symbol(symbol, buf);
@@ -559,12 +574,35 @@ impl Sender {
         sent > 0
     }
 
+    /// Bytes of a DATA datagram with its IP and UDP headers.
+    fn data_cost(&self) -> u64 {
+        (self.data_len() + IP_UDP_LEN) as u64
+    }
+
+    /// Blocks to mix at present: no more than a part of what a receiver can hold, since all of a
+    /// group stay until the first is complete.
+    fn depth(&self) -> u32 {
+        let held = (self.roster.sum().window / 4).max(1);
+        u32::from(self.depth_at(self.pace.rate())).min(held)
+    }
+
+    /// Blocks that may be mixed at this rate.
+    fn depth_at(&self, rate: Rate) -> u16 {
+        let block = u64::from(self.config.k) * self.data_cost();
+        let held = self.window.blocks_max() as u64 / 4;
+        let wanted = (rate.bytes_in(INTERLEAVE_TIME) / block).min(held);
+        u16::try_from(wanted)
+            .unwrap_or(DEPTH_MAX)
+            .clamp(1, DEPTH_MAX)
+    }
+
     fn emit_symbol(&mut self, symbol: Symbol, buf: &mut Vec<u8>) {
         let (start, tx) = (buf.len(), self.next_tx());
         let header = Header {
             kind: Kind::Data,
             tag: self.session.tag(),
             repair: symbol.repair,
+            pledge: symbol.pledge,
             symbol: symbol.number,
             tx,
             left: symbol.left,
@@ -581,36 +619,22 @@ impl Sender {
         );
     }
 
-    /// The limits that the receivers set, worked out anew when something changed.
-    fn limits(&mut self) -> Limits {
-        if let Some(limits) = self.limits {
-            return limits;
-        }
-        let limits = self.work_out_limits();
-        self.limits = Some(limits);
-        limits
-    }
-
-    fn work_out_limits(&self) -> Limits {
-        let datagram = self.data_len() + IP_UDP_LEN;
-        let cost = SOCKET_COST * (datagram as u64).div_ceil(1500);
-        let receivers = u64::from(self.roster.count(|f| f == Fate::Active));
+    /// The limits that the receivers set. Who has not shown that it has the keys holds nobody up.
+    fn limits(&self) -> Limits {
+        let sum = self.roster.sum();
+        let cost = SOCKET_COST * self.data_cost().div_ceil(1500);
+        let receivers = u64::from(sum.confirmed);
         // Reports are spread so that the whole group stays below its share of the feedback.
         let per_s = u64::from(FEEDBACK_PER_S_MAX);
-        // Who has not shown that it has the keys holds nobody up.
-        let confirmed = || self.roster.active().filter(|m| m.is_confirmed());
-        let datagrams_per_s = self.pace.rate().as_bytes_per_s() / datagram as u64;
-        let socket = confirmed()
-            .map(|m| u64::from(m.socket_bytes))
-            .min()
-            .unwrap_or(0);
-        let flight = (socket / cost * 3 / 4).max(FLIGHT_MIN);
+        let datagrams_per_s = self.pace.rate().as_bytes_per_s() / self.data_cost();
+        let flight = (u64::from(sum.socket_bytes) / cost * 3 / 4).max(FLIGHT_MIN);
         let report_every = (flight / 4).max(datagrams_per_s * receivers / per_s);
         let flight = flight.max(report_every * 4);
         let report = Duration::from_us(receivers * 1_000_000 / per_s);
+        let anybody = sum.confirmed > 0;
         Limits {
-            block_end: confirmed().map(|m| m.window_end).min().unwrap_or(0),
-            tx_end: confirmed().map(|m| m.tx_end).min().unwrap_or(0) + flight,
+            block_end: if anybody { sum.window_end } else { 0 },
+            tx_end: if anybody { sum.tx_end + flight } else { 0 },
             flight,
             report_every: u32::try_from(report_every).unwrap_or(u32::MAX),
             report: report.clamp(REPORT_MIN, REPORT_MAX),

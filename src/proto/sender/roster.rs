@@ -1,9 +1,9 @@
 //! The receivers of a session, as the sender knows them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
-use crate::proto::config::{PEER_SILENT_MAX, RTT_MAX, RTT_MIN};
+use crate::proto::config::{PEER_SILENT_MAX, PENDING_MAX, RECEIVERS_MAX, RTT_MAX, RTT_MIN};
 use crate::proto::event::Fate;
 use crate::proto::pace::LossMeter;
 use crate::proto::protect::Pair;
@@ -18,10 +18,14 @@ pub(super) struct Member {
     pub(super) name: String,
     pub(super) pair: Pair,
     pub(super) fate: Fate,
+    /// It went before it counted.
+    pub(super) forgotten: bool,
     pub(super) byes: u32,
     /// FEEDBACKs below this number are old.
     pub(super) feedback_next: u32,
     pub(super) next: u32,
+    /// Blocks that it can hold.
+    pub(super) window: u32,
     pub(super) window_end: u32,
     pub(super) tx_end: u64,
     received: u32,
@@ -32,6 +36,10 @@ pub(super) struct Member {
     pub(super) joined_at: Instant,
     /// Since when it stands still while the sender waits for it.
     pub(super) still_since: Instant,
+    /// When it last lost so much that the rate was cut.
+    pub(super) excess_at: Option<Instant>,
+    /// Since when it keeps the stream below the floor.
+    pub(super) slow_since: Option<Instant>,
     pub(super) nacks: u64,
 }
 
@@ -56,9 +64,11 @@ impl Member {
             name: join.name.clone(),
             pair,
             fate: Fate::Active,
+            forgotten: false,
             byes: 0,
             feedback_next: 0,
             next: 0,
+            window: join.window_blocks,
             window_end: join.window_blocks,
             tx_end: tx,
             received: 0,
@@ -68,6 +78,8 @@ impl Member {
             heard_at: now,
             joined_at: now,
             still_since: now,
+            excess_at: None,
+            slow_since: None,
             nacks: 0,
         }
     }
@@ -81,16 +93,18 @@ impl Member {
         self.feedback_next > 0
     }
 
-    /// Takes a FEEDBACK in: numbers only grow, whatever a receiver claims. What was sent before its
-    /// first was not meant for it, and is not lost.
+    /// Takes the FEEDBACK of this number in: numbers only grow, whatever a receiver claims. What
+    /// was sent before its first was not meant for it, and is not lost.
     pub(super) fn update(
         &mut self,
         feedback: &Feedback,
+        number: u32,
         tx: u64,
         now: Instant,
-        first: bool,
     ) -> Step {
+        let first = !self.is_confirmed();
         self.heard_at = now;
+        self.feedback_next = number.saturating_add(1);
         if feedback.next > self.next {
             self.next = feedback.next;
             self.still_since = now;
@@ -140,52 +154,315 @@ fn smooth(old: Duration, new: Duration) -> Duration {
     }
 }
 
+/// What there is to know of all receivers at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sum {
+    /// Receivers in the session, be it that they have not shown their keys.
+    pub(super) active: u32,
+    /// Active receivers that have shown that they have the keys: those below are theirs alone.
+    pub(super) confirmed: u32,
+    /// Receivers that have everything.
+    pub(super) done: u32,
+    /// Receivers that were ever there, but for those that went before the start.
+    pub(super) joined: u32,
+    /// The first block that one of them does not have.
+    pub(super) next: u32,
+    /// The first block for which one of them has no room.
+    pub(super) window_end: u32,
+    /// Blocks that the one with the least room can hold.
+    pub(super) window: u32,
+    /// One more than the last transmission of which all have reported.
+    pub(super) tx_end: u64,
+    /// Bytes of the least socket buffer.
+    pub(super) socket_bytes: u32,
+    /// The longest round trip.
+    pub(super) rtt: Duration,
+}
+
+impl Sum {
+    const NOBODY: Self = Self {
+        active: 0,
+        confirmed: 0,
+        done: 0,
+        joined: 0,
+        next: u32::MAX,
+        window_end: u32::MAX,
+        window: u32::MAX,
+        tx_end: u64::MAX,
+        socket_bytes: u32::MAX,
+        rtt: RTT_MIN,
+    };
+
+    fn of(member: &Member) -> Self {
+        let counted = member.is_confirmed() && !member.forgotten;
+        let base = Self {
+            active: u32::from(member.is_active()),
+            done: u32::from(member.fate == Fate::Done),
+            joined: u32::from(counted),
+            ..Self::NOBODY
+        };
+        if !member.is_active() || !member.is_confirmed() {
+            return base;
+        }
+        Self {
+            confirmed: 1,
+            next: member.next,
+            window_end: member.window_end,
+            window: member.window,
+            tx_end: member.tx_end,
+            socket_bytes: member.socket_bytes,
+            rtt: member.rtt.unwrap_or(RTT_MIN),
+            ..base
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            active: self.active + other.active,
+            confirmed: self.confirmed + other.confirmed,
+            done: self.done + other.done,
+            joined: self.joined + other.joined,
+            next: self.next.min(other.next),
+            window_end: self.window_end.min(other.window_end),
+            window: self.window.min(other.window),
+            tx_end: self.tx_end.min(other.tx_end),
+            socket_bytes: self.socket_bytes.min(other.socket_bytes),
+            rtt: self.rtt.max(other.rtt),
+        }
+    }
+}
+
 /// All receivers; a receiver's number is its index.
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     members: Vec<Member>,
     by_key: HashMap<[u8; 32], u32>,
+    /// Those that have not shown that they have the keys, the oldest first; some have since.
+    pending: VecDeque<u32>,
+    /// Places of those that went before they counted, to be given away when there are no others.
+    vacant: VecDeque<u32>,
+    /// A binary tree of sums: the root at 1, the children of `n` at `2 n` and `2 n + 1`, members
+    /// at its leaves. With thousands of receivers nobody looks at all of them for each FEEDBACK.
+    sums: Vec<Sum>,
 }
 
 impl Roster {
+    /// Whether there is a place for one more. Of too many that have not shown that they have the
+    /// keys the oldest are forgotten to make it.
+    pub(super) fn has_room(&mut self) -> bool {
+        loop {
+            let members = &self.members;
+            let taken = |&n: &u32| !members[n as usize].forgotten;
+            while self.vacant.front().is_some_and(taken) {
+                self.vacant.pop_front();
+            }
+            let full = self.members.len() >= RECEIVERS_MAX && self.vacant.is_empty();
+            if !full && self.pending.len() < PENDING_MAX {
+                return true;
+            }
+            let Some(oldest) = self.pending.pop_front() else {
+                return false;
+            };
+            if self.get(oldest).is_some_and(|m| !m.is_confirmed()) {
+                self.forget(oldest);
+            }
+        }
+    }
+
+    /// Takes a receiver in for which there is room and gives it a number: one that nobody has had,
+    /// as long as there are any.
+    ///
+    /// # Panics
+    /// If there is no room.
     pub(super) fn add(&mut self, member: Member) -> u32 {
-        let number = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-        self.by_key.insert(member.key, number);
-        self.members.push(member);
+        let new = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        let key = member.key;
+        let number = if self.members.len() < RECEIVERS_MAX {
+            self.members.push(member);
+            new
+        } else {
+            let vacant = self.vacant.pop_front();
+            #[expect(clippy::expect_used, reason = "callers ask whether there is room")]
+            let number = vacant.expect("a place is vacant");
+            self.members[number as usize] = member;
+            number
+        };
+        self.by_key.insert(key, number);
+        self.pending.push_back(number);
+        self.note(number);
         number
+    }
+
+    /// A receiver goes that does not count: its place may be given away.
+    pub(super) fn forget(&mut self, number: u32) {
+        let Some(member) = self.get(number) else {
+            return;
+        };
+        if std::mem::replace(&mut member.forgotten, true) {
+            return;
+        }
+        if member.fate == Fate::Active {
+            member.fate = Fate::Dropped(Verdict::Silent);
+        }
+        let key = member.key;
+        self.by_key.remove(&key);
+        self.vacant.push_back(number);
+        self.note(number);
+    }
+
+    /// One who was forgotten shows that it has the keys after all, and its place is still there.
+    pub(super) fn recall(&mut self, number: u32) {
+        let Some(member) = self.get(number) else {
+            return;
+        };
+        member.forgotten = false;
+        member.fate = Fate::Active;
+        let key = member.key;
+        self.by_key.insert(key, number);
+        self.note(number);
     }
 
     pub(super) fn by_key(&self, key: &[u8; 32]) -> Option<u32> {
         self.by_key.get(key).copied()
     }
 
+    /// A receiver; what enters into the sum must be changed by [`Roster::change`].
     pub(super) fn get(&mut self, number: u32) -> Option<&mut Member> {
         self.members.get_mut(usize::try_from(number).ok()?)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.members.len()
+    /// Changes a receiver.
+    pub(super) fn change<T>(
+        &mut self,
+        number: u32,
+        change: impl FnOnce(&mut Member) -> T,
+    ) -> Option<T> {
+        let result = change(self.get(number)?);
+        self.note(number);
+        Some(result)
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter()
+    /// Brings the sums over this receiver up to date.
+    fn note(&mut self, number: u32) {
+        let leaves = self.members.len().next_power_of_two();
+        if self.sums.len() != leaves * 2 {
+            self.sums.clear();
+            self.sums.resize(leaves * 2, Sum::NOBODY);
+            for (at, member) in self.members.iter().enumerate() {
+                self.sums[leaves + at] = Sum::of(member);
+            }
+            for at in (1..leaves).rev() {
+                self.sums[at] = self.sums[at * 2].and(self.sums[at * 2 + 1]);
+            }
+            return;
+        }
+        let member = number as usize;
+        let mut at = leaves + member;
+        self.sums[at] = Sum::of(&self.members[member]);
+        while at > 1 {
+            at /= 2;
+            self.sums[at] = self.sums[at * 2].and(self.sums[at * 2 + 1]);
+        }
+    }
+
+    /// What there is to know of all.
+    pub(super) fn sum(&self) -> Sum {
+        self.sums.get(1).copied().unwrap_or(Sum::NOBODY)
+    }
+
+    /// Those that count or may yet.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u32, &Member)> {
+        (0..).zip(&self.members)
     }
 
     pub(super) fn active_mut(&mut self) -> impl Iterator<Item = (u32, &mut Member)> {
         let members = (0..).zip(self.members.iter_mut());
         members.filter(|(_, m)| m.is_active())
     }
+}
 
-    pub(super) fn active(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter().filter(|m| m.is_active())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypt::agree::SecretKey;
+    use crate::wire::SessionId;
+
+    const SESSION: SessionId = SessionId([3; 16]);
+
+    fn pair() -> Pair {
+        let (ours, theirs) = (SecretKey::from_seed([1; 32]), SecretKey::from_seed([2; 32]));
+        let (s, r) = (ours.public(), theirs.public());
+        Pair::agree(SESSION, &ours, &r, &s, &r).unwrap()
     }
 
-    pub(super) fn count(&self, is: impl Fn(Fate) -> bool) -> u32 {
-        u32::try_from(self.members.iter().filter(|m| is(m.fate)).count()).unwrap_or(u32::MAX)
+    fn member(n: u32, pair: &Pair) -> Member {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&n.to_be_bytes());
+        let join = Join {
+            session: SESSION,
+            window_blocks: 10 + n,
+            socket_bytes: 1_000,
+            name: String::new(),
+        };
+        let addr = SocketAddr::from(([10, 0, 0, 1], 1));
+        Member::new(&join, addr, key, pair.clone(), u64::from(n), Instant::ZERO)
     }
 
-    /// The longest round trip of an active receiver.
-    pub(super) fn rtt(&self) -> Duration {
-        self.active().filter_map(|m| m.rtt).max().unwrap_or(RTT_MIN)
+    #[test]
+    fn the_sum_is_that_of_all() {
+        let (mut roster, pair) = (Roster::default(), pair());
+        assert_eq!(roster.sum().active, 0);
+        for n in 0..9 {
+            assert_eq!(roster.add(member(n, &pair)), n);
+        }
+        let sum = roster.sum();
+        assert_eq!(
+            (sum.active, sum.confirmed, sum.window_end),
+            (9, 0, u32::MAX)
+        );
+        for n in 2..9 {
+            roster.change(n, |m| m.feedback_next = 1);
+        }
+        let sum = roster.sum();
+        assert_eq!((sum.confirmed, sum.window_end, sum.tx_end), (7, 12, 2));
+        roster.change(2, |m| m.fate = Fate::Done);
+        roster.change(8, |m| m.rtt = Some(Duration::from_ms(7)));
+        let sum = roster.sum();
+        assert_eq!(
+            (sum.active, sum.confirmed, sum.done, sum.joined),
+            (8, 6, 1, 7)
+        );
+        assert_eq!((sum.window_end, sum.rtt), (13, Duration::from_ms(7)));
+        roster.forget(3);
+        assert_eq!((roster.sum().joined, roster.sum().window_end), (6, 14));
+    }
+
+    #[test]
+    fn made_up_receivers_leave_room_for_real_ones() {
+        let (mut roster, pair) = (Roster::default(), pair());
+        let real = roster.add(member(0, &pair));
+        roster.change(real, |m| m.feedback_next = 1);
+        for n in 1..40_000 {
+            assert!(roster.has_room());
+            roster.add(member(n, &pair));
+        }
+        let sum = roster.sum();
+        assert_eq!((sum.confirmed, sum.joined), (1, 1));
+        assert!(sum.active as usize <= PENDING_MAX + 1, "{}", sum.active);
+        assert_eq!(roster.members.len(), RECEIVERS_MAX);
+        assert_eq!(roster.by_key.len(), sum.active as usize);
+        assert!(roster.get(real).unwrap().is_confirmed());
+        // One that was forgotten, and whose place was not given away, comes back.
+        let late = roster.vacant[5];
+        roster.recall(late);
+        roster.change(late, |m| m.feedback_next = 1);
+        assert_eq!(roster.sum().joined, 2);
+        let numbers: Vec<u32> = (0..100)
+            .map(|n| {
+                assert!(roster.has_room());
+                roster.add(member(50_000 + n, &pair))
+            })
+            .collect();
+        assert!(!numbers.contains(&late) && !numbers.contains(&real));
     }
 }

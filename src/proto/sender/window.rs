@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 
+use super::foresight::Foresight;
 use crate::fec;
 use crate::proto::block::{Chain, capacity};
+use crate::proto::config::DEPTH_MAX;
+use crate::units::{Duration, Instant};
 use crate::wire::{End, SessionId};
 
 /// A closed block.
@@ -17,8 +20,26 @@ struct Block {
     next_row: u16,
     /// Repair symbols still to be sent.
     owed: u16,
-    /// Transmission numbers of its repair symbols, ascending.
+    /// Transmission numbers of its repair symbols that may be on their way, ascending.
     repairs: VecDeque<u64>,
+    /// When its first pass was over.
+    passed_at: Instant,
+    /// Repair symbols that follow it unasked.
+    unasked: u8,
+    /// What its worst-off receiver needed in all, if it was more than what came unasked.
+    needed: Option<u16>,
+}
+
+/// On what terms source symbols leave.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) now: Instant,
+    /// Blocks from this one on must wait.
+    pub(super) limit: u32,
+    /// How many blocks to mix.
+    pub(super) depth: u32,
+    /// Receivers in the session.
+    pub(super) receivers: u32,
 }
 
 /// A symbol to send.
@@ -28,6 +49,7 @@ pub(super) struct Symbol {
     pub(super) number: u16,
     pub(super) left: u16,
     pub(super) repair: bool,
+    pub(super) pledge: u8,
 }
 
 /// The ring of blocks between the input and the slowest receiver.
@@ -41,11 +63,21 @@ pub(super) struct Window {
     first: u32,
     /// The first block whose first pass is not over.
     edge: u32,
+    /// The blocks from the edge up to this one take turns,
+    group_end: u32,
+    /// and this one is next.
+    turn: u32,
+    /// The first block of which it is not known whether what came unasked was enough.
+    unjudged: u32,
+    foresight: Foresight,
     open: Vec<u8>,
     chain: Chain,
     finished: Option<End>,
-    /// Blocks that owe repair symbols, in the order in which they were asked for.
+    /// Blocks that owe repair symbols, which take turns; some may be gone or owe nothing any more.
     owing: VecDeque<u32>,
+    /// Repair symbols owed in all.
+    owed: usize,
+    rounds: u64,
     spare: Vec<Vec<u8>>,
 }
 
@@ -58,10 +90,16 @@ impl Window {
             blocks: VecDeque::new(),
             first: 0,
             edge: 0,
+            group_end: 0,
+            turn: 0,
+            unjudged: 0,
+            foresight: Foresight::default(),
             open: Vec::new(),
             chain: Chain::new(session),
             finished: None,
             owing: VecDeque::new(),
+            owed: 0,
+            rounds: 0,
             spare: Vec::new(),
         }
     }
@@ -89,14 +127,16 @@ impl Window {
     fn close(&mut self) {
         let mut bytes = std::mem::take(&mut self.open);
         let k = self.chain.close(&mut bytes, usize::from(self.symbol_len));
-        let repairs = VecDeque::new();
         self.blocks.push_back(Block {
             bytes,
             k,
             sent: 0,
             next_row: 0,
             owed: 0,
-            repairs,
+            repairs: VecDeque::new(),
+            passed_at: Instant::ZERO,
+            unasked: 0,
+            needed: None,
         });
     }
 
@@ -130,6 +170,11 @@ impl Window {
         self.first + u32::try_from(self.blocks.len()).unwrap_or(u32::MAX)
     }
 
+    /// Blocks that are kept at most, but for a last one.
+    pub(super) fn blocks_max(&self) -> usize {
+        self.blocks_max
+    }
+
     /// The first block that is still kept.
     pub(super) fn first(&self) -> u32 {
         self.first
@@ -158,38 +203,84 @@ impl Window {
         self.blocks.get_mut(at)
     }
 
-    /// The source symbol to send next, if its block is below `limit`.
-    pub(super) fn next_source(&mut self, limit: u32) -> Option<Symbol> {
-        let edge = self.edge;
-        if edge >= limit {
-            return None;
+    /// The source symbol to send next: of as many blocks as are there when a group begins, at most
+    /// the depth, one symbol each in turn. Nothing waits for further blocks.
+    pub(super) fn next_source(&mut self, terms: &Terms) -> Option<Symbol> {
+        if self.edge >= self.group_end {
+            let deep = self.edge.saturating_add(terms.depth);
+            self.group_end = terms.limit.min(self.end()).min(deep);
+            self.turn = self.edge;
+            let foresight = self.foresight;
+            for number in self.edge..self.group_end {
+                if let Some(block) = self.get(number) {
+                    block.unasked = foresight.count(block.k, terms.receivers);
+                }
+            }
         }
-        let block = self.get(edge)?;
-        let number = block.sent;
-        block.sent += 1;
-        let left = block.k - block.sent;
-        if left == 0 {
+        while self.edge < self.group_end {
+            let number = self.turn;
+            self.turn = if number + 1 < self.group_end {
+                number + 1
+            } else {
+                self.edge
+            };
+            let block = self.get(number)?;
+            if block.sent == block.k {
+                continue;
+            }
+            let symbol = Symbol {
+                block: number,
+                number: block.sent,
+                left: block.k - block.sent - 1,
+                repair: false,
+                pledge: block.unasked,
+            };
+            block.sent += 1;
+            if symbol.left == 0 {
+                self.pass(terms);
+            }
+            return Some(symbol);
+        }
+        None
+    }
+
+    /// Moves the edge over the blocks whose first pass is over, and owes what they get unasked.
+    fn pass(&mut self, terms: &Terms) {
+        while self.edge < self.group_end {
+            let number = self.edge;
+            let Some(block) = self.get(number).filter(|b| b.sent == b.k) else {
+                break;
+            };
+            block.passed_at = terms.now;
+            let unasked = u16::from(block.unasked);
+            self.owe(number, unasked);
             self.edge += 1;
         }
-        Some(Symbol {
-            block: edge,
-            number,
-            left,
-            repair: false,
-        })
     }
 
     /// Whether a source symbol could be sent below `limit`.
     pub(super) fn has_source(&self, limit: u32) -> bool {
-        self.edge < limit.min(self.end())
+        self.edge < self.group_end || self.edge < limit.min(self.end())
     }
 
-    /// The repair symbol to send next; it will have transmission number `tx`.
-    pub(super) fn next_repair(&mut self, tx: u64) -> Option<Symbol> {
-        loop {
-            let number = *self.owing.front()?;
+    fn owe(&mut self, number: u32, more: u16) {
+        let Some(block) = self.get(number).filter(|_| more > 0) else {
+            return;
+        };
+        let owed = block.owed;
+        block.owed = owed.saturating_add(more);
+        let added = block.owed - owed;
+        self.owed += usize::from(added);
+        if owed == 0 {
+            self.owing.push_back(number);
+        }
+    }
+
+    /// The repair symbol to send next; it will have transmission number `tx`, and every receiver
+    /// has reported on those below `heard`.
+    pub(super) fn next_repair(&mut self, tx: u64, heard: u64) -> Option<Symbol> {
+        while let Some(number) = self.owing.pop_front() {
             let Some(block) = self.get(number).filter(|b| b.owed > 0) else {
-                self.owing.pop_front();
                 continue;
             };
             let row = block.next_row;
@@ -199,20 +290,49 @@ impl Window {
                 0
             };
             block.owed -= 1;
+            while block.repairs.front().is_some_and(|&old| old < heard) {
+                block.repairs.pop_front();
+            }
             block.repairs.push_back(tx);
             let left = block.owed;
+            self.owed -= 1;
+            if left > 0 {
+                self.owing.push_back(number);
+            }
             return Some(Symbol {
                 block: number,
                 number: u16::MAX - row,
                 left,
                 repair: true,
+                pledge: 0,
             });
         }
+        None
+    }
+
+    /// How often a block came to owe repair symbols on request.
+    pub(super) fn rounds(&self) -> u64 {
+        self.rounds
     }
 
     /// Whether a repair symbol is owed.
     pub(super) fn has_repair(&self) -> bool {
-        !self.owing.is_empty()
+        self.owed > 0
+    }
+
+    /// Learns from blocks whose first pass was over `patience` ago or longer: who lacked something
+    /// has said so.
+    pub(super) fn judge(&mut self, now: Instant, patience: Duration) {
+        while self.unjudged < self.edge {
+            let number = self.unjudged;
+            let Some(block) = self.get(number) else { break };
+            if now.since(block.passed_at) < patience {
+                break;
+            }
+            let (k, needed) = (block.k, block.needed);
+            self.foresight.judge(k, needed);
+            self.unjudged += 1;
+        }
     }
 
     /// Writes the text of a symbol that this window named.
@@ -238,15 +358,16 @@ impl Window {
             return;
         };
         let heard = b.repairs.partition_point(|&tx| tx < tx_end);
-        let coming = b.repairs.len() - heard + usize::from(b.owed);
+        let under_way = b.repairs.len() - heard;
+        let coming = under_way + usize::from(b.owed);
         let lacking = usize::from(need.min(b.k)).saturating_sub(coming);
-        if lacking == 0 {
-            return;
-        }
-        let was_owing = b.owed > 0;
-        b.owed = b.owed.saturating_add(with_losses(lacking, loss));
-        if !was_owing {
-            self.owing.push_back(block);
+        if lacking > 0 {
+            // What it lacks, and what it had before.
+            let had = usize::from(b.next_row).saturating_sub(under_way);
+            let needed = u16::try_from(had).unwrap_or(u16::MAX).saturating_add(need);
+            b.needed = b.needed.max(Some(needed));
+            self.rounds += u64::from(b.owed == 0);
+            self.owe(block, with_losses(lacking, loss));
         }
     }
 
@@ -256,8 +377,13 @@ impl Window {
             let Some(mut block) = self.blocks.pop_front() else {
                 break;
             };
+            if self.unjudged == self.first {
+                self.foresight.judge(block.k, block.needed);
+                self.unjudged += 1;
+            }
+            self.owed -= usize::from(block.owed);
             self.first += 1;
-            if self.spare.len() < 4 {
+            if self.spare.len() < usize::from(DEPTH_MAX) {
                 block.bytes.clear();
                 self.spare.push(block.bytes);
             }
@@ -290,17 +416,28 @@ mod tests {
         Window::new(SESSION, 4, 100, 4)
     }
 
+    fn terms(depth: u32, receivers: u32) -> Terms {
+        Terms {
+            now: Instant::ZERO,
+            limit: u32::MAX,
+            depth,
+            receivers,
+        }
+    }
+
+    fn send_all(w: &mut Window) -> Vec<Symbol> {
+        std::iter::from_fn(|| w.next_source(&terms(1, 1))).collect()
+    }
+
     #[test]
     fn symbols_come_in_order_and_say_how_many_are_left() {
         let mut w = window();
         assert_eq!(w.push(&[7; 352 + 10]), 362);
-        let lefts: Vec<_> = std::iter::from_fn(|| w.next_source(9))
-            .map(|s| s.left)
-            .collect();
+        let lefts: Vec<_> = send_all(&mut w).iter().map(|s| s.left).collect();
         assert_eq!(lefts, [3, 2, 1, 0]);
         w.finish();
         assert!(w.complete().is_none());
-        let last = w.next_source(9).unwrap();
+        let last = w.next_source(&terms(1, 1)).unwrap();
         assert_eq!((last.block, last.number, last.left), (1, 0, 0));
         let end = w.complete().unwrap();
         assert_eq!((end.length, end.blocks, end.last_k), (362, 2, 1));
@@ -308,10 +445,41 @@ mod tests {
     }
 
     #[test]
+    fn neighbours_take_turns_and_nobody_waits_for_more() {
+        let mut w = window();
+        w.push(&[7; 2 * 352]);
+        let mut next = || {
+            let symbol = w.next_source(&terms(3, 1)).unwrap();
+            w.push(&[7; 352 + 10]);
+            w.finish();
+            (symbol.block, symbol.number, w.edge)
+        };
+        // Two blocks are there when the first group begins; the last has one symbol.
+        let order: Vec<_> = (0..13).map(|_| next()).collect();
+        let expected = [
+            (0, 0, 0),
+            (1, 0, 0),
+            (0, 1, 0),
+            (1, 1, 0),
+            (0, 2, 0),
+            (1, 2, 0),
+            (0, 3, 1),
+            (1, 3, 2),
+            (2, 0, 2),
+            (3, 0, 2),
+            (2, 1, 2),
+            (2, 2, 2),
+            (2, 3, 4),
+        ];
+        assert_eq!(order, expected);
+        assert!(w.next_source(&terms(3, 1)).is_none() && w.complete().is_some());
+    }
+
+    #[test]
     fn a_full_ring_takes_no_more() {
         let mut w = window();
         assert_eq!(w.push(&[0; 10_000]), 4 * 352);
-        while w.next_source(9).is_some() {}
+        send_all(&mut w);
         w.release(2);
         assert_eq!((w.first(), w.push(&[0; 10_000])), (2, 2 * 352));
     }
@@ -322,18 +490,52 @@ mod tests {
         w.push(&[0; 352]);
         w.request(0, 2, 0, 0.0);
         assert!(!w.has_repair(), "its first pass is not over");
-        while w.next_source(9).is_some() {}
+        send_all(&mut w);
         w.request(0, 2, 4, 0.0);
         w.request(0, 1, 4, 0.0);
         let rows: Vec<_> = (10..)
-            .map_while(|tx| w.next_repair(tx))
+            .map_while(|tx| w.next_repair(tx, 0))
             .map(|s| s.number)
             .collect();
         assert_eq!(rows, [65_535, 65_534]);
         w.request(0, 2, 10, 0.0);
         assert!(!w.has_repair(), "both are still under way");
         w.request(0, 1, 12, 0.0);
-        assert_eq!(w.next_repair(12).map(|s| s.number), Some(65_533));
+        assert_eq!(w.next_repair(12, 11).map(|s| s.number), Some(65_533));
+        assert_eq!(w.blocks[0].repairs, [11, 12], "10 has arrived or was lost");
+    }
+
+    #[test]
+    fn blocks_that_owe_take_turns_and_are_forgotten_with_their_debts() {
+        let mut w = window();
+        w.push(&[0; 3 * 352]);
+        send_all(&mut w);
+        for block in 0..3 {
+            w.request(block, 2, 12, 0.0);
+        }
+        w.release(1);
+        let order: Vec<_> = (12..)
+            .map_while(|tx| w.next_repair(tx, 0))
+            .map(|s| (s.block, s.left))
+            .collect();
+        assert_eq!(order, [(1, 1), (2, 1), (1, 0), (2, 0)]);
+        assert!(!w.has_repair());
+    }
+
+    #[test]
+    fn many_that_lack_something_get_it_unasked_the_next_time() {
+        let mut w = Window::new(SESSION, 40, 100, 99);
+        let many = terms(1, 1_000);
+        for block in 0..40 {
+            w.push(&[0; 3_952]);
+            while w.next_source(&many).is_some() {}
+            w.request(block, 3, u64::MAX, 0.0);
+            w.judge(Instant::ZERO, Duration::ZERO);
+            while w.next_repair(0, 1).is_some() {}
+        }
+        w.push(&[0; 3_952]);
+        while w.next_source(&many).is_some() {}
+        assert_eq!(w.owed, 2, "a part of the block at most");
     }
 
     #[test]

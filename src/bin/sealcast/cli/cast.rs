@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::value;
 
@@ -37,6 +37,23 @@ pub(crate) struct CastArgs {
     /// Let a receiver go that keeps all others waiting for this time.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = value::milliseconds)]
     pub(crate) stall_timeout: u64,
+    /// What to do about receivers that hold the others up: wait, or evict those below a floor.
+    ///
+    /// With `wait`, the default, the slowest receiver sets the pace of all. With `evict`, one that
+    /// keeps the stream below --min-rate for the time of --slow-grace is let go: its `catch` ends
+    /// with status 7, and `cast` counts it as failed. That is a receiver whose consumer or whose
+    /// silence keeps the sender waiting, or whose loss makes it slow down; not one that most others
+    /// are no better than, and not while all that is left to send is repair at the end.
+    #[arg(long, value_name = "POLICY", value_enum)]
+    pub(crate) slow: Option<Slow>,
+    /// Evict receivers that keep the stream below BITS a second; k, M and G are understood.
+    ///
+    /// 10M when `--slow evict` stands alone. Bytes of the stream count, not repair and headers.
+    #[arg(long, value_name = "BITS", value_parser = value::bits_per_s)]
+    pub(crate) min_rate: Option<u64>,
+    /// How long a receiver may do so.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = value::milliseconds)]
+    pub(crate) slow_grace: u64,
     /// Send at most BITS a second, headers included; k, M and G are understood.
     ///
     /// Without it the sender finds the rate itself: it becomes faster until a receiver loses more
@@ -65,6 +82,15 @@ pub(crate) struct CastArgs {
     /// When it fails, all receivers are told that the stream is not complete.
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+}
+
+/// What to do about slow receivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Slow {
+    /// The slowest sets the pace.
+    Wait,
+    /// Who keeps the stream below the floor is let go.
+    Evict,
 }
 
 /// Where on the network a session is: the same on all sides.

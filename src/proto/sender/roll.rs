@@ -1,0 +1,124 @@
+//! The roll call: who is not waited for any longer.
+
+use super::roster::Member;
+use super::{Sender, State, alarm};
+use crate::proto::config::{CONFIRM_MAX, REPORT_MAX, ROLL_CALL_EVERY};
+use crate::proto::event::Fate;
+use crate::units::{Duration, Instant};
+use crate::wire::Verdict;
+
+/// A cut of the rate is held against a receiver for this time.
+const BLAME_TIME: Duration = Duration::from_ms(2_500);
+
+/// Where the sender stands at a roll call.
+struct Stand {
+    now: Instant,
+    /// Data flows, or is being repaired.
+    sending: bool,
+    /// All was sent once.
+    complete: bool,
+    /// The ring is full and all of it was sent.
+    stuck: bool,
+    first: u32,
+    edge: u32,
+    tx: u64,
+    flight: u64,
+    /// The stream is below the floor, though there is input,
+    below: bool,
+    /// and it is the rate that is too low.
+    cut: bool,
+}
+
+impl Stand {
+    /// Whether this receiver keeps the sender from sending: the ring, its window or its silence.
+    fn is_held_by(&self, m: &Member) -> bool {
+        let held = self.stuck && m.next <= self.first;
+        held || m.window_end <= self.edge || m.tx_end.saturating_add(self.flight) <= self.tx
+    }
+}
+
+impl Sender {
+    /// Lets receivers go of which nothing was heard, or which hold everybody up.
+    pub(super) fn roll_call(&mut self, now: Instant) {
+        self.timers.set(alarm::ROLL_CALL, now + ROLL_CALL_EVERY);
+        let stand = self.stand(now);
+        // Who has not shown its keys yet is not waited for when nothing else is left to do.
+        let idle = stand.sending && (stand.stuck || stand.complete);
+        let pending_max = if idle { REPORT_MAX } else { CONFIRM_MAX };
+        self.shut |= idle;
+        let stall_max = self.config.stall_max;
+        let mut overdue = Vec::new();
+        for (n, m) in self.roster.active_mut() {
+            if !(stand.sending && (stand.complete || stand.is_held_by(m))) {
+                // Nobody waits for it, however long the input pauses.
+                m.still_since = now;
+            }
+            if !m.is_confirmed() && now.since(m.joined_at) >= pending_max {
+                overdue.push((n, Verdict::Silent));
+            } else {
+                overdue.extend(m.overdue(now, stall_max).map(|verdict| (n, verdict)));
+            }
+        }
+        overdue.extend(self.too_slow(&stand));
+        for (receiver, verdict) in overdue {
+            self.finish_member(receiver, Fate::Dropped(verdict), verdict);
+        }
+        self.release();
+    }
+
+    fn stand(&mut self, now: Instant) -> Stand {
+        let sending = matches!(self.state, State::Sending | State::Draining);
+        let (stuck, edge) = (self.window.is_stuck(), self.window.edge());
+        let source = self.stats.source - self.called_source;
+        let floor = self.config.floor.filter(|_| self.state == State::Sending);
+        let least = floor.map_or(0, |floor| floor.bytes_in(now.since(self.called_at)));
+        let wanted = stuck || self.window.has_source(u32::MAX);
+        (self.called_at, self.called_source) = (now, self.stats.source);
+        Stand {
+            now,
+            sending,
+            complete: self.window.complete().is_some(),
+            stuck,
+            first: self.window.first(),
+            edge,
+            tx: self.tx,
+            flight: self.limits().flight,
+            below: wanted && source * u64::from(self.config.symbol_len) < least,
+            cut: floor.is_some_and(|floor| self.pace.rate() < floor),
+        }
+    }
+
+    /// The receivers that have kept the stream below the floor for the time of grace: by the ring,
+    /// their window or their silence at each roll call, or because their loss cuts the rate. As
+    /// long as others are there that do not: a rate that most of them cut is not theirs to help.
+    fn too_slow(&mut self, stand: &Stand) -> Vec<(u32, Verdict)> {
+        let (now, grace) = (stand.now, self.config.slow_grace);
+        let recent = |m: &Member| m.excess_at.is_some_and(|at| now.since(at) < BLAME_TIME);
+        let confirmed = self.roster.sum().confirmed;
+        let cutting = self.roster.active_mut().filter(|(_, m)| recent(m)).count();
+        let cut = stand.cut && cutting * 2 <= confirmed as usize;
+        let mut slow = Vec::new();
+        for (n, m) in self.roster.active_mut().filter(|(_, m)| m.is_confirmed()) {
+            if !(stand.below && (stand.is_held_by(m) || (cut && recent(m)))) {
+                m.slow_since = None;
+                continue;
+            }
+            let since = *m.slow_since.get_or_insert(now);
+            if now.since(since) >= grace {
+                let silent = now.since(m.heard_at) > REPORT_MAX;
+                slow.push((
+                    n,
+                    if silent {
+                        Verdict::Silent
+                    } else {
+                        Verdict::Slow
+                    },
+                ));
+            }
+        }
+        if slow.len() >= confirmed as usize {
+            slow.clear();
+        }
+        slow
+    }
+}
