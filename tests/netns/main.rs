@@ -14,6 +14,7 @@
     reason = "tests may be terse"
 )]
 
+mod pace;
 mod raw;
 mod topology;
 mod trees;

@@ -7,7 +7,7 @@ use crate::lab;
 use crate::topology::{Job, Lab};
 
 /// Bytes that do not compress, the same each time.
-fn noise(path: &Path, bytes: usize) {
+pub fn noise(path: &Path, bytes: usize) {
     let mut noise = vec![0; bytes];
     blake3::Hasher::new()
         .update(b"noise")

@@ -144,6 +144,15 @@ impl Lab {
         assert!(nft.wait().unwrap().success(), "{rules}");
     }
 
+    /// Lets no more than `rate` through to a node, with the queue of a small switch.
+    pub fn shape(&self, node: &str, rate: &str) {
+        let args = ["tbf", "rate", rate, "burst", "16k", "limit", "256k"];
+        ok(Command::new("ip")
+            .args(["netns", "exec", &self.name("sw"), "tc", "qdisc", "add"])
+            .args(["dev", node, "root"])
+            .args(args));
+    }
+
     /// Cuts or mends the cable of a node.
     pub fn cable(&self, node: &str, up: bool) {
         let state = if up { "up" } else { "down" };
