@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::io::{BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
 use sealcast::archive::{self, Decoder, Entry, Kind, Reader, name};
 use sealcast::crypt::sign::SigningKey;
 use sealcast::edge::tree::{Existing, Limits, Unpack, unpack};
+use sealcast::proto::{Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, SenderConfig};
 use sealcast::seal::cut::PlainCutter;
 use sealcast::seal::opener::{Checker, Policy};
 use sealcast::seal::signed::Preamble;
@@ -17,6 +19,8 @@ use sealcast::seal::{
     Error, FileKey, Header, Identity, Passphrase, Recipient, Ring, Sender, armor, parse_recipients,
     parse_senders, parse_signing_key,
 };
+use sealcast::units::{Duration, Instant};
+use sealcast::wire;
 
 /// An armored file has one text, give or take line ends and white space around it.
 pub fn armor(data: &[u8]) {
@@ -260,5 +264,149 @@ pub fn extract(data: &[u8]) {
         if !taken && !merge {
             assert!(state(dir.path()) == before);
         }
+    }
+}
+
+/// What a datagram says is what it is written as.
+pub fn wire(data: &[u8]) {
+    assert!(!wire::show(data).is_empty());
+    let _ = wire::peek(data);
+    macro_rules! same {
+        ($($parsed:expr),*) => {$(
+            if let Ok(value) = $parsed {
+                let mut again = Vec::new();
+                value.emit(&mut again);
+                assert_eq!(again[..], data[..again.len()]);
+            }
+        )*};
+    }
+    same!(
+        wire::Header::parse(data),
+        wire::ReplyHeader::parse(data),
+        wire::FeedbackHeader::parse(data),
+        wire::ByeHeader::parse(data),
+        wire::Announce::parse(data),
+        wire::Join::parse(data),
+        wire::Accept::parse(data),
+        wire::Poll::parse(data),
+        wire::End::parse(data),
+        wire::Abort::parse(data),
+        wire::Feedback::parse(data),
+        wire::Bye::parse(data)
+    );
+}
+
+/// A sender, two receivers and what the network does to their datagrams, each byte a step: whatever
+/// comes out is what went in, and who says that it is complete has all of it.
+pub fn session(data: &[u8]) {
+    let config = SenderConfig {
+        k: 4,
+        symbol_len: 64,
+        receivers: 2,
+        floor: Some(sealcast::units::Rate::from_bits_per_s(1_000_000)),
+        ..SenderConfig::default()
+    };
+    let mut now = Instant::from_us(1);
+    let mut sender = sealcast::proto::Sender::new(config, [1; 32], now);
+    let mut receivers: Vec<Peer> = [[2; 32], [3; 32]]
+        .map(|seed| Peer::new(seed, now))
+        .into_iter()
+        .collect();
+    let stream: Vec<u8> = (0..4_000u32).map(|n| (n * 7 / 3) as u8).collect();
+    let (mut pushed, mut buf) = (0, Vec::new());
+    let from = |n: usize| SocketAddr::from(([10, 0, 0, n as u8], 9));
+    for (at, &step) in data.iter().enumerate() {
+        let (what, how) = (step & 7, usize::from(step >> 3));
+        match what {
+            // Mostly moments, and now and then seconds.
+            0 => now = now + Duration::from_us(1 << if how < 30 { how % 18 } else { how - 9 }),
+            1 => {
+                let end = stream.len().min(pushed + how * 20);
+                pushed += sender.push(&stream[pushed..end]);
+            }
+            2 if pushed == stream.len() => sender.finish(),
+            3 => {
+                // Made from the bytes to come: it opens nowhere.
+                let mut junk = data[at..data.len().min(at + how * 4)].to_vec();
+                sender.handle_datagram(now, from(3), &mut junk);
+                receivers[how % 2]
+                    .receiver
+                    .handle_datagram(now, from(3), &mut junk);
+            }
+            _ => {}
+        }
+        sender.handle_timeout(now);
+        while let Some(transmit) = sender.poll_transmit(now, &mut buf) {
+            for datagram in buf.chunks(transmit.segment) {
+                for (n, peer) in receivers.iter_mut().enumerate() {
+                    // Lost, damaged, doubled or whole.
+                    if what != 4 || how & (1 << n) == 0 {
+                        peer.hear(now, from(9), datagram, what == 5 && how % 2 == n);
+                    }
+                }
+            }
+        }
+        for (n, peer) in receivers.iter_mut().enumerate() {
+            for mut datagram in peer.run(now, &stream) {
+                if what != 6 || how % 2 != n {
+                    sender.handle_datagram(now, from(n), &mut datagram);
+                }
+            }
+        }
+        while sender.poll_event().is_some() {}
+    }
+}
+
+/// A receiver and how far it is.
+struct Peer {
+    receiver: Receiver,
+    taken: usize,
+}
+
+impl Peer {
+    fn new(seed: [u8; 32], now: Instant) -> Self {
+        Self {
+            receiver: Receiver::new(ReceiverConfig::default(), seed, now),
+            taken: 0,
+        }
+    }
+
+    fn hear(&mut self, now: Instant, from: SocketAddr, datagram: &[u8], damaged: bool) {
+        let mut copy = datagram.to_vec();
+        if damaged {
+            let at = self.taken % copy.len();
+            copy[at] ^= 4;
+            self.receiver.handle_datagram(now, from, &mut copy);
+            copy = datagram.to_vec();
+        }
+        self.receiver.handle_datagram(now, from, &mut copy);
+    }
+
+    /// Takes what is there, and returns what is to be sent.
+    fn run(&mut self, now: Instant, stream: &[u8]) -> Vec<Vec<u8>> {
+        let (mut out, mut buf) = (Vec::new(), Vec::new());
+        self.receiver.handle_timeout(now);
+        while let Some(delivery) = self.receiver.pull(now) {
+            assert!(stream[self.taken..].starts_with(&delivery.buf[..delivery.len]));
+            self.taken += delivery.len;
+            self.receiver.recycle(delivery.buf);
+        }
+        while let Some(event) = self.receiver.poll_event() {
+            match event {
+                ReceiverEvent::Complete { length } => {
+                    assert_eq!(length, self.taken as u64);
+                    self.receiver.consumed(now);
+                }
+                ReceiverEvent::Ended(ReceiverEnd::Complete) => {
+                    assert_eq!(self.taken, stream.len());
+                }
+                ReceiverEvent::Ended(ReceiverEnd::Corrupt) => panic!("honest and yet corrupt"),
+                _ => {}
+            }
+        }
+        while self.receiver.poll_transmit(now, &mut buf).is_some() {
+            out.push(buf.clone());
+        }
+        out
     }
 }
