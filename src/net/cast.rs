@@ -24,6 +24,8 @@ use crate::wire::AbortReason;
 
 /// The system may wake us so much later than asked.
 const TIMER_SLACK_NS: u64 = 1_000;
+/// While it does so, we do not sleep for so short a time.
+const SPIN_MAX: Duration = Duration::from_us(500);
 /// Bytes read at once.
 const READ_BYTES: usize = 256 << 10;
 /// Reads that may wait for the sender.
@@ -322,11 +324,15 @@ impl Driver<'_> {
             PollFd::new(&self.port, wanted),
             PollFd::new(wake, PollFlags::IN),
         ];
-        wait::wait(&mut fds, self.clock.now(), self.sender.poll_timeout()).map_err(|source| {
-            Error::Socket {
-                what: "cannot wait",
-                source,
-            }
+        let now = self.clock.now();
+        let mut until = self.sender.poll_timeout();
+        if self.sender.is_late() && until.is_some_and(|at| at.since(now) < SPIN_MAX) {
+            // The system gave us back too late the last time.
+            until = Some(now);
+        }
+        wait::wait(&mut fds, now, until).map_err(|source| Error::Socket {
+            what: "cannot wait",
+            source,
         })?;
         if !fds[1].revents().is_empty() {
             wake.clear();

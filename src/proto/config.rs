@@ -70,8 +70,10 @@ pub const NACK_RETRY_MIN: Duration = Duration::from_ms(10);
 pub const NACK_RETRY_MAX: Duration = Duration::from_ms(500);
 /// Up to this many receivers ask without delay; more draw a random one, RFC 5401 section 3.2.2.
 pub const BACKOFF_FREE_RECEIVERS: u32 = 4;
-/// The delay is drawn from this many round trips.
+/// The delay is drawn from this many round trips
 pub const BACKOFF_RTTS: u64 = 4;
+/// and this time for each receiver, so that the answer to the first that asks comes before most.
+pub const BACKOFF_EACH: Duration = Duration::from_us(1);
 /// A round trip is taken for at least this long: below it timers mean little.
 pub const RTT_MIN: Duration = Duration::from_us(300);
 /// A round trip is taken for at most this long.
@@ -107,6 +109,8 @@ pub const BURST_BYTES: usize = 64 << 10;
 pub const BURST_TIME: Duration = Duration::from_ms(10);
 /// What a sender was kept from sending, at most for this time, it makes good by and by.
 pub const ARREARS_TIME: Duration = Duration::from_ms(20);
+/// It is no more than these bytes, for which a switch has a queue.
+pub const ARREARS_BYTES: u64 = 512 << 10;
 /// Bytes of kernel memory that a datagram of 1500 bytes takes in a socket buffer.
 pub const SOCKET_COST: u64 = 2_304;
 /// Datagrams that may be under way whatever the socket buffers are.
@@ -221,6 +225,11 @@ pub fn symbol_len(mtu: usize) -> u16 {
 pub(super) fn window_blocks(memory: usize, k: u16, symbol_len: u16) -> usize {
     (memory / (usize::from(k) * usize::from(symbol_len)))
         .clamp(WINDOW_BLOCKS_MIN, WINDOW_BLOCKS_MAX)
+}
+
+/// The longest delay before one of so many receivers asks for what it lacks.
+pub(super) fn backoff_max(receivers: u32, rtt: Duration) -> Duration {
+    rtt.times(BACKOFF_RTTS) + BACKOFF_EACH.times(u64::from(receivers))
 }
 
 /// Cuts a name to what a datagram carries, at a character.

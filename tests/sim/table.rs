@@ -25,8 +25,10 @@ struct Figures {
     nacks: f64,
     /// NACKs a block in the second half.
     late_nacks: f64,
-    /// FEEDBACKs a second while data flows.
+    /// FEEDBACKs a second while data flows,
     feedback_per_s: f64,
+    /// and those of them that ask for nothing.
+    reports_per_s: f64,
 }
 
 const fn row(receivers: u32, loss: f64, burst: f64, model: (f64, f64, f64), most: f64) -> Row {
@@ -84,6 +86,7 @@ fn measure(row: &Row) -> Figures {
     let early = world.sender_stats().nacks;
     world.run_until(|world| world.sender_stats().source >= half * 2);
     let (took, all) = (world.now().since(start.0), world.sender_stats());
+    let feedbacks = all.feedbacks - start.1.feedbacks;
     world.run();
     oracle::judge(&world).unwrap();
     let stats = world.sender_stats();
@@ -93,7 +96,8 @@ fn measure(row: &Row) -> Figures {
         rounds: stats.rounds as f64 / blocks,
         nacks: stats.nacks as f64 / blocks,
         late_nacks: (stats.nacks - early) as f64 / blocks * 2.0,
-        feedback_per_s: (all.feedbacks - start.1.feedbacks) as f64 / took.as_secs_f64(),
+        feedback_per_s: feedbacks as f64 / took.as_secs_f64(),
+        reports_per_s: (feedbacks - (all.nacks - start.1.nacks)) as f64 / took.as_secs_f64(),
     }
 }
 
@@ -129,7 +133,9 @@ fn measure_all(rows: &[Row]) {
                     let line = show(row, &figures);
                     println!("{line}");
                     assert!(figures.overhead <= row.most, "{line}: over {}", row.most);
-                    assert!(figures.feedback_per_s <= 10_000.0, "{line}: feedback");
+                    // 8000, and those that are overdue when data begins to flow: these runs
+                    // last an eighth of a second.
+                    assert!(figures.reports_per_s <= 12_000.0, "{line}: reports");
                 }
             });
         }
@@ -149,7 +155,7 @@ fn ten_thousand() {
     };
     let many = many.parse().expect("SEALCAST_MANY is a number");
     let mut row = row(many, 0.01, 0.0, (1.0423, 2.642, 1.22), 1.055);
-    row.blocks = 64;
+    row.blocks = 78;
     let figures = measure(&row);
     println!("{HEAD}\n{}", show(&row, &figures));
     assert!(

@@ -9,7 +9,7 @@ use super::gather::{Gather, Taken};
 use crate::crypt::aead::Cipher;
 use crate::proto::config::{
     BACKOFF_FREE_RECEIVERS, BACKOFF_RTTS, DONE_EVERY, NACK_RETRY_MAX, NACK_RETRY_MIN, REPORT_MAX,
-    REPORT_WAITING, RTT_MAX, RTT_MIN,
+    REPORT_WAITING, RTT_MAX, RTT_MIN, backoff_max,
 };
 use crate::proto::event::ReceiverStats;
 use crate::proto::protect::{
@@ -301,7 +301,7 @@ fn backoff(receivers: u32, rtt: Duration, rng: &mut StdRng) -> Duration {
     if receivers <= BACKOFF_FREE_RECEIVERS {
         return Duration::ZERO;
     }
-    let longest = rtt.times(BACKOFF_RTTS).as_us() as f64;
+    let longest = backoff_max(receivers, rtt).as_us() as f64;
     let lambda = f64::from(receivers).ln() + 1.0;
     let growth = lambda.exp() - 1.0;
     let low = lambda / (longest * growth);
@@ -321,7 +321,7 @@ mod tests {
         let rtt = Duration::from_ms(10);
         assert_eq!(backoff(4, rtt, &mut rng), Duration::ZERO);
         let delays: Vec<_> = (0..1_000).map(|_| backoff(1_000, rtt, &mut rng)).collect();
-        assert!(delays.iter().all(|&d| d <= rtt.times(BACKOFF_RTTS)));
+        assert!(delays.iter().all(|&d| d <= backoff_max(1_000, rtt)));
         let first = *delays.iter().min().unwrap();
         let together = delays.iter().filter(|&&d| d < first + rtt).count();
         assert!(

@@ -17,10 +17,10 @@ use self::gate::Gate;
 use self::roster::Roster;
 use self::window::{Symbol, Terms, Window};
 use super::config::{
-    ABORT_COPIES, ABORT_EVERY, ANNOUNCE_RUNNING, ANNOUNCE_WAITING, BACKOFF_RTTS, BATCH_MAX,
-    DEPTH_MAX, END_EVERY, FEEDBACK_PER_S_MAX, FLIGHT_MIN, INTERLEAVE_TIME, IP_UDP_LEN,
-    NACK_RETRY_MIN, POLL_MAX, RATE_MAX, REPORT_MAX, REPORT_MIN, SOCKET_COST, SenderConfig,
-    fit_name, window_blocks,
+    ABORT_COPIES, ABORT_EVERY, ANNOUNCE_RUNNING, ANNOUNCE_WAITING, BATCH_MAX, DEPTH_MAX, END_EVERY,
+    FEEDBACK_PER_S_MAX, FLIGHT_MIN, INTERLEAVE_TIME, IP_UDP_LEN, NACK_RETRY_MIN, POLL_MAX,
+    RATE_MAX, REPORT_MAX, REPORT_MIN, SOCKET_COST, SenderConfig, backoff_max, fit_name,
+    window_blocks,
 };
 use super::event::{Fate, SenderEnd, SenderEvent, SenderStats, Target, Transmit};
 use super::pace::Pace;
@@ -302,6 +302,12 @@ impl Sender {
         }
     }
 
+    /// Whether [`Sender::handle_timeout`] came so late that the rate is not kept: who has a moment
+    /// to wait had better not sleep.
+    pub fn is_late(&self) -> bool {
+        self.pace.is_late()
+    }
+
     /// What happened since the last call.
     pub fn poll_event(&mut self) -> Option<SenderEvent> {
         self.events.pop_front()
@@ -523,8 +529,8 @@ impl Sender {
         }
         let (limits, sum) = (self.limits(), self.roster.sum());
         let cost = self.data_cost();
-        self.window
-            .judge(now, NACK_RETRY_MIN + sum.rtt.times(2 * BACKOFF_RTTS));
+        let patience = NACK_RETRY_MIN + backoff_max(sum.confirmed, sum.rtt).times(2);
+        self.window.judge(now, patience);
         let fresh = self.window.has_source(limits.block_end);
         if (!fresh && !self.window.has_repair()) || self.tx >= limits.tx_end {
             self.pace.rest();
