@@ -33,7 +33,7 @@ pub struct Announce {
     pub k: u16,
     /// Bytes of a symbol, even.
     pub symbol_len: u16,
-    /// Blocks that are interleaved on the wire: 1 in this version's senders, more is allowed.
+    /// Neighbouring blocks whose source symbols may be mixed on the wire.
     pub depth: u16,
     /// When it starts.
     pub policy: Policy,
