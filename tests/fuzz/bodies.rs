@@ -10,7 +10,9 @@ use std::path::Path;
 use sealcast::archive::{self, Decoder, Entry, Kind, Reader, name};
 use sealcast::crypt::sign::SigningKey;
 use sealcast::edge::tree::{Existing, Limits, Unpack, unpack};
-use sealcast::proto::{Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, SenderConfig};
+use sealcast::proto::{
+    Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, SenderConfig, SenderKeys,
+};
 use sealcast::seal::cut::PlainCutter;
 use sealcast::seal::opener::{Checker, Policy};
 use sealcast::seal::signed::Preamble;
@@ -292,7 +294,8 @@ pub fn wire(data: &[u8]) {
         wire::End::parse(data),
         wire::Abort::parse(data),
         wire::Feedback::parse(data),
-        wire::Bye::parse(data)
+        wire::Bye::parse(data),
+        wire::Manifest::parse(data)
     );
 }
 
@@ -304,6 +307,10 @@ pub fn session(data: &[u8]) {
         symbol_len: 64,
         receivers: 2,
         floor: Some(sealcast::units::Rate::from_bits_per_s(1_000_000)),
+        keys: SenderKeys {
+            signing: (data.len() % 2 == 1).then(|| SigningKey::from_seed([9; 32])),
+            ..SenderKeys::default()
+        },
         ..SenderConfig::default()
     };
     let mut now = Instant::from_us(1);

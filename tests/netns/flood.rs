@@ -1,7 +1,7 @@
 //! A flood of forged and repeated datagrams of every kind during a cast.
 //!
-//! `SEALCAST_FLOOD=1000000 cargo test --release --test netns flood -- --nocapture` sends as many, at
-//! 10,000 a second, and prints what they cost.
+//! `SEALCAST_FLOOD=1000000 cargo test --release --test netns flood -- --nocapture` sends as many,
+//! at 10,000 a second, and prints what they cost.
 
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -28,9 +28,11 @@ struct Tap(Socket);
 
 impl Tap {
     fn new() -> Self {
+        // The family of sockets that see whole links, and the type of IPv4.
+        const LINK: i32 = 17;
         const IP: u16 = 0x0800;
         let protocol = Protocol::from(i32::from(IP.to_be()));
-        let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(protocol)).unwrap();
+        let socket = Socket::new(Domain::from(LINK), Type::DGRAM, Some(protocol)).unwrap();
         socket.set_nonblocking(true).unwrap();
         Self(socket)
     }

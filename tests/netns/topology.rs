@@ -169,8 +169,8 @@ impl Lab {
     pub fn lose_at(&self, node: &str, percent: f64) {
         let share = (percent * 10_000.0) as u32;
         let rules = format!(
-            "table netdev one {{\nchain c {{\ntype filter hook egress device \"{node}\" priority 0; \
-             policy accept;\nmeta protocol ip numgen random mod 1000000 < {share} drop;\n}}\n}}"
+            "table netdev one {{\nchain c {{\ntype filter hook egress device \"{node}\" \
+             priority 0; policy accept;\nmeta protocol ip numgen random mod 1000000 < {share} drop;\n}}\n}}"
         );
         ok(Command::new("ip").args(["netns", "exec", &self.name("sw"), "nft", &rules]));
     }
