@@ -168,10 +168,10 @@ impl Lab {
     /// Drops this share of what goes to one receiver.
     pub fn lose_at(&self, node: &str, percent: f64) {
         let share = (percent * 10_000.0) as u32;
-        let rules = format!(
-            "table netdev one {{\nchain c {{\ntype filter hook egress device \"{node}\" \
-             priority 0; policy accept;\nmeta protocol ip numgen random mod 1000000 < {share} drop;\n}}\n}}"
-        );
+        let hook = format!("type filter hook egress device \"{node}\" priority 0");
+        let rule = format!("meta protocol ip numgen random mod 1000000 < {share} drop");
+        let rules =
+            format!("table netdev one {{\nchain c {{\n{hook}; policy accept;\n{rule};\n}}\n}}");
         ok(Command::new("ip").args(["netns", "exec", &self.name("sw"), "nft", &rules]));
     }
 
