@@ -383,6 +383,9 @@ impl Driver {
             if *sent < self.buf.len() {
                 return Ok(false);
             }
+            if *to == self.link.target {
+                self.sender.left(self.clock.now());
+            }
             self.pending = None;
         }
         Ok(true)

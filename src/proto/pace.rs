@@ -6,6 +6,8 @@ use super::config::{
 };
 use crate::units::{Duration, Instant, Rate};
 
+/// What took so long to leave was kept by something else than its own length.
+const LATE_MIN: Duration = Duration::from_ms(1);
 /// Datagrams that a loss figure needs to mean something.
 const SAMPLE_DATAGRAMS: u64 = 200;
 /// A loss figure covers at least this time.
@@ -81,10 +83,7 @@ impl Pace {
             let tokens = self.tokens + earned + back;
             self.tokens = tokens.min(self.depth());
             self.arrears = if self.waiting {
-                let arrears = self.arrears - back + (tokens - self.tokens);
-                arrears
-                    .min(self.rate.bytes_in(ARREARS_TIME))
-                    .min(ARREARS_BYTES)
+                self.in_arrears(self.arrears - back + (tokens - self.tokens))
             } else {
                 0
             };
@@ -98,6 +97,22 @@ impl Pace {
     pub(super) fn spend(&mut self, bytes: u64) {
         self.tokens = self.tokens.saturating_sub(bytes);
         self.sent += bytes;
+    }
+
+    /// What was allowed has left. If the system kept it for long, another burst must not follow it at
+    /// once: what was earned meanwhile is made good by and by.
+    pub(super) fn left(&mut self, now: Instant) {
+        let span = now.since(self.filled_at);
+        if span < LATE_MIN {
+            return;
+        }
+        self.filled_at = now;
+        self.arrears = self.in_arrears(self.arrears + self.rate.bytes_in(span));
+    }
+
+    fn in_arrears(&self, bytes: u64) -> u64 {
+        let most = self.rate.bytes_in(ARREARS_TIME).min(ARREARS_BYTES);
+        bytes.min(most)
     }
 
     /// When `bytes` may leave, which wait for it.

@@ -378,6 +378,11 @@ impl Sender {
             .collect()
     }
 
+    /// What [`Sender::poll_transmit`] gave for all receivers has left.
+    pub fn left(&mut self, now: Instant) {
+        self.pace.left(now);
+    }
+
     /// Fills `buf` with datagrams to send now; nothing when there are none.
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
         buf.clear();
