@@ -99,8 +99,8 @@ impl Pace {
         self.sent += bytes;
     }
 
-    /// What was allowed has left. If the system kept it for long, another burst must not follow it at
-    /// once: what was earned meanwhile is made good by and by.
+    /// What was allowed has left. If the system kept it for long, another burst must not follow it
+    /// at once: what was earned meanwhile is made good by and by.
     pub(super) fn left(&mut self, now: Instant) {
         let span = now.since(self.filled_at);
         if span < LATE_MIN {
@@ -151,7 +151,7 @@ impl Pace {
         if used {
             let now = self.rate.as_bytes_per_s();
             let step = match self.ceiling.map(Rate::as_bytes_per_s) {
-                None => now / 2,
+                None => now,
                 // To pass a queue's end slowly is to lose little in it.
                 Some(ceiling) if now.abs_diff(ceiling) < ceiling / 10 => now / 200,
                 Some(_) => now / 20,
