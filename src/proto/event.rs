@@ -186,7 +186,7 @@ pub struct Delivery {
 /// What a sender counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SenderStats {
-    /// Bytes taken from the input.
+    /// Bytes of the stream that were sent once.
     pub bytes: u64,
     /// Source symbols sent once.
     pub source: u64,

@@ -25,13 +25,22 @@ pub fn shared_secret(text: &[u8]) -> Result<Secret<SHARED_LEN>, TryReserveError>
     Ok(Secret::new(*key.expose()))
 }
 
+/// A receiver that may take part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its long-lived key.
+    pub key: PublicKey,
+    /// What people call it: the name by which it is expected, whatever it calls itself.
+    pub name: String,
+}
+
 /// What a sender proves, and whom it takes in. The default proves nothing and takes everybody.
 #[derive(Clone, Debug, Default)]
 pub struct SenderKeys {
     /// Signs the ANNOUNCE, every block and the end.
     pub signing: Option<SigningKey>,
     /// Only receivers that hold the secret half of one of these are taken in.
-    pub listed: Option<Vec<PublicKey>>,
+    pub listed: Option<Vec<Listed>>,
     /// All sides have this in common.
     pub shared: Option<Secret<SHARED_LEN>>,
 }

@@ -36,7 +36,7 @@ pub use event::{
     SenderStats, Target, Transmit,
 };
 pub use keys::{
-    ReceiverKeys, SHARED_LEN, SHARED_SALT, SHARED_WORK_LOG2, SenderKeys, shared_secret,
+    Listed, ReceiverKeys, SHARED_LEN, SHARED_SALT, SHARED_WORK_LOG2, SenderKeys, shared_secret,
 };
 pub use receiver::{Awaits, Receiver};
 pub use sender::{MemberReport, Sender, Waiting};

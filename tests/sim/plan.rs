@@ -6,7 +6,7 @@ use sealcast::crypt::agree::SecretKey;
 use sealcast::crypt::secret::Secret;
 use sealcast::crypt::sign::SigningKey;
 use sealcast::proto::config::IP_UDP_LEN;
-use sealcast::proto::{ReceiverConfig, SenderConfig, trailer_len};
+use sealcast::proto::{Listed, ReceiverConfig, SenderConfig, trailer_len};
 use sealcast::units::{Duration, Instant, Rate};
 use sealcast::wire::DATA_OVERHEAD;
 
@@ -140,7 +140,11 @@ impl Plan {
                 .iter()
                 .map(|_| SecretKey::from_seed(rng.random()));
             let keys: Vec<_> = keys.collect();
-            self.sender.keys.listed = Some(keys.iter().map(SecretKey::public).collect());
+            let listed = keys.iter().map(|key| Listed {
+                key: key.public(),
+                name: String::new(),
+            });
+            self.sender.keys.listed = Some(listed.collect());
             for (receiver, key) in self.receivers.iter_mut().zip(keys) {
                 receiver.config.keys.identities = vec![key];
             }

@@ -302,7 +302,7 @@ fn turned_away(reason: RejectReason) -> &'static str {
         RejectReason::TooLate => "it came too late",
         RejectReason::Full => "the session is full",
         RejectReason::KeyNeeded => "it showed no key, and -R asks for one",
-        RejectReason::NotListed => "its key is not in the list",
+        RejectReason::NotListed => "the key that it showed is not in the list",
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sealcast::crypt::agree::{PublicKey, SecretKey};
 use sealcast::crypt::secret::Secret;
-use sealcast::proto::{ReceiverKeys, SHARED_LEN, SenderKeys, shared_secret};
+use sealcast::proto::{Listed, ReceiverKeys, SHARED_LEN, SenderKeys, shared_secret};
 use sealcast::seal::{Identity, Named, Recipient, Sender};
 
 use crate::cli::{CastArgs, CatchArgs, SharedKeyArgs};
@@ -36,9 +36,13 @@ pub(crate) fn of_sender(
         let files = lists::recipients_files(&args.recipients_file, beside_data, voice)?;
         let all = lists::join_recipients(files, false, voice)?;
         names = all.iter().map(name_of).collect();
-        Some(all.iter().map(|named| agreement_key(&named.key)).collect())
+        let listed = all.iter().map(|named| Listed {
+            key: agreement_key(&named.key),
+            name: name_of(named),
+        });
+        Some(listed.collect())
     };
-    let shared = shared(&args.shared, &secrets, true)?;
+    let shared = shared(&args.shared, &secrets, true, args.sign.is_some())?;
     let keys = SenderKeys {
         signing,
         listed,
@@ -66,7 +70,7 @@ pub(crate) fn of_receiver(
     let keys = ReceiverKeys {
         from: senders.iter().map(|named| *named.key.key()).collect(),
         identities,
-        shared: shared(&args.shared, &secrets, false)?,
+        shared: shared(&args.shared, &secrets, false, !args.identity.is_empty())?,
     };
     Ok((keys, senders))
 }
@@ -102,7 +106,12 @@ fn shared(
     args: &SharedKeyArgs,
     secrets: &Secrets<'_>,
     new: bool,
+    key_file: bool,
 ) -> Result<Option<Secret<SHARED_LEN>>, Failure> {
+    if args.passphrase_file.is_some() && !args.passphrase && !key_file {
+        let fact = "--passphrase-file has no use without -p or a key file that needs it";
+        return Err(Failure::new(ExitStatus::Usage, fact));
+    }
     let text = if let Some(path) = &args.key {
         secrets.raw(path)?
     } else if args.passphrase && new {

@@ -426,11 +426,10 @@ impl Receiver {
         tag: u32,
         datagram: &mut [u8],
     ) -> Option<()> {
-        let session = self.session()?;
-        if session.tag() != tag {
-            // Another session's: no fault of anybody.
+        // Those of a session that we are not in are no fault of anybody.
+        let Some(session) = self.session().filter(|session| session.tag() == tag) else {
             return Some(());
-        }
+        };
         if kind == Kind::Bye {
             let verdict = session.open_bye(datagram)?;
             self.handle_bye(verdict);

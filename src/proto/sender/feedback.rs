@@ -85,7 +85,7 @@ impl Sender {
             (None, _) => None,
             (Some(_), None) => return Err(RejectReason::KeyNeeded),
             (Some(list), Some(key)) => {
-                let place = list.iter().position(|k| k.0 == key);
+                let place = list.iter().position(|l| l.key.0 == key);
                 Some(place.ok_or(RejectReason::NotListed)?)
             }
         };
@@ -118,7 +118,8 @@ impl Sender {
     fn accept_again(&mut self, now: Instant, number: u32, datagram: &mut [u8]) -> Option<()> {
         let member = self.roster.get(number)?;
         if member.is_confirmed() || !member.is_active() {
-            return None;
+            // It was on its way when the ACCEPT came.
+            return Some(());
         }
         let nonce = reply_nonce(Kind::Join, 0);
         open(&member.pair.join, &nonce, datagram, ReplyHeader::LEN)?;
@@ -135,7 +136,7 @@ impl Sender {
             return;
         };
         let (name, from, listed) = (member.name.clone(), member.addr, member.listed);
-        self.came(now, receiver, &name);
+        self.came(now, receiver);
         self.events.push_back(SenderEvent::Joined {
             receiver,
             name,
@@ -310,7 +311,7 @@ impl Sender {
         self.roster.change(receiver, |member| member.fate = fate);
         if self.state == State::Gathering {
             self.roster.forget(receiver);
-            self.went(&name);
+            self.went(receiver);
         }
         self.events.push_back(SenderEvent::Finished {
             receiver,

@@ -146,6 +146,8 @@ pub struct Sender {
     poll_due: bool,
     end_due: bool,
     events: VecDeque<SenderEvent>,
+    /// Bytes taken from the input.
+    taken: u64,
     stats: SenderStats,
 }
 
@@ -211,6 +213,7 @@ impl Sender {
             poll_due: false,
             end_due: false,
             events: VecDeque::new(),
+            taken: 0,
             stats: SenderStats::default(),
             pace,
             config,
@@ -225,7 +228,7 @@ impl Sender {
     /// Takes bytes of the stream, as many as there is room for, and says how many.
     pub fn push(&mut self, data: &[u8]) -> usize {
         let taken = self.window.push(data);
-        self.stats.bytes += taken as u64;
+        self.taken += taken as u64;
         taken
     }
 
@@ -336,6 +339,9 @@ impl Sender {
             active: self.roster.sum().confirmed,
             done: self.roster.sum().done,
             rounds: self.window.rounds(),
+            bytes: self
+                .taken
+                .min(self.stats.source * u64::from(self.config.symbol_len)),
             ..self.stats
         }
     }

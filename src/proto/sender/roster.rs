@@ -358,6 +358,11 @@ impl Roster {
         self.members.get_mut(usize::try_from(number).ok()?)
     }
 
+    /// A receiver as it is.
+    pub(super) fn member(&self, number: u32) -> Option<&Member> {
+        self.members.get(usize::try_from(number).ok()?)
+    }
+
     /// Changes a receiver.
     pub(super) fn change<T>(
         &mut self,

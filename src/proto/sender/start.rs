@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::roster::Member;
 use super::{Sender, State, alarm};
 use crate::proto::config::fit_name;
 use crate::units::Instant;
@@ -107,14 +108,26 @@ impl Sender {
         }
     }
 
+    /// The name by which a receiver is expected: that of its listed key, or else what it calls
+    /// itself.
+    fn known_as<'a>(&'a self, member: &'a Member) -> &'a str {
+        let listed = self.config.keys.listed.as_ref().zip(member.listed);
+        let name = listed.and_then(|(list, at)| list.get(at)).map(|l| &l.name);
+        name.unwrap_or(&member.name)
+    }
+
     /// A receiver has joined.
-    pub(super) fn came(&mut self, now: Instant, receiver: u32, name: &str) {
+    pub(super) fn came(&mut self, now: Instant, receiver: u32) {
         self.first_join.get_or_insert(now);
         self.last_join = now;
-        self.expected.came(name);
+        let Some(member) = self.roster.member(receiver) else {
+            return;
+        };
+        let name = self.known_as(member).to_owned();
+        self.expected.came(&name);
         if self.state == State::Gathering {
             self.plan_start();
-        } else if self.expected.has(name)
+        } else if self.expected.has(&name)
             && let Some(member) = self.roster.get(receiver)
         {
             member.awaited = true;
@@ -122,10 +135,14 @@ impl Sender {
     }
 
     /// A receiver has left before the start: it has missed nothing, and its place is free again.
-    pub(super) fn went(&mut self, name: &str) {
+    pub(super) fn went(&mut self, receiver: u32) {
+        let Some(member) = self.roster.member(receiver) else {
+            return;
+        };
+        let name = self.known_as(member).to_owned();
         let here = || self.roster.all().map(|(_, m)| m).filter(|m| m.is_here());
-        if !here().any(|m| m.name == name) {
-            self.expected.went(name);
+        if !here().any(|m| self.known_as(m) == name) {
+            self.expected.went(&name);
         }
         if here().next().is_none() {
             self.first_join = None;

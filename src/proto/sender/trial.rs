@@ -8,8 +8,8 @@ use crate::crypt::secret::Secret;
 use crate::crypt::sign::SigningKey;
 use crate::proto::protect::{Greeting, Purpose, multicast_nonce, open, reply_nonce, seal, sign};
 use crate::proto::{
-    PassedOver, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, ReceiverKeys, SenderConfig,
-    SenderEnd, SenderEvent, SenderKeys, Target,
+    Listed, PassedOver, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, ReceiverKeys,
+    SenderConfig, SenderEnd, SenderEvent, SenderKeys, Target,
 };
 use crate::units::{Duration, Instant};
 use crate::wire::{
@@ -209,6 +209,12 @@ fn identities(keys: &[u8]) -> ReceiverKeys {
     }
 }
 
+fn listed(key: &SecretKey) -> Listed {
+    let key = key.public();
+    let name = format!("node {}", key.0[0]);
+    Listed { key, name }
+}
+
 fn sharing(n: Option<u8>) -> ReceiverKeys {
     ReceiverKeys {
         shared: n.map(|n| Secret::new([n; 32])),
@@ -235,7 +241,7 @@ fn only_the_signer_is_believed() {
 
 #[test]
 fn only_listed_receivers_are_taken_in() {
-    let public = |n| SecretKey::from_seed([n; 32]).public();
+    let public = |n| listed(&SecretKey::from_seed([n; 32]));
     let sender = SenderKeys {
         listed: Some(vec![public(3), public(4)]),
         ..SenderKeys::default()
@@ -435,7 +441,7 @@ fn a_listed_key_must_be_held() {
     let holder = SecretKey::from_seed([3; 32]);
     let config = SenderConfig {
         keys: SenderKeys {
-            listed: Some(vec![holder.public()]),
+            listed: Some(vec![listed(&holder)]),
             ..SenderKeys::default()
         },
         ..SenderConfig::default()

@@ -132,21 +132,20 @@ pub(crate) struct CastArgs {
 
 /// A secret that all sides have in common.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Keys")]
 pub(crate) struct SharedKeyArgs {
     /// Take part only with those who have the same secret in FILE.
     ///
     /// All of FILE counts but blank space at its end: a random key or a passphrase. Without it
     /// nothing of the session can be read, and nobody can pass for its sender.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Keys")]
     pub(crate) key: Option<PathBuf>,
     /// Ask for the common secret on the terminal.
-    #[arg(short, long, conflicts_with = "key")]
+    #[arg(short, long, conflicts_with = "key", help_heading = "Keys")]
     pub(crate) passphrase: bool,
     /// Take passphrases from the first line of FILE, not from the terminal.
     ///
     /// This one is used for -p, and for key files that have one.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Keys")]
     pub(crate) passphrase_file: Option<PathBuf>,
 }
 
@@ -161,21 +160,30 @@ pub(crate) enum Slow {
 
 /// Where on the network a session is: the same on all sides.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Network options")]
 pub(crate) struct NetArgs {
     /// Use this network interface; without it the system's multicast route decides.
-    #[arg(short = 'I', long, value_name = "NAME")]
+    #[arg(
+        short = 'I',
+        long,
+        value_name = "NAME",
+        help_heading = "Network options"
+    )]
     pub(crate) interface: Option<String>,
     /// Use this multicast group of IPv4 or IPv6 [default: 239.255.83.67, with -6 ff15::5343].
     ///
     /// Without it, `catch` listens to both of these.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Network options")]
     pub(crate) group: Option<IpAddr>,
     /// Use IPv6.
-    #[arg(short = '6', long, conflicts_with = "group")]
+    #[arg(
+        short = '6',
+        long,
+        conflicts_with = "group",
+        help_heading = "Network options"
+    )]
     pub(crate) ipv6: bool,
     /// Use this UDP port.
     #[arg(long, value_name = "PORT", default_value_t = sealcast::net::PORT_DEFAULT,
-          value_parser = clap::value_parser!(u16).range(1..))]
+          value_parser = clap::value_parser!(u16).range(1..), help_heading = "Network options")]
     pub(crate) port: u16,
 }
