@@ -91,7 +91,6 @@ pub fn catch(
     let mut driver = Driver {
         receiver: Receiver::new(config, control.seed, clock.now()),
         ears,
-        sender: None,
         told_at: None,
         outlet,
         clock,
@@ -115,8 +114,6 @@ pub fn catch(
 struct Driver {
     receiver: Receiver,
     ears: Ears,
-    /// Whose session we found.
-    sender: Option<SocketAddr>,
     /// When it was told what is waited for.
     told_at: Option<Instant>,
     outlet: Outlet,
@@ -292,11 +289,7 @@ impl Driver {
                 ReceiverEvent::Found {
                     from, datagram_len, ..
                 } => self.look_at_way(*from, *datagram_len, tell),
-                ReceiverEvent::Joined { .. } => {
-                    if let Some(sender) = self.sender {
-                        self.ears.keep(sender);
-                    }
-                }
+                ReceiverEvent::Joined { from, .. } => self.ears.keep(*from),
                 ReceiverEvent::Started => self.started = Some(now),
                 ReceiverEvent::Complete { .. } => {
                     self.complete = true;
@@ -311,7 +304,6 @@ impl Driver {
 
     /// Whether what this sender sends can come to us.
     fn look_at_way(&mut self, from: SocketAddr, datagram: usize, tell: &mut dyn FnMut(News<'_>)) {
-        self.sender = Some(from);
         let buffer = self.ears.receive_buffer();
         if buffer < RECEIVE_BUFFER_SMALL {
             tell(News::SmallBuffer(buffer));

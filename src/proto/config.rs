@@ -21,6 +21,8 @@ pub const MTU_RANGE: std::ops::RangeInclusive<usize> = 576..=9000;
 pub const MEMORY_DEFAULT: usize = 64 << 20;
 /// Source symbols of a block at most: giving a block back takes memory with their square.
 pub const K_MAX: u16 = 4_096;
+/// Bytes of a symbol that a receiver takes, at least: each one kept for repair costs some more.
+pub const SYMBOL_LEN_MIN: u16 = 32;
 /// Bytes of a block that a receiver takes however little memory it may use.
 pub const BLOCK_BYTES_SMALL: usize = 4 << 20;
 /// Blocks that either side keeps at least,
@@ -51,6 +53,8 @@ pub const JOINS_PER_ADDRESS_S_MAX: u32 = 200;
 pub const JOINS_AT_ONCE_MAX: u32 = 512;
 /// A peer of which nothing authentic was heard for this time is lost.
 pub const PEER_SILENT_MAX: Duration = Duration::from_secs(5);
+/// In a signed session, nothing that the sender signed: members can go on in its name.
+pub const SIGNED_SILENT_MAX: Duration = Duration::from_secs(15);
 /// A receiver whose consumer takes nothing for this time, while the sender waits for it, is let go.
 pub const STALL_MAX_DEFAULT: Duration = Duration::from_secs(120);
 /// A receiver that has everything, but whose consumer works on, is waited for no longer than this.
@@ -114,6 +118,10 @@ pub const REFUSED_WAIT: Duration = Duration::from_ms(1_200);
 pub const SIGNATURES_PER_S_MAX: u32 = 1_000;
 /// A block whose manifest was sent is not sent again within this time.
 pub const MANIFEST_EVERY: Duration = Duration::from_ms(100);
+/// That time doubles with each manifest of the block, so many times.
+pub const MANIFEST_DOUBLINGS: u32 = 6;
+/// A receiver that asks again is answered again no sooner than this.
+pub const ANSWER_EVERY: Duration = Duration::from_ms(20);
 /// Copies of a BYE, since the sender may be gone before another DONE comes.
 pub const BYE_COPIES: u32 = 2;
 /// ABORT is sent this many times,
@@ -234,6 +242,7 @@ impl ReceiverConfig {
         let block = usize::from(announce.k) * usize::from(announce.symbol_len);
         let wanted = self.session_name.as_ref();
         announce.k <= K_MAX
+            && announce.symbol_len >= SYMBOL_LEN_MIN
             && block <= self.memory.max(BLOCK_BYTES_SMALL)
             && wanted.is_none_or(|wanted| *wanted == announce.name)
     }

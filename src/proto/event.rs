@@ -158,6 +158,8 @@ pub enum ReceiverEvent {
     Joined {
         /// Our number.
         receiver: u32,
+        /// Who sends.
+        from: SocketAddr,
     },
     /// The sender still waits.
     Waiting(Policy),

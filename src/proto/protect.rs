@@ -19,6 +19,31 @@ pub(super) fn multicast_cipher(session: SessionId, secret: &[u8; 32]) -> Cipher 
     Cipher::new(&kdf::derive(secret, &session.0, b"sealcast v2 multicast"))
 }
 
+/// What an ANNOUNCE says about the stream: who changes it on the way gets no agreement.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) k: u16,
+    pub(super) symbol_len: u16,
+    pub(super) depth: u16,
+}
+
+impl Shape {
+    pub(super) fn of(announce: &wire::Announce) -> Self {
+        Self {
+            k: announce.k,
+            symbol_len: announce.symbol_len,
+            depth: announce.depth,
+        }
+    }
+
+    fn bytes(self) -> [u8; 6] {
+        let [a, b] = self.k.to_be_bytes();
+        let [c, d] = self.symbol_len.to_be_bytes();
+        let [e, f] = self.depth.to_be_bytes();
+        [a, b, c, d, e, f]
+    }
+}
+
 /// What the sender and one receiver agree on with their keys of this session, before the receiver
 /// has shown who it is.
 #[derive(Clone, Debug)]
@@ -37,6 +62,7 @@ impl Greeting {
         own: &SecretKey,
         theirs: &PublicKey,
         [sender, receiver]: [&PublicKey; 2],
+        shape: Shape,
         shared: Option<&Secret<SHARED_LEN>>,
     ) -> Option<Self> {
         let ours = own.agree(theirs).ok()?;
@@ -45,6 +71,7 @@ impl Greeting {
             b"sealcast v2 agreed\0",
             sender.as_bytes().as_slice(),
             receiver.as_bytes(),
+            &shape.bytes(),
         ];
         let agreed = kdf::derive(&secret, &session.0, &info.concat());
         let cipher = |info: &[u8]| Cipher::new(&kdf::derive(agreed.expose(), &session.0, info));
@@ -106,8 +133,13 @@ pub(super) fn counter_nonce(kind: u8, count: u64) -> [u8; NONCE_LEN] {
     nonce
 }
 
+/// The nonce of the `count`th FEEDBACK of this receiver, or BYE to it.
+pub(super) fn member_nonce(kind: Kind, receiver: u32, count: u32) -> [u8; NONCE_LEN] {
+    counter_nonce(kind as u8, u64::from(receiver) << 32 | u64::from(count))
+}
+
 /// The nonce of a JOIN, ACCEPT or REJECT; `detail` tells two texts of one kind apart.
-pub(super) fn reply_nonce(kind: Kind, detail: u8) -> [u8; NONCE_LEN] {
+pub(super) fn reply_nonce(kind: Kind, detail: u16) -> [u8; NONCE_LEN] {
     counter_nonce(kind as u8, u64::from(detail))
 }
 
@@ -216,6 +248,7 @@ pub(super) enum Purpose {
     Announce,
     Block,
     Manifest,
+    Poll,
     End,
     Abort,
 }
@@ -226,6 +259,7 @@ impl Purpose {
             Self::Announce => b"sealcast v2 announce\0",
             Self::Block => b"sealcast v2 block\0",
             Self::Manifest => b"sealcast v2 manifest\0",
+            Self::Poll => b"sealcast v2 poll\0",
             Self::End => b"sealcast v2 end\0",
             Self::Abort => b"sealcast v2 abort\0",
         };
@@ -326,6 +360,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     const SESSION: SessionId = SessionId([3; 16]);
+    const SHAPE: Shape = Shape {
+        k: 256,
+        symbol_len: 1_436,
+        depth: 1,
+    };
 
     /// The greeting of both sides.
     fn greetings(shared: [Option<Secret<32>>; 2]) -> [Greeting; 2] {
@@ -333,8 +372,8 @@ mod tests {
         let (sp, rp) = (s.public(), r.public());
         let [a, b] = shared;
         [
-            Greeting::agree(SESSION, &s, &rp, [&sp, &rp], a.as_ref()).unwrap(),
-            Greeting::agree(SESSION, &r, &sp, [&sp, &rp], b.as_ref()).unwrap(),
+            Greeting::agree(SESSION, &s, &rp, [&sp, &rp], SHAPE, a.as_ref()).unwrap(),
+            Greeting::agree(SESSION, &r, &sp, [&sp, &rp], SHAPE, b.as_ref()).unwrap(),
         ]
     }
 

@@ -60,6 +60,8 @@ impl Join {
 pub struct ReplyHeader {
     /// One of the three kinds.
     pub kind: Kind,
+    /// ACCEPT: the receiver's number in this session, part of the nonce; else 0.
+    pub number: u16,
     /// The session.
     pub tag: u32,
     /// The receiver's X25519 key of this session, by which it recognises the reply.
@@ -81,10 +83,15 @@ impl ReplyHeader {
         }
         let mut c = Cursor::new(bytes);
         expect_kind(&mut c, kind)?;
-        c.zero(3)?;
+        c.zero(1)?;
+        let number = c.u16()?;
+        if number != 0 && kind != Kind::Accept {
+            return Err(Error::Malformed);
+        }
         c.u32()?;
         Ok(Self {
             kind,
+            number,
             tag,
             receiver_key: c.array()?,
         })
@@ -92,7 +99,8 @@ impl ReplyHeader {
 
     /// Appends the header.
     pub fn emit(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[self.kind.first_byte(), 0, 0, 0]);
+        out.extend_from_slice(&[self.kind.first_byte(), 0]);
+        out.extend_from_slice(&self.number.to_be_bytes());
         out.extend_from_slice(&self.tag.to_be_bytes());
         out.extend_from_slice(&self.receiver_key);
     }
@@ -101,8 +109,6 @@ impl ReplyHeader {
 /// The sealed body of an ACCEPT: constant for a receiver, since its nonce is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Accept {
-    /// The receiver's number in this session.
-    pub receiver: u32,
     /// The secret from which the session's keys are made.
     pub session_secret: [u8; 32],
 }
@@ -115,7 +121,6 @@ impl Accept {
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let mut c = Cursor::new(bytes);
         let accept = Self {
-            receiver: c.u32()?,
             session_secret: c.array()?,
         };
         c.end()?;
@@ -124,16 +129,13 @@ impl Accept {
 
     /// Appends the body.
     pub fn emit(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.receiver.to_be_bytes());
         out.extend_from_slice(&self.session_secret);
     }
 }
 
 impl std::fmt::Debug for Accept {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Accept")
-            .field("receiver", &self.receiver)
-            .finish_non_exhaustive()
+        f.debug_struct("Accept").finish_non_exhaustive()
     }
 }
 
@@ -180,7 +182,7 @@ mod tests {
         fn parse_and_emit_are_inverse(
             session: [u8; 16], window_blocks in 1..=u32::MAX, socket_bytes: u32,
             name in "[a-z.é-]{0,32}", secret: [u8; 32], receiver: u32,
-            identity: Option<[u8; 32]>,
+            identity: Option<[u8; 32]>, session_bytes: u16,
         ) {
             let session = SessionId(session);
             let join = Join { session, window_blocks, socket_bytes, name, identity };
@@ -188,12 +190,13 @@ mod tests {
             join.emit(&mut bytes);
             prop_assert_eq!(Join::parse(&bytes), Ok(join));
 
-            let accept = Accept { receiver, session_secret: secret };
+            let accept = Accept { session_secret: secret };
             bytes.clear();
             accept.emit(&mut bytes);
             prop_assert_eq!(Accept::parse(&bytes), Ok(accept));
 
-            let header = ReplyHeader { kind: Kind::Join, tag: receiver, receiver_key: secret };
+            let (kind, number) = (Kind::Accept, session_bytes);
+            let header = ReplyHeader { kind, number, tag: receiver, receiver_key: secret };
             bytes.clear();
             header.emit(&mut bytes);
             prop_assert_eq!(bytes.len(), ReplyHeader::LEN);

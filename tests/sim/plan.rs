@@ -13,7 +13,7 @@ use sealcast::wire::DATA_OVERHEAD;
 use crate::link::Impairment;
 
 /// Bytes of a symbol in runs for the table.
-const TABLE_SYMBOL: usize = 8;
+const TABLE_SYMBOL: usize = 32;
 
 /// One receiver's fate.
 #[derive(Clone, Debug)]

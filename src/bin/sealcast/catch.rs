@@ -142,7 +142,7 @@ fn tell_event(event: &ReceiverEvent, senders: &[Named<Sender>], voice: &Voice) {
             let why = describe(*why);
             voice.warning(&format!("passed over a session of {}: {why}", from.ip()));
         }
-        ReceiverEvent::Joined { receiver } => {
+        ReceiverEvent::Joined { receiver, .. } => {
             voice.detail(1, || format!("joined as receiver {receiver}"));
         }
         ReceiverEvent::Waiting(_) | ReceiverEvent::Ended(_) => {}
@@ -177,7 +177,7 @@ fn record(event: &ReceiverEvent, journal: &mut Journal) {
             "passed_over",
             json!({"address": from.ip().to_string(), "reason": describe(*why)}),
         ),
-        ReceiverEvent::Joined { receiver } => {
+        ReceiverEvent::Joined { receiver, .. } => {
             journal.event("joined", json!({"receiver": receiver}));
         }
         ReceiverEvent::Started => journal.event("started", json!({})),

@@ -252,7 +252,7 @@ impl Gather {
             && let Some(slot) = self.slot(last)
         {
             if slot.k.is_some_and(|known| known != end.last_k) {
-                if !signed {
+                if !signed || slot.manifest.as_ref().is_some_and(|m| !m.is_empty()) {
                     return false;
                 }
                 slot.doubt();
@@ -373,6 +373,9 @@ impl Gather {
         slot.bytes.truncate(usize::from(k) * len);
         let missing: Vec<u16> = (0..k).filter(|&n| !slot.has(n)).collect();
         let repaired = !missing.is_empty();
+        if slot.repairs.len() < missing.len() {
+            return Pulled::Corrupt;
+        }
         if repaired {
             slot.repairs.truncate(missing.len());
             fec::recover(&mut slot.bytes, len, &missing, &mut slot.repairs);
@@ -383,6 +386,7 @@ impl Gather {
             }
             slot.doubt();
             self.slots.push_front(slot);
+            self.alarm = None;
             return Pulled::Nothing;
         };
         self.first += 1;
@@ -404,6 +408,7 @@ impl Gather {
             && let Some(slot) = self.slot(block)
         {
             slot.doubt();
+            self.alarm = None;
         }
     }
 
@@ -418,6 +423,10 @@ impl Gather {
             return;
         };
         let k = usize::from(manifest.k);
+        if !hashes.is_empty() && hashes.len() != k {
+            // A signer who contradicts itself: the block will never check.
+            return;
+        }
         hashes.resize(k, None);
         for (hash, signed) in hashes[usize::from(manifest.first)..]
             .iter_mut()
@@ -448,7 +457,8 @@ impl Gather {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Kind;
+    use crate::proto::block::symbol_hash;
+    use crate::wire::{Kind, MANIFEST_HASH_LEN};
 
     const SESSION: SessionId = SessionId([5; 16]);
     const LEN: u16 = 64;
@@ -657,6 +667,36 @@ mod tests {
         assert!(!g.finish(last(2)) && !g.finish(last(5)) && g.finish(last(4)));
         assert_eq!(take(&mut g, repair(&blocks, 0, 0, 0)), Taken::Kept);
         assert_eq!(pull(&mut g), None);
+    }
+
+    #[test]
+    fn a_signer_that_contradicts_itself_does_no_harm() {
+        use crate::crypt::sign::SigningKey;
+        let key = SigningKey::from_seed([1; 32]).public();
+        let mut g = Gather::new(SESSION, 4, LEN, 1, 8, Some(key));
+        let junk = vec![7; usize::from(LEN)];
+        let (blocks, end) = stream();
+        for symbol in 0..4 {
+            let (header, _) = source(&blocks, 0, symbol);
+            assert_eq!(g.take(&header, &junk), Taken::Kept);
+        }
+        assert!(matches!(g.pull(), Pulled::Nothing), "now in doubt");
+        let hash = symbol_hash(&junk);
+        let manifest = |k, first, hashes| Manifest {
+            block: 0,
+            k,
+            first,
+            hashes,
+        };
+        g.take_manifest(&manifest(4, 2, vec![hash; 2]));
+        g.take_manifest(&manifest(2, 0, vec![[0; MANIFEST_HASH_LEN]; 2]));
+        assert!(matches!(g.pull(), Pulled::Nothing));
+        let end = End {
+            blocks: 1,
+            last_k: 2,
+            ..end
+        };
+        assert!(!g.finish(end), "another size than the manifest's");
     }
 
     #[test]

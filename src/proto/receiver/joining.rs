@@ -3,8 +3,8 @@
 
 use std::net::SocketAddr;
 
-use rand::Rng;
 use rand::rngs::StdRng;
+use rand::{Rng, RngExt};
 
 use crate::crypt::agree::{PublicKey, SecretKey};
 use crate::crypt::sign::VerifyingKey;
@@ -14,9 +14,12 @@ use crate::proto::config::{
 };
 use crate::proto::event::PassedOver;
 use crate::proto::keys::ReceiverKeys;
-use crate::proto::protect::{Announced, Greeting, Pair, open, reply_nonce, seal};
+use crate::proto::protect::{Announced, Greeting, Pair, Shape, open, reply_nonce, seal};
 use crate::units::{Duration, Instant};
 use crate::wire::{Accept, Announce, Join, Kind, RejectReason, ReplyHeader};
+
+/// With all places taken, one of so many ANNOUNCEs takes one over, for long enough to be answered.
+const FLOODED_SHARE: u32 = 8;
 
 /// A session that we asked to take us in.
 #[derive(Debug)]
@@ -52,7 +55,8 @@ impl Candidate {
         let (ours, theirs) = (key.public(), PublicKey(announce.sender_key));
         let both = [&theirs, &ours];
         let shared = keys.shared.as_ref();
-        let greeting = Greeting::agree(announce.session, &key, &theirs, both, shared)?;
+        let shape = Shape::of(&announce);
+        let greeting = Greeting::agree(announce.session, &key, &theirs, both, shape, shared)?;
         let proof = match keys.identities.get(identity) {
             Some(own) => Some((own.public(), own.agree(&theirs).ok()?)),
             None => None,
@@ -93,6 +97,7 @@ impl Candidate {
         let a = &self.announce;
         ReplyHeader {
             kind: Kind::Join,
+            number: 0,
             tag: a.session.tag(),
             receiver_key: self.key.public().0,
         }
@@ -114,7 +119,7 @@ impl Candidate {
     /// Reads a REJECT: its reason is in its nonce.
     fn open_reject(&self, datagram: &[u8]) -> Option<RejectReason> {
         RejectReason::ALL.into_iter().find(|&reason| {
-            let nonce = reply_nonce(Kind::Reject, reason as u8);
+            let nonce = reply_nonce(Kind::Reject, reason as u16);
             // What does not open is lost, and must be there for the next reason.
             let mut copy = datagram.to_vec();
             open(&self.greeting.reject, &nonce, &mut copy, ReplyHeader::LEN).is_some()
@@ -134,7 +139,7 @@ pub(super) enum Found {
 
 /// What a reply brought.
 pub(super) enum Reply {
-    Accepted(Box<Candidate>, Accept),
+    Accepted(Box<Candidate>, u32, Accept),
     Refused,
 }
 
@@ -175,7 +180,11 @@ impl Candidates {
             Some(_) => {}
         }
         let full = self.list.len() >= CANDIDATES_MAX;
-        let room = self.list.iter().position(|c| c.makes_room(now));
+        let mut room = self.list.iter().position(|c| c.makes_room(now));
+        if full && room.is_none() && rng.random_ratio(1, FLOODED_SHARE) {
+            // Whoever repeats ANNOUNCEs from ever new addresses must not fill all places.
+            room = Some(rng.random_range(0..CANDIDATES_MAX));
+        }
         if full && room.is_none() || !self.may_check(now) {
             return Found::Nothing;
         }
@@ -248,10 +257,11 @@ impl Candidates {
             self.refuse(now, at, reason, keys, rng);
             return Some(Reply::Refused);
         }
-        let nonce = reply_nonce(Kind::Accept, 0);
+        let nonce = reply_nonce(Kind::Accept, header.number);
         let body = open(&candidate.pair.reply, &nonce, datagram, ReplyHeader::LEN)?;
         let accept = Accept::parse(body).ok()?;
-        Some(Reply::Accepted(Box::new(self.list.swap_remove(at)), accept))
+        let chosen = Box::new(self.list.swap_remove(at));
+        Some(Reply::Accepted(chosen, header.number.into(), accept))
     }
 
     /// A session turned us away: perhaps it knows us by another of our identities.

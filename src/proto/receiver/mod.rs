@@ -226,7 +226,7 @@ impl Receiver {
         match session.gather.pull() {
             gather::Pulled::Data { delivery, repaired } => {
                 session.repaired += u64::from(repaired);
-                session.delivered();
+                session.delivered(now);
                 self.after_progress(now);
                 Some(delivery)
             }
@@ -323,12 +323,12 @@ impl Receiver {
         let State::Receiving(session) = &self.state else {
             return;
         };
-        if now.since(session.heard_at) < PEER_SILENT_MAX {
-            let at = session.heard_at + PEER_SILENT_MAX;
+        let at = session.lost_at();
+        if now < at {
             self.timers.set(alarm::SILENCE, at);
         } else if session.gather.complete().is_none() {
             // With everything here the sender is not needed any more.
-            self.end(ReceiverEnd::SenderLost(PEER_SILENT_MAX));
+            self.end(ReceiverEnd::SenderLost(now.since(session.heard_at)));
         }
     }
 
@@ -369,11 +369,10 @@ impl Receiver {
                 }
                 self.rearm(now);
             }
-            State::Receiving(session)
-                if !session.started
-                    && self.policy != Some(policy)
-                    && session.is_ours(&announced) =>
-            {
+            State::Receiving(session) if !session.started && self.policy != Some(policy) => {
+                if !session.is_ours(now, &announced) {
+                    return None;
+                }
                 self.policy = Some(policy);
                 self.events.push_back(ReceiverEvent::Waiting(policy));
             }
@@ -402,16 +401,17 @@ impl Receiver {
                     self.timers.set(alarm::REFUSED, now + REFUSED_WAIT);
                 }
             }
-            Reply::Accepted(chosen, accept) => {
+            Reply::Accepted(chosen, receiver, accept) => {
                 let a = &chosen.announce;
                 let blocks = window_blocks(self.config.memory, a.k, a.symbol_len);
-                let session = Session::new(&chosen, &accept, blocks, now);
+                let session = Session::new(&chosen, receiver, &accept, blocks, now);
                 self.state = State::Receiving(Box::new(session));
                 self.timers.clear(alarm::GIVE_UP);
                 self.timers.clear(alarm::JOIN);
                 self.timers.set(alarm::SILENCE, now + PEER_SILENT_MAX);
                 self.events.push_back(ReceiverEvent::Joined {
-                    receiver: accept.receiver,
+                    receiver,
+                    from: chosen.from,
                 });
             }
         }

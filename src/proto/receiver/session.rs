@@ -10,18 +10,21 @@ use super::joining::Candidate;
 use crate::crypt::aead::Cipher;
 use crate::crypt::sign::VerifyingKey;
 use crate::proto::config::{
-    BACKOFF_FREE_RECEIVERS, BACKOFF_RTTS, DONE_EVERY, NACK_RETRY_MAX, NACK_RETRY_MIN, REPORT_MAX,
-    REPORT_WAITING, RTT_MAX, RTT_MIN, backoff_max,
+    BACKOFF_FREE_RECEIVERS, BACKOFF_RTTS, DONE_EVERY, NACK_RETRY_MAX, NACK_RETRY_MIN,
+    PEER_SILENT_MAX, REPORT_MAX, REPORT_WAITING, RTT_MAX, RTT_MIN, SIGNED_SILENT_MAX, backoff_max,
 };
 use crate::proto::event::ReceiverStats;
 use crate::proto::protect::{
-    Announced, Heard, Purpose, counter_nonce, multicast_cipher, multicast_nonce, open, seal, verify,
+    Announced, Heard, Purpose, member_nonce, multicast_cipher, multicast_nonce, open, seal, verify,
 };
 use crate::units::{Duration, Instant};
 use crate::wire::{
     Abort, Accept, Bye, ByeHeader, ENTRIES_MAX, End, Feedback, FeedbackHeader, HEADER_LEN, Header,
     Kind, Manifest, Outcome, Poll, SessionId, Verdict,
 };
+
+/// Of the ANNOUNCEs that come in this time one is checked, while we wait for the start.
+const ANNOUNCE_CHECK_EVERY: Duration = Duration::from_ms(20);
 
 /// What a datagram brought.
 #[derive(Debug)]
@@ -49,6 +52,10 @@ pub(super) struct Session {
     pub(super) started: bool,
     pub(super) completed: bool,
     pub(super) heard_at: Instant,
+    /// When something was heard that the sender has signed, if it signs.
+    signed_at: Instant,
+    /// An ANNOUNCE is looked at again then.
+    check_at: Instant,
     pub(super) repaired: u64,
     heard: Heard,
     /// The first transmission heard: those before it were not meant for us.
@@ -73,12 +80,18 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(chosen: &Candidate, accept: &Accept, blocks: usize, now: Instant) -> Self {
+    pub(super) fn new(
+        chosen: &Candidate,
+        number: u32,
+        accept: &Accept,
+        blocks: usize,
+        now: Instant,
+    ) -> Self {
         let (a, pair, signer) = (&chosen.announce, &chosen.pair, chosen.signer);
         Self {
             id: a.session,
             sender: chosen.from,
-            number: accept.receiver,
+            number,
             cipher: multicast_cipher(a.session, &accept.session_secret),
             feedback_cipher: pair.feedback.clone(),
             bye_cipher: pair.bye.clone(),
@@ -87,6 +100,8 @@ impl Session {
             started: false,
             completed: false,
             heard_at: now,
+            signed_at: now,
+            check_at: now,
             repaired: 0,
             heard: Heard::new(),
             heard_from: None,
@@ -132,7 +147,10 @@ impl Session {
         }
         let news = match header.kind {
             Kind::Data => self.handle_data(now, &header, body),
-            Kind::Poll => self.handle_poll(now, header.tx, &Poll::parse(body).ok()?),
+            Kind::Poll => {
+                let poll = Poll::parse(self.signed(Purpose::Poll, body)?).ok()?;
+                self.handle_poll(now, header.tx, &poll)
+            }
             Kind::End => {
                 let end = End::parse(self.signed(Purpose::End, body)?).ok()?;
                 if self.gather.finish(end) {
@@ -161,10 +179,25 @@ impl Session {
         Some(body)
     }
 
-    /// Whether `datagram` is an ANNOUNCE of this session, signed by its signer if it has one.
-    pub(super) fn is_ours(&self, announced: &Announced<'_>) -> bool {
-        let signer = || announced.verify();
-        announced.announce.session == self.id && signer() == Ok(self.signer)
+    /// Whether this is an ANNOUNCE of this session, signed by its signer if it has one.
+    pub(super) fn is_ours(&mut self, now: Instant, announced: &Announced<'_>) -> bool {
+        let announce = &announced.announce;
+        let named = announce.protection.signer == self.signer.map(|key| *key.as_bytes());
+        if announce.session != self.id || !named || now < self.check_at {
+            return false;
+        }
+        // A signature costs time to check, and it is only for people who wait.
+        self.check_at = now + ANNOUNCE_CHECK_EVERY;
+        announced.verify() == Ok(self.signer)
+    }
+
+    /// When the sender is lost, if nothing more is heard of it.
+    pub(super) fn lost_at(&self) -> Instant {
+        let silent = self.heard_at + PEER_SILENT_MAX;
+        match self.signer {
+            Some(_) => silent.min(self.signed_at + SIGNED_SILENT_MAX),
+            None => silent,
+        }
     }
 
     fn handle_data(&mut self, now: Instant, header: &Header, symbol: &[u8]) -> News {
@@ -192,6 +225,13 @@ impl Session {
             return News::None;
         }
         self.poll_tx = Some(tx);
+        // A member can repeat what was signed before, but not turn the clock on.
+        if self
+            .echo
+            .is_none_or(|(clock_us, _)| poll.clock_us > clock_us)
+        {
+            self.signed_at = now;
+        }
         self.echo = Some((poll.clock_us, now));
         self.rtt = Duration::from_us(u64::from(poll.rtt_us)).clamp(RTT_MIN, RTT_MAX);
         self.receivers = poll.receivers;
@@ -207,13 +247,14 @@ impl Session {
         if header.receiver != self.number {
             return None;
         }
-        let nonce = counter_nonce(Kind::Bye as u8, u64::from(header.number));
+        let nonce = member_nonce(Kind::Bye, header.receiver, header.number);
         let body = open(&self.bye_cipher, &nonce, datagram, ByeHeader::LEN)?;
         Some(Bye::parse(body).ok()?.verdict)
     }
 
     /// A block was handed out: a sender that waits for room wants to know soon.
-    pub(super) fn delivered(&mut self) {
+    pub(super) fn delivered(&mut self, now: Instant) {
+        self.signed_at = now;
         self.since_report = self.since_report.max(1);
     }
 
@@ -305,7 +346,7 @@ impl Session {
         }
         .emit(buf);
         feedback.emit(buf);
-        let nonce = counter_nonce(Kind::Feedback as u8, u64::from(number));
+        let nonce = member_nonce(Kind::Feedback, receiver, number);
         seal(&self.feedback_cipher, &nonce, buf, 0, FeedbackHeader::LEN);
         self.since_report = 0;
         self.reported_at = now;

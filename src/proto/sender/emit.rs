@@ -7,7 +7,7 @@ use crate::proto::config::{
     NACK_RETRY_MIN, RATE_MAX, REPORT_MAX, REPORT_MIN, SOCKET_COST, backoff_max,
 };
 use crate::proto::event::SenderEnd;
-use crate::proto::protect::{Purpose, emit_announce, multicast_nonce, seal};
+use crate::proto::protect::{Purpose, Shape, emit_announce, multicast_nonce, seal};
 use crate::units::{Duration, Instant, Rate};
 use crate::wire::{Announce, HEADER_LEN, Header, Kind, Poll, Protection, SIGNATURE_LEN};
 
@@ -43,20 +43,35 @@ impl Sender {
             self.emit_signed(Kind::Manifest, Purpose::Manifest, buf, |body| {
                 manifest.emit(body);
             });
+            self.pace.spend(self.data_cost());
         } else if std::mem::take(&mut self.poll_due) && self.roster.sum().active > 0 {
             let poll = self.poll(now);
-            self.emit_sealed(Kind::Poll, buf, |body| poll.emit(body));
+            self.emit_signed(Kind::Poll, Purpose::Poll, buf, |body| poll.emit(body));
         }
         !buf.is_empty()
     }
 
-    fn emit_announce(&self, buf: &mut Vec<u8>) {
-        let announce = Announce {
-            session: self.session,
-            sender_key: self.public.0,
+    /// What every ANNOUNCE says about the stream.
+    pub(super) fn shape(&self) -> Shape {
+        Shape {
             k: self.config.k,
             symbol_len: self.config.symbol_len,
             depth: self.depth_at(self.config.rate_max.unwrap_or(RATE_MAX)),
+        }
+    }
+
+    fn emit_announce(&self, buf: &mut Vec<u8>) {
+        let Shape {
+            k,
+            symbol_len,
+            depth,
+        } = self.shape();
+        let announce = Announce {
+            session: self.session,
+            sender_key: self.public.0,
+            k,
+            symbol_len,
+            depth,
             policy: self.policy(),
             protection: self.protection(),
             name: self.config.name.clone(),

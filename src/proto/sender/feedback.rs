@@ -8,7 +8,7 @@ use crate::crypt::agree::PublicKey;
 use crate::proto::config::{BYE_COPIES, CONFIRM_MAX, ROLL_CALL_EVERY};
 use crate::proto::event::{Fate, SenderEvent};
 use crate::proto::pace;
-use crate::proto::protect::{Greeting, counter_nonce, open, reply_nonce, seal};
+use crate::proto::protect::{Greeting, member_nonce, open, reply_nonce, seal};
 use crate::units::Instant;
 use crate::wire::{
     self, Accept, Bye, ByeHeader, DOUBT, Feedback, FeedbackHeader, Join, Kind, Outcome,
@@ -39,7 +39,7 @@ impl Sender {
             .ok()
             .filter(|_| from.port() != 0)?;
         if let Some(number) = self.roster.by_key(&header.receiver_key) {
-            return self.accept_again(now, number, datagram);
+            return self.accept_again(now, from, number, datagram);
         }
         if !self.gate.admits(now, from.ip()) {
             return None;
@@ -47,7 +47,8 @@ impl Sender {
         let theirs = PublicKey(header.receiver_key);
         let both = [&self.public, &theirs];
         let shared = self.config.keys.shared.as_ref();
-        let greeting = Greeting::agree(self.session, &self.key, &theirs, both, shared)?;
+        let shape = self.shape();
+        let greeting = Greeting::agree(self.session, &self.key, &theirs, both, shape, shared)?;
         let nonce = reply_nonce(Kind::Join, 0);
         let join = Join::parse(open(&greeting.join, &nonce, datagram, ReplyHeader::LEN)?).ok()?;
         if join.session != self.session {
@@ -106,8 +107,8 @@ impl Sender {
         reason: RejectReason,
     ) {
         let mut out = vec![];
-        let nonce = reply_nonce(Kind::Reject, reason as u8);
-        self.emit_reply(Kind::Reject, theirs.0, &mut out);
+        let nonce = reply_nonce(Kind::Reject, reason as u16);
+        self.emit_reply(Kind::Reject, 0, theirs.0, &mut out);
         out.push(reason as u8);
         seal(&greeting.reject, &nonce, &mut out, 0, ReplyHeader::LEN);
         self.reply(to, out);
@@ -115,15 +116,35 @@ impl Sender {
 
     /// A receiver asks again: our ACCEPT was lost. Until its first FEEDBACK its JOINs are all that
     /// shows that it lives.
-    fn accept_again(&mut self, now: Instant, number: u32, datagram: &mut [u8]) -> Option<()> {
+    fn accept_again(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        number: u32,
+        datagram: &mut [u8],
+    ) -> Option<()> {
         let member = self.roster.get(number)?;
-        if member.is_confirmed() || !member.is_active() {
+        let forgotten = member.forgotten;
+        if member.is_confirmed() || !(member.is_active() || forgotten) {
             // It was on its way when the ACCEPT came.
             return Some(());
         }
+        // Made room for others: it is let in again by the rules for those who are new.
+        let again = forgotten && self.policy().joinable && self.gate.admits(now, from.ip());
+        if forgotten && !(again && self.roster.has_room()) {
+            return None;
+        }
+        let member = self.roster.get(number)?;
         let nonce = reply_nonce(Kind::Join, 0);
         open(&member.pair.join, &nonce, datagram, ReplyHeader::LEN)?;
-        if now.since(member.joined_at) < CONFIRM_MAX {
+        if !member.may_answer(now) {
+            return Some(());
+        }
+        if forgotten {
+            member.joined_at = now;
+            member.heard_at = now;
+            self.roster.await_again(number);
+        } else if now.since(member.joined_at) < CONFIRM_MAX {
             member.heard_at = now;
         }
         self.accept(number);
@@ -146,9 +167,10 @@ impl Sender {
         self.timers.set_earlier(alarm::POLL, now);
     }
 
-    fn emit_reply(&self, kind: Kind, receiver_key: [u8; 32], out: &mut Vec<u8>) {
+    fn emit_reply(&self, kind: Kind, number: u16, receiver_key: [u8; 32], out: &mut Vec<u8>) {
         ReplyHeader {
             kind,
+            number,
             tag: self.session.tag(),
             receiver_key,
         }
@@ -162,15 +184,12 @@ impl Sender {
         };
         let (addr, key, cipher) = (member.addr, member.key, member.pair.reply.clone());
         let mut out = vec![];
-        self.emit_reply(Kind::Accept, key, &mut out);
-        Accept {
-            receiver: number,
-            session_secret,
-        }
-        .emit(&mut out);
+        let number = u16::try_from(number).unwrap_or(u16::MAX);
+        self.emit_reply(Kind::Accept, number, key, &mut out);
+        Accept { session_secret }.emit(&mut out);
         seal(
             &cipher,
-            &reply_nonce(Kind::Accept, 0),
+            &reply_nonce(Kind::Accept, number),
             &mut out,
             0,
             ReplyHeader::LEN,
@@ -189,7 +208,7 @@ impl Sender {
         let header = FeedbackHeader::parse(datagram).ok()?;
         let tx = self.tx;
         let member = self.roster.get(header.receiver)?;
-        let nonce = counter_nonce(Kind::Feedback as u8, u64::from(header.number));
+        let nonce = member_nonce(Kind::Feedback, header.receiver, header.number);
         let body = open(&member.pair.feedback, &nonce, datagram, FeedbackHeader::LEN)?;
         let feedback = Feedback::parse(body).ok()?;
         if header.number < member.feedback_next {
@@ -206,7 +225,14 @@ impl Sender {
                 Fate::Left(_) => Verdict::Left,
                 Fate::Done | Fate::Active => Verdict::Thanks,
             };
-            self.bye(header.receiver, verdict, 1);
+            let number = header.number.saturating_add(1);
+            let may = self.roster.change(header.receiver, |member| {
+                member.feedback_next = number;
+                member.may_answer(now)
+            })?;
+            if may {
+                self.bye(header.receiver, verdict, 1);
+            }
             return Some(());
         }
         let (step, loss, heard) = self.roster.change(header.receiver, |member| {
@@ -328,7 +354,10 @@ impl Sender {
                 return;
             };
             let number = member.byes;
-            member.byes += 1;
+            let Some(byes) = number.checked_add(1) else {
+                return;
+            };
+            member.byes = byes;
             let (addr, cipher) = (member.addr, member.pair.bye.clone());
             let mut out = vec![];
             ByeHeader {
@@ -338,7 +367,7 @@ impl Sender {
             }
             .emit(&mut out);
             Bye { verdict }.emit(&mut out);
-            let nonce = counter_nonce(Kind::Bye as u8, u64::from(number));
+            let nonce = member_nonce(Kind::Bye, receiver, number);
             seal(&cipher, &nonce, &mut out, 0, ByeHeader::LEN);
             self.reply(addr, out);
         }

@@ -6,6 +6,8 @@ mod foresight;
 mod gate;
 mod roll;
 mod roster;
+#[cfg(test)]
+mod siege;
 mod start;
 #[cfg(test)]
 mod trial;
@@ -141,6 +143,7 @@ pub struct Sender {
     called_at: Instant,
     called_source: u64,
     replies: VecDeque<(SocketAddr, Vec<u8>)>,
+    replied_last: bool,
     manifests: VecDeque<Manifest>,
     announce_due: bool,
     poll_due: bool,
@@ -209,6 +212,7 @@ impl Sender {
             called_at: now,
             called_source: 0,
             replies: VecDeque::new(),
+            replied_last: false,
             announce_due: false,
             poll_due: false,
             end_due: false,
@@ -393,7 +397,14 @@ impl Sender {
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
         buf.clear();
         self.settle(now);
-        let (to, segment) = if let Some((addr, reply)) = self.replies.pop_front() {
+        // In turns: who asks again and again must not keep the stream from the others.
+        let group_first = std::mem::take(&mut self.replied_last);
+        let (to, segment) = if group_first && self.emit_control(now, buf) {
+            (Target::Group, buf.len())
+        } else if group_first && self.emit_data(now, buf) {
+            (Target::Group, self.data_len())
+        } else if let Some((addr, reply)) = self.replies.pop_front() {
+            self.replied_last = true;
             buf.extend_from_slice(&reply);
             (Target::Peer(addr), buf.len())
         } else if self.emit_control(now, buf) {

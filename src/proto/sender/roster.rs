@@ -3,7 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
-use crate::proto::config::{PEER_SILENT_MAX, PENDING_MAX, RECEIVERS_MAX, RTT_MAX, RTT_MIN};
+use crate::proto::config::{
+    ANSWER_EVERY, PEER_SILENT_MAX, PENDING_MAX, RECEIVERS_MAX, RTT_MAX, RTT_MIN,
+};
 use crate::proto::event::Fate;
 use crate::proto::pace::LossMeter;
 use crate::proto::protect::Pair;
@@ -34,6 +36,8 @@ pub(super) struct Member {
     pub(super) rtt: Option<Duration>,
     pub(super) heard_at: Instant,
     pub(super) joined_at: Instant,
+    /// When it was answered last.
+    answered_at: Option<Instant>,
     /// Since when it stands still while the sender waits for it.
     pub(super) still_since: Instant,
     /// Since when its consumer works on what is complete.
@@ -85,6 +89,7 @@ impl Member {
             rtt: None,
             heard_at: now,
             joined_at: now,
+            answered_at: None,
             still_since: now,
             finishing_since: None,
             excess_at: None,
@@ -95,6 +100,17 @@ impl Member {
             arrived: 0,
             awaited: false,
         }
+    }
+
+    /// Whether it is time to answer it again; it is answered if so.
+    pub(super) fn may_answer(&mut self, now: Instant) -> bool {
+        let may = self
+            .answered_at
+            .is_none_or(|at| now.since(at) >= ANSWER_EVERY);
+        if may {
+            self.answered_at = Some(now);
+        }
+        may
     }
 
     pub(super) fn is_active(&self) -> bool {
@@ -311,7 +327,8 @@ impl Roster {
             let vacant = self.vacant.pop_front();
             #[expect(clippy::expect_used, reason = "callers ask whether there is room")]
             let number = vacant.expect("a place is vacant");
-            self.members[number as usize] = member;
+            let before = std::mem::replace(&mut self.members[number as usize], member);
+            self.by_key.remove(&before.key);
             number
         };
         self.by_key.insert(key, number);
@@ -331,8 +348,7 @@ impl Roster {
         if member.fate == Fate::Active {
             member.fate = Fate::Dropped(Verdict::Silent);
         }
-        let key = member.key;
-        self.by_key.remove(&key);
+        // Its key stays known as long as its place is its own, so that one key has one number.
         self.vacant.push_back(number);
         self.note(number);
     }
@@ -344,9 +360,13 @@ impl Roster {
         };
         member.forgotten = false;
         member.fate = Fate::Active;
-        let key = member.key;
-        self.by_key.insert(key, number);
         self.note(number);
+    }
+
+    /// One who was forgotten before it showed that it has the keys asks again.
+    pub(super) fn await_again(&mut self, number: u32) {
+        self.recall(number);
+        self.pending.push_back(number);
     }
 
     pub(super) fn by_key(&self, key: &[u8; 32]) -> Option<u32> {
@@ -417,7 +437,7 @@ impl Roster {
 mod tests {
     use super::*;
     use crate::crypt::agree::SecretKey;
-    use crate::proto::protect::Greeting;
+    use crate::proto::protect::{Greeting, Shape};
     use crate::wire::SessionId;
 
     const SESSION: SessionId = SessionId([3; 16]);
@@ -425,7 +445,12 @@ mod tests {
     fn pair() -> Pair {
         let (ours, theirs) = (SecretKey::from_seed([1; 32]), SecretKey::from_seed([2; 32]));
         let (s, r) = (ours.public(), theirs.public());
-        Greeting::agree(SESSION, &ours, &r, [&s, &r], None)
+        let shape = Shape {
+            k: 4,
+            symbol_len: 64,
+            depth: 1,
+        };
+        Greeting::agree(SESSION, &ours, &r, [&s, &r], shape, None)
             .unwrap()
             .pair(None)
     }
@@ -486,7 +511,7 @@ mod tests {
         assert_eq!((sum.confirmed, sum.joined), (1, 1));
         assert!(sum.active as usize <= PENDING_MAX + 1, "{}", sum.active);
         assert_eq!(roster.members.len(), RECEIVERS_MAX);
-        assert_eq!(roster.by_key.len(), sum.active as usize);
+        assert_eq!(roster.by_key.len(), RECEIVERS_MAX);
         assert!(roster.get(real).unwrap().is_confirmed());
         // One that was forgotten, and whose place was not given away, comes back.
         let late = roster.vacant[5];

@@ -449,10 +449,12 @@ fn a_listed_key_must_be_held() {
     let mut sender = Sender::new(config, [1; 32], now);
     let (own, theirs) = (SecretKey::from_seed([8; 32]), sender.public);
     let both = [&theirs, &own.public()];
-    let greeting = Greeting::agree(sender.session, &own, &theirs, both, None).unwrap();
+    let greeting =
+        Greeting::agree(sender.session, &own, &theirs, both, sender.shape(), None).unwrap();
     let mut join = Vec::new();
     ReplyHeader {
         kind: Kind::Join,
+        number: 0,
         tag: sender.session.tag(),
         receiver_key: own.public().0,
     }

@@ -6,7 +6,7 @@ use super::foresight::Foresight;
 use crate::crypt::sign::SigningKey;
 use crate::fec;
 use crate::proto::block::{Chain, capacity, symbol_hash};
-use crate::proto::config::{DEPTH_MAX, MANIFEST_EVERY};
+use crate::proto::config::{DEPTH_MAX, MANIFEST_DOUBLINGS, MANIFEST_EVERY};
 use crate::proto::protect::{Purpose, sign};
 use crate::units::{Duration, Instant};
 use crate::wire::{End, Manifest, SIGNATURE_LEN, SessionId};
@@ -24,8 +24,9 @@ struct Block {
     owed: u16,
     /// Transmission numbers of its repair symbols that may be on their way, ascending.
     repairs: VecDeque<u64>,
-    /// When its manifest was sent, the last time.
+    /// When its manifest was sent, the last time, and how often it was.
     doubted_at: Option<Instant>,
+    doubts: u32,
     /// When its first pass was over.
     passed_at: Instant,
     /// Repair symbols that follow it unasked.
@@ -83,6 +84,7 @@ pub(super) struct Window {
     owing: VecDeque<u32>,
     /// Blocks whose source symbols are sent once more, and the next of them.
     again: VecDeque<(u32, u16)>,
+    again_last: bool,
     /// Repair symbols owed in all.
     owed: usize,
     rounds: u64,
@@ -101,6 +103,7 @@ impl Window {
             session,
             signing,
             again: VecDeque::new(),
+            again_last: false,
             k,
             symbol_len,
             blocks_max,
@@ -153,6 +156,7 @@ impl Window {
             owed: 0,
             repairs: VecDeque::new(),
             doubted_at: None,
+            doubts: 0,
             passed_at: Instant::ZERO,
             unasked: 0,
             needed: None,
@@ -298,7 +302,11 @@ impl Window {
     /// The repair symbol to send next; it will have transmission number `tx`, and every receiver
     /// has reported on those below `heard`.
     pub(super) fn next_repair(&mut self, tx: u64, heard: u64) -> Option<Symbol> {
-        if let Some(symbol) = self.next_again() {
+        // In turns: a member that doubts without end must not keep repair from the others.
+        self.again_last = !self.again_last;
+        if (self.again_last || self.owed == 0)
+            && let Some(symbol) = self.next_again()
+        {
             return Some(symbol);
         }
         while let Some(number) = self.owing.pop_front() {
@@ -366,17 +374,19 @@ impl Window {
     /// manifest that tells the true ones. Nothing when that was done just now.
     pub(super) fn doubt(&mut self, block: u32, now: Instant) -> Vec<Manifest> {
         let (edge, len) = (self.edge, usize::from(self.symbol_len));
-        let recent = |at: Instant| now.since(at) < MANIFEST_EVERY;
         if self.signing.is_none() || self.again.iter().any(|&(b, _)| b == block) {
             return Vec::new();
         }
         let Some(b) = self.get(block).filter(|_| block < edge) else {
             return Vec::new();
         };
-        if b.doubted_at.is_some_and(recent) {
+        let patience =
+            MANIFEST_EVERY.times(1 << b.doubts.saturating_sub(1).min(MANIFEST_DOUBLINGS));
+        if b.doubted_at.is_some_and(|at| now.since(at) < patience) {
             return Vec::new();
         }
         b.doubted_at = Some(now);
+        b.doubts += 1;
         let k = b.k;
         let hashes: Vec<_> = b.bytes.chunks(len).map(symbol_hash).collect();
         let step = Manifest::fits(len).max(1);
@@ -631,7 +641,16 @@ mod tests {
         let numbers: Vec<_> = numbers.iter().map(|s| (s.number, s.repair)).collect();
         assert_eq!(numbers, [0, 1, 2, 3].map(|n| (n, false)));
         assert_eq!(w.doubt(0, at(4)), [], "so soon");
-        assert_eq!(w.doubt(0, at(2) + MANIFEST_EVERY).len(), 4);
+        let again = at(2) + MANIFEST_EVERY;
+        assert_eq!(w.doubt(0, again).len(), 4);
+        while w.next_repair(20, 0).is_some() {}
+        let soon = again + MANIFEST_EVERY;
+        assert_eq!(w.doubt(0, soon), [], "each time later");
+        assert_eq!(w.doubt(0, soon + MANIFEST_EVERY).len(), 4);
+        // Who doubts without end does not keep repair from the others.
+        w.request(0, 2, 30, 0.0);
+        let repair: Vec<_> = (30..36).filter_map(|tx| w.next_repair(tx, 0)).collect();
+        assert_eq!(repair.iter().filter(|s| s.repair).count(), 2);
         assert_eq!(window().doubt(0, at(5)), []);
     }
 
