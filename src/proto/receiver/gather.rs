@@ -1,5 +1,7 @@
 //! Blocks that a receiver puts together, and hands out in order.
 
+mod doubt;
+
 use std::collections::VecDeque;
 
 use super::slot::Slot;
@@ -9,7 +11,7 @@ use crate::proto::block::Chain;
 use crate::proto::config::DEPTH_MAX;
 use crate::proto::event::Delivery;
 use crate::units::{Duration, Instant};
-use crate::wire::{DOUBT, End, Header, Manifest, Need, SessionId};
+use crate::wire::{DOUBT, End, Header, Need, SessionId};
 
 /// Buffers kept for the next blocks: a group's.
 const SPARE_MAX: usize = DEPTH_MAX as usize;
@@ -400,51 +402,6 @@ impl Gather {
         }
     }
 
-    /// A symbol of `block` has shown that a member lies: the sender's hashes decide. Nothing where
-    /// the sender does not sign.
-    pub(super) fn doubt(&mut self, block: u32) {
-        if self.signer.is_some()
-            && block >= self.first
-            && let Some(slot) = self.slot(block)
-        {
-            slot.doubt();
-            self.alarm = None;
-        }
-    }
-
-    /// Takes the sender's hashes of a block in, which it has signed, if the block is in doubt.
-    pub(super) fn take_manifest(&mut self, manifest: &Manifest) {
-        let (k_max, len) = (self.k, usize::from(self.symbol_len));
-        let in_doubt = manifest.block >= self.first && manifest.k <= k_max;
-        let Some(slot) = self.slot(manifest.block).filter(|_| in_doubt) else {
-            return;
-        };
-        let Some(hashes) = &mut slot.manifest else {
-            return;
-        };
-        let k = usize::from(manifest.k);
-        if !hashes.is_empty() && hashes.len() != k {
-            // A signer who contradicts itself: the block will never check.
-            return;
-        }
-        hashes.resize(k, None);
-        for (hash, signed) in hashes[usize::from(manifest.first)..]
-            .iter_mut()
-            .zip(&manifest.hashes)
-        {
-            *hash = Some(*signed);
-        }
-        slot.k = Some(manifest.k);
-        slot.bytes.resize(usize::from(k_max) * len, 0);
-        slot.have.resize(usize::from(k_max).div_ceil(64), 0);
-        // What is there already, whoever sent it, is good if it fits.
-        for number in (manifest.first..manifest.k).take(manifest.hashes.len()) {
-            if slot.fits(number, &slot.bytes[usize::from(number) * len..][..len]) {
-                slot.mark(number);
-            }
-        }
-    }
-
     /// Takes a buffer back.
     pub(super) fn recycle(&mut self, buf: Vec<u8>) {
         if self.spare.len() < SPARE_MAX {
@@ -455,17 +412,16 @@ impl Gather {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::proto::block::symbol_hash;
-    use crate::wire::{Kind, MANIFEST_HASH_LEN};
+    use crate::wire::Kind;
 
-    const SESSION: SessionId = SessionId([5; 16]);
-    const LEN: u16 = 64;
+    pub(in super::super) const SESSION: SessionId = SessionId([5; 16]);
+    pub(in super::super) const LEN: u16 = 64;
     const PATIENCE: Duration = Duration::from_us(70);
 
     /// Three blocks of four symbols and one of two, with their END.
-    fn stream() -> (Vec<Vec<u8>>, End) {
+    pub(in super::super) fn stream() -> (Vec<Vec<u8>>, End) {
         let mut chain = Chain::new(SESSION);
         let sizes = [208, 208, 208, 70];
         let blocks: Vec<Vec<u8>> = sizes
@@ -485,7 +441,11 @@ mod tests {
         (blocks, end)
     }
 
-    fn source(blocks: &[Vec<u8>], block: u32, symbol: u16) -> (Header, Vec<u8>) {
+    pub(in super::super) fn source(
+        blocks: &[Vec<u8>],
+        block: u32,
+        symbol: u16,
+    ) -> (Header, Vec<u8>) {
         let bytes = &blocks[block as usize];
         let k = (bytes.len() / usize::from(LEN)) as u16;
         let left = k - symbol - 1;
@@ -667,36 +627,6 @@ mod tests {
         assert!(!g.finish(last(2)) && !g.finish(last(5)) && g.finish(last(4)));
         assert_eq!(take(&mut g, repair(&blocks, 0, 0, 0)), Taken::Kept);
         assert_eq!(pull(&mut g), None);
-    }
-
-    #[test]
-    fn a_signer_that_contradicts_itself_does_no_harm() {
-        use crate::crypt::sign::SigningKey;
-        let key = SigningKey::from_seed([1; 32]).public();
-        let mut g = Gather::new(SESSION, 4, LEN, 1, 8, Some(key));
-        let junk = vec![7; usize::from(LEN)];
-        let (blocks, end) = stream();
-        for symbol in 0..4 {
-            let (header, _) = source(&blocks, 0, symbol);
-            assert_eq!(g.take(&header, &junk), Taken::Kept);
-        }
-        assert!(matches!(g.pull(), Pulled::Nothing), "now in doubt");
-        let hash = symbol_hash(&junk);
-        let manifest = |k, first, hashes| Manifest {
-            block: 0,
-            k,
-            first,
-            hashes,
-        };
-        g.take_manifest(&manifest(4, 2, vec![hash; 2]));
-        g.take_manifest(&manifest(2, 0, vec![[0; MANIFEST_HASH_LEN]; 2]));
-        assert!(matches!(g.pull(), Pulled::Nothing));
-        let end = End {
-            blocks: 1,
-            last_k: 2,
-            ..end
-        };
-        assert!(!g.finish(end), "another size than the manifest's");
     }
 
     #[test]
