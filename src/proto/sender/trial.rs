@@ -304,6 +304,68 @@ fn a_repeated_announce_does_not_hold_up() {
     assert_eq!(room.ends(), [COMPLETE]);
 }
 
+#[test]
+fn a_flood_of_repeated_announces_delays_and_no_more() {
+    let now = Instant::from_us(1);
+    let config = SenderConfig {
+        keys: signed(),
+        ..SenderConfig::default()
+    };
+    let mut old = Sender::new(config, [9; 32], now);
+    old.handle_timeout(now);
+    let mut announce = Vec::new();
+    old.poll_transmit(now, &mut announce);
+    let mut room = Room::new(signed(), vec![from(&[1])]);
+    let mut port = 0;
+    // 2,000 a second, each from a new address, before every step.
+    for _ in 0..1_000 {
+        for _ in 0..10 {
+            port = if port == u16::MAX { 1 } else { port + 1 };
+            room.multicast(SocketAddr::from(([10, 1, 0, 1], port)), &announce);
+        }
+        room.step();
+    }
+    assert_eq!(room.listed.len(), 1, "joined within 5 s");
+}
+
+#[test]
+fn a_member_cannot_go_on_in_the_name_of_a_sender_that_is_gone() {
+    let mut room = Room::new(signed(), vec![from(&[1])]);
+    room.sender.push(&data()[..1_000_000]);
+    for _ in 0..300 {
+        room.step();
+    }
+    assert!(!room.sender.is_waiting());
+    let poll = Poll {
+        edge: 0,
+        clock_us: u64::MAX,
+        rtt_us: 1_000,
+        receivers: 1,
+        report_every: 1,
+        report_us: 1,
+    };
+    let symbol = vec![1; usize::from(room.sender.config.symbol_len)];
+    let mut body = Vec::new();
+    poll.emit(&mut body);
+    for n in 0..20 {
+        room.now = room.now + Duration::from_secs(1);
+        let header = Header {
+            block: 2,
+            left: 9,
+            ..control(Kind::Data)
+        };
+        for lie in [
+            forge(&room.sender, n, control(Kind::Poll), &body),
+            forge(&room.sender, n + 100, header, &symbol),
+        ] {
+            room.multicast(SocketAddr::from(([10, 0, 0, 66], 1)), &lie);
+        }
+        let now = room.now;
+        room.seats[0].step(now, |_| {});
+    }
+    assert!(matches!(room.ends()[0], Some(ReceiverEnd::SenderLost(_))));
+}
+
 /// A datagram in the sender's name, as any member can make it.
 fn forge(sender: &Sender, n: u64, header: Header, body: &[u8]) -> Vec<u8> {
     let header = Header {

@@ -1,5 +1,5 @@
-//! Blocks of which a member has sent a symbol in the sender's name: the hashes that the sender signed
-//! tell which are true.
+//! Blocks of which a member has sent a symbol in the sender's name: the hashes that the sender
+//! signed tell which are true.
 
 use super::Gather;
 use crate::wire::Manifest;
