@@ -96,6 +96,22 @@ fn receivers_may_come_after_the_sender() {
 }
 
 #[test]
+fn a_receiver_may_come_after_the_start() {
+    let Some(lab) = lab(2) else { return };
+    noise(&lab.dir.path().join("in"), 4_000_000);
+    let first = lab.start("r1", "sealcast catch > out1");
+    let sender = lab.start("s", "sealcast cast -n 1 -r 8M < in");
+    sender.says("sending", 10);
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let late = lab.start("r2", "sealcast catch > out2");
+    sender.ends_with(0, 30);
+    for receiver in [first, late] {
+        receiver.ends_with(0, 10);
+    }
+    same(&lab, 2);
+}
+
+#[test]
 fn several_sessions_share_a_network() {
     let Some(lab) = lab(2) else { return };
     noise(&lab.dir.path().join("in"), 3_000_000);

@@ -291,10 +291,12 @@ impl Sender {
     }
 
     /// Lets blocks go that every receiver has. Who may still show that it has the keys is waited
-    /// for a little.
+    /// for a little. The beginning is kept until there is no room for more, for those who come
+    /// late.
     pub(super) fn release(&mut self) {
         let sum = self.roster.sum();
-        if sum.active == sum.confirmed {
+        let has_room = self.window.first() == 0 && !self.window.is_full();
+        if sum.active == sum.confirmed && !has_room {
             self.window.release(sum.next);
         }
     }

@@ -231,7 +231,11 @@ impl Sender {
 
     /// Takes bytes of the stream, as many as there is room for, and says how many.
     pub fn push(&mut self, data: &[u8]) -> usize {
-        let taken = self.window.push(data);
+        let mut taken = self.window.push(data);
+        if taken < data.len() {
+            self.release();
+            taken += self.window.push(&data[taken..]);
+        }
         self.taken += taken as u64;
         taken
     }

@@ -203,9 +203,14 @@ impl Window {
         self.first
     }
 
+    /// Whether there is no room for another block.
+    pub(super) fn is_full(&self) -> bool {
+        self.blocks.len() >= self.blocks_max
+    }
+
     /// Whether the ring is full and all of it was sent: nothing moves until a block is released.
     pub(super) fn is_stuck(&self) -> bool {
-        self.blocks.len() >= self.blocks_max && self.edge == self.end()
+        self.is_full() && self.edge == self.end()
     }
 
     /// The first block whose first pass is not over.
