@@ -114,7 +114,7 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     match result {
         Ok(report) => {
             journal.event("ended", outcome::json(&report, &words.names, args.require));
-            outcome::conclude(&report, args, voice).and(journal.close())
+            outcome::conclude(&report, &words.names, args, voice).and(journal.close())
         }
         Err(error) => {
             let fields = json!({"complete": false, "success": false, "error": error.to_string()});

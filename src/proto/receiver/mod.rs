@@ -14,8 +14,8 @@ use rand::rngs::StdRng;
 use self::joining::{Candidates, Found, Reply};
 use self::session::Session;
 use super::config::{
-    LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX, REFUSED_WAIT, ReceiverConfig, fit_name,
-    window_blocks,
+    LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX, REFUSED_WAIT, ReceiverConfig, SIGNED_SILENT_MAX,
+    fit_name, window_blocks,
 };
 use super::event::{
     Delivery, PassedOver, ReceiverEnd, ReceiverEvent, ReceiverStats, Target, Transmit,
@@ -328,7 +328,13 @@ impl Receiver {
             self.timers.set(alarm::SILENCE, at);
         } else if session.gather.complete().is_none() {
             // With everything here the sender is not needed any more.
-            self.end(ReceiverEnd::SenderLost(now.since(session.heard_at)));
+            let silent = now.since(session.heard_at) >= PEER_SILENT_MAX;
+            let longest = if silent {
+                PEER_SILENT_MAX
+            } else {
+                SIGNED_SILENT_MAX
+            };
+            self.end(ReceiverEnd::SenderLost(longest));
         }
     }
 

@@ -122,14 +122,19 @@ pub(super) fn json(report: &Report, names: &[String], require: Require) -> Value
 }
 
 /// Says how it went, and whether that is enough.
-pub(super) fn conclude(report: &Report, args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
+pub(super) fn conclude(
+    report: &Report,
+    names: &[String],
+    args: &CastArgs,
+    voice: &Voice,
+) -> Result<(), Failure> {
     if report.end == SenderEnd::NobodyCame {
         return Err(failure(report, args));
     }
     summarise(report, voice);
     let failed = report.members.iter().any(|m| m.fate != Fate::Done);
     if failed || !report.missing.is_empty() || voice.tells(1) {
-        for line in table(report, voice.tells(1)) {
+        for line in table(report, names, voice.tells(1)) {
             voice.note(&line);
         }
     }
@@ -165,8 +170,9 @@ fn summarise(report: &Report, voice: &Voice) {
     });
 }
 
-/// A line for each receiver, those that failed first.
-fn table(report: &Report, whole: bool) -> Vec<String> {
+/// A line for each receiver, those that failed first. With a list of keys it has their names, for
+/// what a receiver calls itself proves nothing.
+fn table(report: &Report, names: &[String], whole: bool) -> Vec<String> {
     let mut members: Vec<&MemberReport> = report.members.iter().collect();
     members.sort_by_key(|m| m.fate == Fate::Done);
     let failed = members.iter().filter(|m| m.fate != Fate::Done).count();
@@ -175,42 +181,33 @@ fn table(report: &Report, whole: bool) -> Vec<String> {
     } else {
         failed
     };
-    let missing = report.missing.iter().map(|name| {
-        let never = "did not come";
+    let key = |listed| super::key_name(listed, names).unwrap_or("-").to_owned();
+    let row = |m: &&MemberReport| {
         [
-            plain(name),
-            "-".into(),
-            "-".into(),
-            "-".into(),
-            never.into(),
+            plain(&m.name),
+            plain(&key(m.listed)),
+            m.addr.ip().to_string(),
+            format!("{:.2} %", loss(m)),
+            m.nacks.to_string(),
+            describe(m.fate),
         ]
-    });
-    let head = ["receiver", "address", "lost", "asked", "outcome"].map(str::to_owned);
-    let rows: Vec<[String; 5]> = std::iter::once(head)
-        .chain(missing)
-        .chain(members[..shown].iter().map(|m| {
-            [
-                plain(&m.name),
-                m.addr.ip().to_string(),
-                format!("{:.2} %", loss(m)),
-                m.nacks.to_string(),
-                describe(m.fate),
-            ]
-        }))
-        .collect();
-    let width = |i: usize| {
-        rows.iter()
-            .map(|row| row[i].chars().count())
-            .max()
-            .unwrap_or(0)
     };
-    let [a, b, c, d] = [0, 1, 2, 3].map(width);
-    let mut lines: Vec<String> = rows
-        .iter()
-        .map(|[name, address, lost, asked, fate]| {
-            format!("{name:a$}  {address:b$}  {lost:>c$}  {asked:>d$}  {fate}")
-        })
+    let never = |name: &String| [name, "-", "-", "-", "-", "did not come"].map(plain);
+    let head = ["receiver", "key", "address", "lost", "asked", "outcome"].map(str::to_owned);
+    let rows: Vec<[String; 6]> = std::iter::once(head)
+        .chain(report.missing.iter().map(never))
+        .chain(members[..shown].iter().map(row))
         .collect();
+    let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max();
+    let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|i| width(i).unwrap_or(0));
+    let line = |[name, key, address, lost, asked, fate]: &[String; 6]| {
+        let key = match names {
+            [] => String::new(),
+            _ => format!("{key:b$}  "),
+        };
+        format!("{name:a$}  {key}{address:c$}  {lost:>d$}  {asked:>e$}  {fate}")
+    };
+    let mut lines: Vec<String> = rows.iter().map(line).collect();
     if shown < members.len() {
         lines.push(format!("{} more have everything", members.len() - shown));
     }

@@ -27,8 +27,9 @@ pub(crate) struct CastArgs {
     pub(crate) receivers: Option<u32>,
     /// Start as soon as the receivers with these names have joined; @FILE has one a line.
     ///
-    /// Names are what `sealcast catch --as` gives, or else a host's own name. Others may join as
-    /// well.
+    /// Names are what `sealcast catch --as` gives, or else a host's own name; with -R they are the
+    /// names of the listed keys, whatever a receiver calls itself. Others may join as well. In
+    /// FILE, blank lines and lines that begin with `#` are passed over.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) expect: Vec<String>,
     /// Without --receivers and --expect, start this long after the last receiver joined.
