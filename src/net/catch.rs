@@ -78,7 +78,7 @@ pub fn catch(
     control: Control<'_>,
     tell: &mut dyn FnMut(News<'_>),
 ) -> Result<Report, Error> {
-    let mut outlet = Outlet::new(sink, control.wake.clone())?;
+    let mut outlet = Outlet::new(sink, control.wake.clone(), control.watch)?;
     let ears = match net.receiver() {
         Ok(ears) => ears,
         Err(e) => {

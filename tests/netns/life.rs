@@ -182,6 +182,35 @@ fn a_cut_stream_is_not_taken_for_a_whole_one() {
 }
 
 #[test]
+fn no_command_is_left_behind() {
+    let Some(lab) = lab(2) else { return };
+    let stubborn = "sealcast catch -- sh -c 'trap \"\" TERM; cat > /dev/null; touch r1.done'";
+    let receivers = [
+        lab.start("r1", stubborn),
+        lab.start("r2", "sealcast catch > /dev/null"),
+    ];
+    let line = "exec sealcast cast -n 2 -r 20M -- sh -c 'sleep 60 & cat /dev/zero'";
+    let sender = lab.start("s", line);
+    sender.says("sending", 10);
+    // Who is in a hurry asks twice.
+    lab.signal("r1", "TERM", "sealcast catch");
+    pause(500);
+    assert!(!lab.running("r1", "sealcast catch").is_empty());
+    lab.signal("r1", "TERM", "sealcast catch");
+    let [first, second] = receivers;
+    terminated(first);
+    assert_eq!(lab.running("r1", "trap"), [""; 0]);
+    let done = lab.dir.path().join("r1.done");
+    assert!(!done.exists(), "it took the beginning for the whole");
+
+    assert!(!lab.running("s", "sleep 60").is_empty());
+    lab.signal("s", "INT", "sealcast cast");
+    second.ends_with(6, 2);
+    sender.end(4);
+    assert_eq!(lab.running("s", "sleep 60"), [""; 0]);
+}
+
+#[test]
 fn people_start_a_session() {
     let Some(lab) = lab(2) else { return };
     noise(&lab.dir.path().join("in"), 500_000);

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use sealcast::edge::starter::Starter;
@@ -256,11 +257,14 @@ fn peer(text: &str, port: u16, ipv6: bool) -> Result<SocketAddr, Failure> {
     Ok(*address)
 }
 
+/// Starts the command that makes the stream, at the head of a process group: all that it starts can
+/// then be stopped with it.
 fn producer(command: &[OsString]) -> Result<(Input, std::process::Child), Failure> {
     let name = command[0].to_string_lossy();
     let mut child = Command::new(&command[0])
         .args(&command[1..])
         .stdout(Stdio::piped())
+        .process_group(0)
         .spawn()
         .map_err(|e| Failure::io(&format!("cannot run {name}"), &e))?;
     let Some(stdout) = child.stdout.take() else {
