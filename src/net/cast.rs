@@ -122,18 +122,11 @@ pub fn cast(
         producer,
         starter,
     } = source;
-    let producer = producer
-        .map(|child| Group::new(child, control.watch))
-        .transpose()?;
-    let link = match net.sender(way) {
-        Ok(link) => link,
-        Err(e) => {
-            if let Some(group) = producer {
-                group.stop();
-            }
-            return Err(e);
-        }
-    };
+    let group = |child| Group::new(child, control.watch);
+    let mut producer = producer.map(group).transpose()?;
+    let link = net
+        .sender(way)
+        .inspect_err(|_| producer.take().into_iter().for_each(Group::stop))?;
     config.ip_udp_len = ip_udp_len(link.target);
     config.symbol_len = symbol_len(link.mtu, config.ip_udp_len);
     config.k = k_for(config.symbol_len);
@@ -274,7 +267,10 @@ impl Driver {
             }
             self.see_to_start(now, tell);
             self.see_to_end(now, tell);
-            let more = self.send()?;
+            let more = match self.send() {
+                Ok(more) => more,
+                Err(error) => self.give_up(now, error)?,
+            };
             self.tell_events(now, tell);
             if self.sender.is_done() && self.pending.is_none() {
                 return self.report();
@@ -292,8 +288,7 @@ impl Driver {
             && !matches!(self.failure, Some(Error::Interrupted(_)))
         {
             self.failure = Some(Error::Interrupted(signal));
-            self.sender
-                .abort(now, AbortReason::Interrupted, "the sender was stopped");
+            self.sender.abort(now, AbortReason::Interrupted, "");
         }
     }
 
@@ -354,11 +349,12 @@ impl Driver {
                 }
                 Ok(Chunk::Failed(error)) => {
                     self.finished = true;
-                    let reason = match error {
-                        Error::Producer(_) => AbortReason::Producer,
-                        _ => AbortReason::Input,
+                    let (reason, why) = match &error {
+                        Error::Producer(status) => (AbortReason::Producer, status.clone()),
+                        Error::Input(e) => (AbortReason::Input, e.to_string()),
+                        other => (AbortReason::Input, other.to_string()),
                     };
-                    self.sender.abort_at_start(now, reason, &error.to_string());
+                    self.sender.abort_at_start(now, reason, &why);
                     tell(News::Failed(&error));
                     self.failure.get_or_insert(error);
                 }
@@ -401,6 +397,19 @@ impl Driver {
             }
             self.pending = None;
         }
+        Ok(true)
+    }
+
+    /// Tells the receivers of a failure of ours, if they were not told of one already; `true` as
+    /// there is something to send.
+    fn give_up(&mut self, now: Instant, error: Error) -> Result<bool, Error> {
+        if let Some(first) = self.failure.take() {
+            return Err(first);
+        }
+        self.pending = None;
+        self.sender
+            .abort(now, AbortReason::Local, &error.to_string());
+        self.failure = Some(error);
         Ok(true)
     }
 

@@ -240,7 +240,7 @@ impl Driver {
         }
         let gone = |at: Instant| now.since(at) >= EXIT_MAX;
         if self.gone_at.is_some_and(gone) && self.outlet.is_command() {
-            self.fail(now, (Error::ConsumerEnded, LeaveReason::Consumer));
+            self.fail(now, (Error::ConsumerClosed, LeaveReason::Consumer));
         }
     }
 
