@@ -88,15 +88,15 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l min-wait -d '
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l max-wait -d 'Start this long after the first receiver joined, whoever is there' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l start-timeout -d 'Give up when the session has not started after this time; 0 waits for ever' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l require -d 'End with status 0 if this many receivers have everything: all, a number, or a share' -r
-complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l stall-timeout -d 'Let a receiver go that keeps all others waiting for this time' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l stall-timeout -d 'Let a receiver go that keeps all others waiting for this time; 0 waits for ever' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l finish-timeout -d 'Let a receiver go that has everything, but whose consumer has not ended after this time' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l slow -d 'What to do about receivers that hold the others up: wait, or evict those below a floor' -r -f -a "wait\t'The slowest sets the pace'
 evict\t'Who keeps the stream below the floor is let go'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l min-rate -d 'Evict receivers that keep the stream below BITS a second; k, M and G are understood' -r
-complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l slow-grace -d 'How long a receiver may do so' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l slow-grace -d 'How long a receiver may do so, with --slow evict or --min-rate [default: 3s]' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s r -l rate -d 'Send at most BITS a second, headers included; k, M and G are understood' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l memory -d 'Keep up to BYTES of the stream for repairs; K, M and G are understood' -r
-complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l name -d 'Call the session NAME, so that receivers can choose it' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l name -d 'Call the session NAME, at most 64 bytes, so that receivers can choose it' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l to -d 'Send to one receiver, HOST or HOST:PORT, instead of a multicast group' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l mtu -d 'Fill datagrams of BYTES, the MTU of the path; all receivers must be reached with it' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l ttl -d 'Let datagrams pass HOPS - 1 routers [default: 1, with --to 64]' -r
@@ -104,7 +104,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s s -l sign -d 
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s R -l recipients-file -d 'Take in only receivers that hold a key of the recipients in FILE. Can be given many times' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l key -d 'Take part only with those who have the same secret in FILE' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l passphrase-file -d 'Take passphrases from the first line of FILE, not from the terminal' -r -F
-complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l report -d 'Append a report to FILE: what happens, each as a JSON object in a line' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l report -d 'Append a report to FILE, not to `-`: what happens, each as a JSON object in a line' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
 always\t'Even into a file'
 never\t'Not at all'"
@@ -117,8 +117,8 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s h -l help -d 
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s I -l interface -d 'Use this network interface; without it the system\'s multicast route decides' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l group -d 'Use this multicast group of IPv4 or IPv6 [default: 239.255.83.67, with -6 ff15::5343]' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l port -d 'Use this UDP port' -r
-complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l name -d 'Take part in the session called NAME only' -r
-complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l as -d 'Tell the sender that we are NAME, instead of the host\'s name' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l name -d 'Take part in the session called NAME only, at most 64 bytes' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l as -d 'Tell the sender that we are NAME, 1 to 64 bytes, instead of the host\'s name' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s f -l from -d 'Believe only SENDER: a public key, or a file of them. Can be given many times' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s i -l identity -d 'Show the sender that we hold an identity in FILE. Can be given many times' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l key -d 'Take part only with those who have the same secret in FILE' -r -F
@@ -126,7 +126,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l passphrase-f
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l start-timeout -d 'Give up when no session took us in after this time; 0 waits for ever' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l memory -d 'Keep up to BYTES that wait for missing ones or for the consumer; K, M and G are understood' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s o -l output -d 'Write to FILE, which appears only when the stream is complete' -r -F
-complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l report -d 'Append a report to FILE: what happens, each as a JSON object in a line' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l report -d 'Append a report to FILE, not to `-`: what happens, each as a JSON object in a line' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l test-loss -d 'Drop this share of the datagrams that arrive, to see that nothing is lost by it' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l progress -d 'Draw a line of progress on standard error: on a terminal, always, or never' -r -f -a "auto\t'Only when standard error is a terminal'
 always\t'Even into a file'

@@ -102,14 +102,19 @@ fn clean_up_on_signals() -> io::Result<()> {
 }
 
 /// Notices signals instead of dying of them, for those who have something to say first.
-#[derive(Debug)]
 pub struct Watch {
     caught: Arc<AtomicI32>,
+    last: LastJob,
 }
 
+/// What is to be done before a second signal ends the process; held while it is done.
+type LastJob = Arc<Mutex<Option<Job>>>;
+
+/// The promise of [`Watch::at_last`]; dropping it forgets the job.
+pub struct Last(LastJob);
+
 /// Watches for SIGINT, SIGTERM, SIGHUP and SIGQUIT. The first wakes `wake` up and is noted; the
-/// second does
-/// what it does by default.
+/// second does what it does by default, after the job of [`Watch::at_last`].
 ///
 /// # Errors
 /// [`Error::System`] when the handlers cannot be installed.
@@ -120,25 +125,52 @@ pub fn watch(wake: Cancel) -> Result<Watch, Error> {
     };
     let mut signals = Signals::new(heeded()).map_err(system)?;
     let caught = Arc::new(AtomicI32::new(0));
-    let shared = Arc::clone(&caught);
+    let last = LastJob::default();
+    let (shared, job) = (Arc::clone(&caught), Arc::clone(&last));
     std::thread::Builder::new()
         .name("sc-signal".into())
         .spawn(move || {
             for signal in signals.forever() {
                 if shared.swap(signal, Ordering::SeqCst) != 0 {
+                    // Held to the end: nobody forgets the job while it is done.
+                    let mut job = job.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(job) = job.take() {
+                        job();
+                    }
                     die_of(signal);
                 }
                 wake.cancel();
             }
         })
         .map_err(system)?;
-    Ok(Watch { caught })
+    Ok(Watch { caught, last })
 }
 
 impl Watch {
     /// The signal that was caught, if one was.
     pub fn caught(&self) -> Option<i32> {
         Some(self.caught.load(Ordering::SeqCst)).filter(|&signal| signal != 0)
+    }
+
+    /// Does `job`, in place of any other, before a second signal ends the process.
+    pub fn at_last(&self, job: impl FnOnce() + Send + 'static) -> Last {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(Box::new(job));
+        Last(Arc::clone(&self.last))
+    }
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch")
+            .field("caught", &self.caught())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -11,6 +11,7 @@ use std::thread;
 
 use rustix::event::{PollFd, PollFlags};
 
+use super::group::Group;
 use super::socket::{Buffers, Link, NetConfig, Way, ip_udp_len, send_error};
 use super::{Control, Error, wait};
 use crate::edge::clock::Clock;
@@ -42,7 +43,8 @@ const WAITING_EVERY: Duration = Duration::from_secs(1);
 pub struct Source {
     /// The data.
     pub input: Input,
-    /// The command that makes it: it must end well for the stream to count as complete.
+    /// The command that makes it, at the head of a process group of its own: it must end well for
+    /// the stream to count as complete.
     pub producer: Option<Child>,
     /// Who starts the session before its conditions hold.
     pub starter: Starter,
@@ -115,22 +117,26 @@ pub fn cast(
     control: Control<'_>,
     tell: &mut dyn FnMut(News<'_>),
 ) -> Result<Report, Error> {
-    let link = net.sender(way)?;
-    config.ip_udp_len = ip_udp_len(link.target);
-    config.symbol_len = symbol_len(link.mtu, config.ip_udp_len);
-    config.k = k_for(config.symbol_len);
-    let clock = Clock::new();
-    let stop = source.input.cancel();
-    let (chunks_in, chunks) = sync_channel(READS_MAX);
-    let (spare, spare_out) = channel();
-    // A burst lasts half a millisecond on a gigabit link: the system must not wake us later than it
-    // can. Where it will not have that, the rate is kept with later bursts.
-    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS));
     let Source {
         input,
         producer,
         starter,
     } = source;
+    let group = |child| Group::new(child, control.watch);
+    let mut producer = producer.map(group).transpose()?;
+    let link = net
+        .sender(way)
+        .inspect_err(|_| producer.take().into_iter().for_each(Group::stop))?;
+    config.ip_udp_len = ip_udp_len(link.target);
+    config.symbol_len = symbol_len(link.mtu, config.ip_udp_len);
+    config.k = k_for(config.symbol_len);
+    let clock = Clock::new();
+    let stop = input.cancel();
+    let (chunks_in, chunks) = sync_channel(READS_MAX);
+    let (spare, spare_out) = channel();
+    // A burst lasts half a millisecond on a gigabit link: the system must not wake us later than it
+    // can. Where it will not have that, the rate is kept with later bursts.
+    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS));
     thread::scope(|scope| {
         thread::Builder::new()
             .name("sc-read".into())
@@ -175,7 +181,7 @@ fn is_firewall(error: &io::Error) -> bool {
 /// Reads the source to its end, and says how it ended.
 fn read(
     mut input: Input,
-    mut producer: Option<Child>,
+    mut producer: Option<Group>,
     chunks: &SyncSender<Chunk>,
     spare: &Receiver<Vec<u8>>,
     wake: &Cancel,
@@ -184,7 +190,7 @@ fn read(
         let mut buf = spare.try_recv().unwrap_or_default();
         buf.resize(READ_BYTES, 0);
         match input.read(&mut buf) {
-            Ok(0) => break finish(producer.as_mut()),
+            Ok(0) => break finish(producer.as_mut(), &input.cancel()),
             Ok(n) => {
                 buf.truncate(n);
                 if chunks.send(Chunk::Data(buf)).is_err() {
@@ -196,18 +202,18 @@ fn read(
             Err(e) => break Chunk::Failed(Error::Input(e)),
         }
     };
-    if let Some(child) = &mut producer {
-        // Dead already, or its output is not wanted any more.
-        let _ = child.kill();
-        let _ = child.wait();
-    }
     // The driver may have ended before us.
     let _ = chunks.send(end);
     wake.cancel();
+    // It has ended already, or its output is not wanted any more.
+    if let Some(group) = producer {
+        group.stop();
+    }
 }
 
-fn finish(producer: Option<&mut Child>) -> Chunk {
-    match producer.map(Child::wait) {
+/// The input has ended: so must its producer, unless nobody waits for that any more.
+fn finish(producer: Option<&mut Group>, cancel: &Cancel) -> Chunk {
+    match producer.and_then(|group| group.wait(None, Some(cancel))) {
         None => Chunk::End,
         Some(Ok(status)) if status.success() => Chunk::End,
         Some(Ok(status)) => Chunk::Failed(Error::Producer(status.to_string())),
@@ -261,7 +267,10 @@ impl Driver {
             }
             self.see_to_start(now, tell);
             self.see_to_end(now, tell);
-            let more = self.send()?;
+            let more = match self.send() {
+                Ok(more) => more,
+                Err(error) => self.give_up(now, error)?,
+            };
             self.tell_events(now, tell);
             if self.sender.is_done() && self.pending.is_none() {
                 return self.report();
@@ -279,8 +288,7 @@ impl Driver {
             && !matches!(self.failure, Some(Error::Interrupted(_)))
         {
             self.failure = Some(Error::Interrupted(signal));
-            self.sender
-                .abort(now, AbortReason::Interrupted, "the sender was stopped");
+            self.sender.abort(now, AbortReason::Interrupted, "");
         }
     }
 
@@ -341,11 +349,12 @@ impl Driver {
                 }
                 Ok(Chunk::Failed(error)) => {
                     self.finished = true;
-                    let reason = match error {
-                        Error::Producer(_) => AbortReason::Producer,
-                        _ => AbortReason::Input,
+                    let (reason, why) = match &error {
+                        Error::Producer(status) => (AbortReason::Producer, status.clone()),
+                        Error::Input(e) => (AbortReason::Input, e.to_string()),
+                        other => (AbortReason::Input, other.to_string()),
                     };
-                    self.sender.abort_at_start(now, reason, &error.to_string());
+                    self.sender.abort_at_start(now, reason, &why);
                     tell(News::Failed(&error));
                     self.failure.get_or_insert(error);
                 }
@@ -388,6 +397,19 @@ impl Driver {
             }
             self.pending = None;
         }
+        Ok(true)
+    }
+
+    /// Tells the receivers of a failure of ours, if they were not told of one already; `true` as
+    /// there is something to send.
+    fn give_up(&mut self, now: Instant, error: Error) -> Result<bool, Error> {
+        if let Some(first) = self.failure.take() {
+            return Err(first);
+        }
+        self.pending = None;
+        self.sender
+            .abort(now, AbortReason::Local, &error.to_string());
+        self.failure = Some(error);
         Ok(true)
     }
 

@@ -78,7 +78,7 @@ pub fn catch(
     control: Control<'_>,
     tell: &mut dyn FnMut(News<'_>),
 ) -> Result<Report, Error> {
-    let mut outlet = Outlet::new(sink, control.wake.clone())?;
+    let mut outlet = Outlet::new(sink, control.wake.clone(), control.watch)?;
     let ears = match net.receiver() {
         Ok(ears) => ears,
         Err(e) => {
@@ -237,7 +237,7 @@ impl Driver {
         }
         let gone = |at: Instant| now.since(at) >= EXIT_MAX;
         if self.gone_at.is_some_and(gone) && self.outlet.is_command() {
-            self.fail(now, (Error::ConsumerEnded, LeaveReason::Consumer));
+            self.fail(now, (Error::ConsumerClosed, LeaveReason::Consumer));
         }
     }
 

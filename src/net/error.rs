@@ -46,7 +46,17 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-    /// A datagram is too long for the interface.
+    /// The datagrams that are asked for are too long for the way that they must go.
+    #[error("datagrams of {asked} bytes do not fit {way}, whose MTU is {mtu}")]
+    WayMtu {
+        /// Bytes that were asked for, with headers.
+        asked: usize,
+        /// The interface's name, or where it goes to.
+        way: String,
+        /// Bytes that fit.
+        mtu: usize,
+    },
+    /// A datagram is too long for the interface, which was not known before.
     #[error("datagrams of {bytes} bytes do not fit the interface's MTU")]
     Mtu {
         /// Bytes of the datagram with its IP header.
@@ -67,6 +77,9 @@ pub enum Error {
     /// The command that consumes the stream does not want all of it.
     #[error("the command that consumes the stream ended before the stream did")]
     ConsumerEnded,
+    /// The same, and it still runs.
+    #[error("the command that consumes the stream closed its input before the end of the stream")]
+    ConsumerClosed,
     /// The process cannot get something else of the system.
     #[error(transparent)]
     Edge(#[from] edge::Error),

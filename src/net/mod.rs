@@ -3,6 +3,7 @@
 pub mod cast;
 pub mod catch;
 mod error;
+mod group;
 mod outlet;
 mod probe;
 mod route;

@@ -8,11 +8,13 @@ use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver as Channel, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::Signal;
 
 use super::Error;
+use super::group::Group;
 use crate::edge;
+use crate::edge::interrupt::Watch;
 use crate::edge::stdio::{Cancel, Output};
 use crate::proto::Delivery;
 use crate::wire::LeaveReason;
@@ -48,29 +50,24 @@ enum Stage {
     /// The output is being put in its place, which may take its time with a slow disk.
     Committing(Channel<Result<(), edge::Error>>),
     Command {
-        child: Child,
-        /// Readable when the command has ended.
-        pid: OwnedFd,
+        group: Group,
         stopped: bool,
     },
     Ended,
 }
 
 impl Outlet {
-    pub(super) fn new(sink: Sink, wake: Cancel) -> Result<Self, Error> {
+    pub(super) fn new(sink: Sink, wake: Cancel, watch: &Watch) -> Result<Self, Error> {
         let socket = |what| move |source| Error::Socket { what, source };
         let (file, stage) = match sink {
             Sink::Output(output) => (output.writer()?, Stage::Output(output)),
             Sink::Command(mut child) => {
-                let pid = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())
-                    .map_err(|e| socket("cannot watch the command")(e.into()))?;
                 let Some(stdin) = child.stdin.take() else {
                     let missing = io::ErrorKind::InvalidInput.into();
                     return Err(socket("the command's input is no pipe")(missing));
                 };
                 let stage = Stage::Command {
-                    child,
-                    pid,
+                    group: Group::new(child, watch)?,
                     stopped: false,
                 };
                 (File::from(OwnedFd::from(stdin)), stage)
@@ -160,19 +157,10 @@ impl Outlet {
                     io::ErrorKind::Other.into(),
                 )),
             },
-            Stage::Command { child, pid, .. } => {
-                let mut fds = [PollFd::new(pid, PollFlags::IN)];
-                // A glance that fails is repeated.
-                let _ = poll(&mut fds, Some(&Timespec::default()));
-                if fds[0].revents().is_empty() {
-                    return None;
-                }
-                match child.try_wait() {
-                    Ok(None) => return None,
-                    Ok(Some(status)) => judge(status),
-                    Err(e) => Err(local("cannot wait for the command", e)),
-                }
-            }
+            Stage::Command { group, .. } => match group.ended()? {
+                Ok(status) => judge(status),
+                Err(e) => Err(local("cannot wait for the command", e)),
+            },
         };
         self.stage = Stage::Ended;
         Some(result)
@@ -202,9 +190,8 @@ impl Outlet {
     }
 
     fn signal(&self, signal: Signal) {
-        if let Stage::Command { child, .. } = &self.stage {
-            // Until it is waited for, the number is its own. It may have ended by itself.
-            let _ = kill_process_group(Pid::from_child(child), signal);
+        if let Stage::Command { group, .. } = &self.stage {
+            group.signal(signal);
         }
     }
 
@@ -213,7 +200,7 @@ impl Outlet {
         match &self.stage {
             // Nothing is asked of it: a reader that went away shows itself unasked.
             Stage::Output(output) => Some(PollFd::new(output, PollFlags::empty())),
-            Stage::Command { pid, .. } => Some(PollFd::new(pid, PollFlags::IN)),
+            Stage::Command { group, .. } => Some(PollFd::new(group, PollFlags::IN)),
             Stage::Committing(_) | Stage::Ended => None,
         }
     }

@@ -164,14 +164,21 @@ impl NetConfig {
         let setup = |e| Error::socket("cannot set up the sender's socket", target.ip(), e);
         let target = with_scope(target, index);
         point(&socket, target, way, index).map_err(setup)?;
-        let mtu = match way.mtu {
-            Some(mtu) => mtu,
-            None => {
-                let (probe, _) = self.open(target.ip())?;
-                point(&probe, target, way, index).map_err(setup)?;
-                path_mtu(&probe, target)
-                    .map_err(|e| Error::socket("cannot find a way", target.ip(), e))?
+        let (probe, _) = self.open(target.ip())?;
+        point(&probe, target, way, index).map_err(setup)?;
+        let found = path_mtu(&probe, target)
+            .map_err(|e| Error::socket("cannot find a way", target.ip(), e))?;
+        let mtu = match (way.mtu, found) {
+            (Some(asked), Some(mtu)) if asked > mtu => {
+                let interface = self.interface.as_ref();
+                let way = match interface.filter(|_| target.ip().is_multicast()) {
+                    Some(name) => format!("interface {name}"),
+                    None => format!("the way to {}", target.ip()),
+                };
+                return Err(Error::WayMtu { asked, way, mtu });
             }
+            (Some(asked), _) => asked,
+            (None, found) => found.unwrap_or(MTU_DEFAULT),
         };
         let any = unspecified(target.ip());
         socket
@@ -273,7 +280,7 @@ pub(super) fn ip_udp_len(to: SocketAddr) -> usize {
 /// The MTU of the way to a peer, if the system knows it.
 pub(super) fn mtu_to(peer: SocketAddr) -> Option<usize> {
     let socket = UdpSocket::bind((unspecified(peer.ip()), 0)).ok()?;
-    path_mtu(&socket.into(), peer).ok()
+    path_mtu(&socket.into(), peer).ok().flatten()
 }
 
 fn unspecified(family: IpAddr) -> IpAddr {
@@ -324,18 +331,17 @@ fn point(socket: &Socket, target: SocketAddr, way: &Way, index: Option<u32>) -> 
     Ok(())
 }
 
-/// The MTU of the way that this socket's datagrams take.
-fn path_mtu(socket: &Socket, target: SocketAddr) -> io::Result<usize> {
+/// The MTU of the way that this socket's datagrams take, if the system says it.
+fn path_mtu(socket: &Socket, target: SocketAddr) -> io::Result<Option<usize>> {
     socket.connect(&target.into())?;
     let mtu = if target.is_ipv6() {
         sockopt::ipv6_mtu(socket)
     } else {
         sockopt::ip_mtu(socket)
     };
-    // Some systems do not say.
-    Ok(mtu.map_or(MTU_DEFAULT, |mtu| {
-        usize::try_from(mtu).unwrap_or(usize::MAX)
-    }))
+    Ok(mtu
+        .ok()
+        .map(|mtu| usize::try_from(mtu).unwrap_or(usize::MAX)))
 }
 
 /// Makes a socket hear this group, and of all groups no other: it may be bound to every address.

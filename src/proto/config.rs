@@ -180,8 +180,8 @@ pub struct SenderConfig {
     pub max_wait: Option<Duration>,
     /// Give up when there is nobody to start with after this time.
     pub start_timeout: Option<Duration>,
-    /// Let a receiver go whose consumer stands still for this time.
-    pub stall_max: Duration,
+    /// Let a receiver go whose consumer stands still for this time; wait for it without.
+    pub stall_max: Option<Duration>,
     /// Let a receiver go that has everything, but whose consumer has not ended after this time.
     pub finish_max: Option<Duration>,
     /// Let a receiver go that keeps the stream slower than this; wait for everybody without it.
@@ -208,7 +208,7 @@ impl Default for SenderConfig {
             min_wait: Duration::ZERO,
             max_wait: None,
             start_timeout: Some(Duration::from_secs(600)),
-            stall_max: STALL_MAX_DEFAULT,
+            stall_max: Some(STALL_MAX_DEFAULT),
             finish_max: Some(FINISH_MAX_DEFAULT),
             floor: None,
             slow_grace: SLOW_GRACE_DEFAULT,

@@ -74,6 +74,8 @@ pub enum SenderEvent {
     TurnedAway {
         /// Its name.
         name: String,
+        /// Its address.
+        from: SocketAddr,
         /// Why.
         reason: RejectReason,
     },

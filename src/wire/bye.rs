@@ -58,17 +58,20 @@ pub enum Verdict {
     Differs = 5,
     /// It kept the stream slower than the sender puts up with.
     Slow = 6,
+    /// It has everything, but its consumer did not end in the time that it had.
+    Unfinished = 7,
 }
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Thanks,
         Self::Silent,
         Self::Stalled,
         Self::Left,
         Self::Differs,
         Self::Slow,
+        Self::Unfinished,
     ];
 }
 

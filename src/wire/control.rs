@@ -106,11 +106,19 @@ pub enum AbortReason {
     Interrupted = 3,
     /// The sender's own system failed.
     Local = 4,
+    /// The conditions of the start did not come about in time.
+    NotStarted = 5,
 }
 
 impl AbortReason {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::Input, Self::Producer, Self::Interrupted, Self::Local];
+    pub const ALL: [Self; 5] = [
+        Self::Input,
+        Self::Producer,
+        Self::Interrupted,
+        Self::Local,
+        Self::NotStarted,
+    ];
 }
 
 /// The stream is broken off; the sealed body of an ABORT.
@@ -118,7 +126,7 @@ impl AbortReason {
 pub struct Abort {
     /// Why, for programs.
     pub reason: AbortReason,
-    /// Why, for people; at most 255 bytes.
+    /// What there is to say beyond that, for people; at most 255 bytes.
     pub text: String,
 }
 
@@ -155,7 +163,7 @@ mod tests {
         #[test]
         fn parse_and_emit_are_inverse(
             n: [u32; 5], clock_us: u64, length in 1..=u64::MAX, blocks in 1..=u32::MAX,
-            last_k in 1..=u16::MAX, digest: [u8; 32], text in "[a-zé :]{0,120}", r in 0..4usize,
+            last_k in 1..=u16::MAX, digest: [u8; 32], text in "[a-zé :]{0,120}", r in 0..5usize,
         ) {
             let poll = Poll {
                 edge: n[0], clock_us, rtt_us: n[1], receivers: n[2],

@@ -134,7 +134,7 @@ fn a_consumer_may_take_longer_than_anybody_would_wait_otherwise() {
     noise(&lab.dir.path().join("in"), 1_000_000);
     let receivers = [
         lab.start("r1", "sealcast catch -- sh -c 'cat > out1; sleep 7'"),
-        lab.start("r2", "sealcast catch -- sh -c 'cat > out2; sleep 60'"),
+        lab.start("r2", "sealcast catch -- sh -c 'cat > out2; sleep 11'"),
     ];
     let sender = lab.start(
         "s",
@@ -145,12 +145,13 @@ fn a_consumer_may_take_longer_than_anybody_would_wait_otherwise() {
     first.ends_with(0, 20);
     let said = sender.wait(20);
     assert_eq!(said.0, Some(6), "{}", said.1);
-    assert!(said.1.contains("its consumer stood still"), "{}", said.1);
+    assert!(said.1.contains("--finish-timeout"), "{}", said.1);
     assert!(said.1.contains("has everything"), "{}", said.1);
     // The second one was let go, but is left to its work.
-    pause(300);
-    lab.signal("r2", "TERM", "catch");
-    terminated(second);
+    let (status, said) = second.wait(10);
+    assert_eq!(status, Some(6), "{said}");
+    assert!(said.contains("the sender's --finish-timeout"), "{said}");
+    assert!(!said.contains("not the whole stream"), "{said}");
     same(&lab, 2);
 }
 
@@ -179,6 +180,35 @@ fn a_cut_stream_is_not_taken_for_a_whole_one() {
         let done = lab.dir.path().join(format!("{node}.done"));
         assert!(!done.exists(), "{node} took the beginning for the whole");
     }
+}
+
+#[test]
+fn no_command_is_left_behind() {
+    let Some(lab) = lab(2) else { return };
+    let stubborn = "sealcast catch -- sh -c 'trap \"\" TERM; cat > /dev/null; touch r1.done'";
+    let receivers = [
+        lab.start("r1", stubborn),
+        lab.start("r2", "sealcast catch > /dev/null"),
+    ];
+    let line = "exec sealcast cast -n 2 -r 20M -- sh -c 'sleep 60 & cat /dev/zero'";
+    let sender = lab.start("s", line);
+    sender.says("sending", 10);
+    // Who is in a hurry asks twice.
+    lab.signal("r1", "TERM", "sealcast catch");
+    pause(500);
+    assert!(!lab.running("r1", "sealcast catch").is_empty());
+    lab.signal("r1", "TERM", "sealcast catch");
+    let [first, second] = receivers;
+    terminated(first);
+    assert_eq!(lab.running("r1", "trap"), [""; 0]);
+    let done = lab.dir.path().join("r1.done");
+    assert!(!done.exists(), "it took the beginning for the whole");
+
+    assert!(!lab.running("s", "sleep 60").is_empty());
+    lab.signal("s", "INT", "sealcast cast");
+    second.ends_with(6, 2);
+    sender.end(4);
+    assert_eq!(lab.running("s", "sleep 60"), [""; 0]);
 }
 
 #[test]
@@ -357,4 +387,21 @@ fn a_firewall_of_the_senders_that_drops_something_is_loss() {
     let sender = lab.start("s", "sealcast cast < in");
     sender.says("cannot send: Operation not permitted", 5);
     sender.ends_with(1, 5);
+}
+
+#[test]
+fn an_mtu_that_does_not_fit_is_noticed() {
+    let Some(lab) = lab(1) else { return };
+    noise(&lab.dir.path().join("in"), 500_000);
+    let sender = lab.start("s", "sealcast cast -I eth0 -n 1 --mtu 1501 < in");
+    sender.says("do not fit interface eth0, whose MTU is 1500", 5);
+    sender.ends_with(2, 5);
+    // The way becomes narrow when it is too late to look.
+    let sender = lab.start("s", "sealcast cast -n 1 --mtu 1500 < in");
+    sender.says("0 of 1 here", 5);
+    lab.mtu_of("s", 1400);
+    let receiver = lab.start("r1", "sealcast catch > out1");
+    receiver.says("the sender's system failed: datagrams of 1500 bytes", 5);
+    receiver.ends_with(6, 1);
+    sender.ends_with(2, 1);
 }

@@ -284,22 +284,29 @@ impl Lab {
 
     /// Sends `signal` to the processes on a node whose command line matches.
     pub fn signal(&self, node: &str, signal: &str, pattern: &str) {
+        let hit = self.running(node, pattern);
+        assert!(!hit.is_empty(), "no process on {node} matches {pattern}");
+        for pid in hit {
+            ok(Command::new("kill").args([&format!("-{signal}"), &pid]));
+        }
+    }
+
+    /// The processes on a node whose command line matches, but for what started them.
+    pub fn running(&self, node: &str, pattern: &str) -> Vec<String> {
         let output = Command::new("ip")
             .args(["netns", "pids", &self.name(node)])
             .output()
             .unwrap();
-        let mut hit = 0;
-        for pid in String::from_utf8(output.stdout).unwrap().split_whitespace() {
+        let pids = String::from_utf8(output.stdout).unwrap();
+        let matches = |pid: &&str| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line).replace('\0', " ");
             let first = line.split(' ').next().unwrap_or_default();
             let shell = ["bash", "setsid", "ip"].contains(&first);
-            if !shell && line.contains(pattern) {
-                ok(Command::new("kill").args([&format!("-{signal}"), pid]));
-                hit += 1;
-            }
-        }
-        assert!(hit > 0, "no process on {node} matches {pattern}");
+            !shell && line.contains(pattern)
+        };
+        let pids = pids.split_whitespace().filter(matches);
+        pids.map(str::to_owned).collect()
     }
 }
 

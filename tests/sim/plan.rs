@@ -82,7 +82,7 @@ impl Plan {
             settle: Duration::from_ms(rng.random_range(300..2_000)),
             max_wait: Some(Duration::from_secs(8)),
             start_timeout: Some(Duration::from_secs(20)),
-            stall_max: Duration::from_secs(20),
+            stall_max: Some(Duration::from_secs(20)),
             floor: None,
             slow_grace: Duration::from_secs(3),
             rate_max: rng

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use sealcast::edge::starter::Starter;
@@ -13,7 +14,7 @@ use sealcast::edge::stdio::{Cancel, Input};
 use sealcast::edge::{clock, entropy, interrupt};
 use sealcast::net::cast::{News, Source};
 use sealcast::net::{Control, NetConfig, To, Way};
-use sealcast::proto::config::{FLOOR_DEFAULT, RECEIVERS_MAX};
+use sealcast::proto::config::{FLOOR_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT};
 use sealcast::proto::{Fate, Sender, SenderConfig, SenderEvent, Waiting};
 use sealcast::units::{Duration, Rate};
 use sealcast::wire::{NAME_LEN_MAX, RejectReason};
@@ -113,13 +114,15 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let result = sealcast::net::cast::cast(config, &net, &way, source, control, &mut tell);
     match result {
         Ok(report) => {
-            journal.event("ended", outcome::json(&report, &words.names, args.require));
-            outcome::conclude(&report, &words.names, args, voice).and(journal.close())
+            let result = outcome::conclude(&report, &words.names, args, voice);
+            let fields = outcome::json(&report, &words.names, args.require);
+            journal.end(fields, result.as_ref().err().map(|f| &*f.message));
+            journal.close(result, voice)
         }
         Err(error) => {
-            let fields = json!({"complete": false, "success": false, "error": error.to_string()});
-            journal.event("ended", fields);
-            Err(error.into())
+            let fields = json!({"complete": false, "success": false});
+            journal.end(fields, Some(&error.to_string()));
+            journal.close(Err(error), voice)
         }
     }
 }
@@ -155,11 +158,13 @@ fn config(args: &CastArgs) -> Result<SenderConfig, Failure> {
         min_wait: Duration::from_ms(args.min_wait),
         max_wait: args.max_wait.map(Duration::from_ms),
         start_timeout: limit(args.start_timeout),
-        stall_max: Duration::from_ms(args.stall_timeout),
+        stall_max: limit(args.stall_timeout),
         finish_max: limit(args.finish_timeout),
         rate_max: args.rate.map(Rate::from_bits_per_s),
         floor: floor(args)?,
-        slow_grace: Duration::from_ms(args.slow_grace),
+        slow_grace: args
+            .slow_grace
+            .map_or(SLOW_GRACE_DEFAULT, Duration::from_ms),
         ..SenderConfig::default()
     })
 }
@@ -169,6 +174,9 @@ fn floor(args: &CastArgs) -> Result<Option<Rate>, Failure> {
     let usage = |message: &str| Err(Failure::new(ExitStatus::Usage, message));
     let floor = match (args.slow, args.min_rate) {
         (Some(Slow::Wait), Some(_)) => return usage("--slow wait has no use for a --min-rate"),
+        (Some(Slow::Wait) | None, None) if args.slow_grace.is_some() => {
+            return usage("--slow-grace needs --slow evict or --min-rate");
+        }
         (Some(Slow::Wait) | None, None) => return Ok(None),
         (Some(Slow::Evict), None) => FLOOR_DEFAULT,
         (Some(Slow::Evict) | None, Some(bits)) => Rate::from_bits_per_s(bits),
@@ -256,11 +264,14 @@ fn peer(text: &str, port: u16, ipv6: bool) -> Result<SocketAddr, Failure> {
     Ok(*address)
 }
 
+/// Starts the command that makes the stream, at the head of a process group: all that it starts can
+/// then be stopped with it.
 fn producer(command: &[OsString]) -> Result<(Input, std::process::Child), Failure> {
     let name = command[0].to_string_lossy();
     let mut child = Command::new(&command[0])
         .args(&command[1..])
         .stdout(Stdio::piped())
+        .process_group(0)
         .spawn()
         .map_err(|e| Failure::io(&format!("cannot run {name}"), &e))?;
     let Some(stdout) = child.stdout.take() else {
@@ -315,7 +326,7 @@ fn tell_event(event: &SenderEvent, words: &Words, voice: &Voice) {
             let (name, ip) = (plain(name), from.ip());
             voice.note(&format!("{name} ({ip}) joined{}", key.unwrap_or_default()));
         }
-        SenderEvent::TurnedAway { name, reason } => {
+        SenderEvent::TurnedAway { name, reason, .. } => {
             let why = format!("turned {} away: {}", plain(name), turned_away(*reason));
             // Anybody can ask, as often as they like.
             if words.turned_away.replace(words.turned_away.get() + 1) < TURNED_AWAY_MAX {
@@ -364,9 +375,13 @@ fn record(event: &SenderEvent, names: &[String], journal: &mut Journal) {
                 "key": key_name(*listed, names),
             }),
         ),
-        SenderEvent::TurnedAway { name, reason } => journal.event(
+        SenderEvent::TurnedAway { name, from, reason } => journal.event(
             "turned_away",
-            json!({"name": name, "reason": turned_away(*reason)}),
+            json!({
+                "name": name,
+                "address": from.ip().to_string(),
+                "reason": turned_away(*reason),
+            }),
         ),
         SenderEvent::Started { receivers } => {
             journal.event("started", json!({"receivers": receivers}));

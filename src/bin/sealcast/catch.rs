@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use sealcast::crypt::sign::VerifyingKey;
@@ -41,6 +42,7 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
     } else {
         Sink::Command(consumer(&args.command)?)
     };
+    let mut handed_out = 0;
     let mut tell = |news: News<'_>| match news {
         News::Waiting(awaits) => voice.waiting(&waiting_for(awaits, &net, args), ""),
         News::Event(event) => {
@@ -57,7 +59,10 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
              it needs --mtu {mtu}"
         )),
         News::Tick(receiver) if receiver.awaits().is_some() => {}
-        News::Tick(receiver) => voice.progress(|| progress(receiver)),
+        News::Tick(receiver) => {
+            handed_out = receiver.stats().bytes;
+            voice.progress(|| progress(receiver));
+        }
     };
     let faults = Faults {
         loss: args.test_loss / 100.0,
@@ -67,17 +72,33 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
         wake: &wake,
         watch: &watch,
     };
-    match sealcast::net::catch::catch(config, &net, sink, faults, control, &mut tell) {
+    let result = sealcast::net::catch::catch(config, &net, sink, faults, control, &mut tell);
+    let partial = |failure: Failure, bytes| {
+        let seen = args.command.is_empty() && args.output.as_deref().is_none_or(is_stdout);
+        if !seen || bytes == 0 {
+            return failure;
+        }
+        failure.hint("what was written so far is not the whole stream")
+    };
+    match result {
         Ok(report) => {
-            journal.event("ended", json(&report));
-            finish(&report, voice).and(journal.close())
+            let result = finish(&report, voice);
+            journal.end(json(&report), result.as_ref().err().map(|f| &*f.message));
+            let whole = report.end == ReceiverEnd::Dropped(Verdict::Unfinished);
+            let bytes = if whole { 0 } else { report.stats.bytes };
+            journal.close(result.map_err(|failure| partial(failure, bytes)), voice)
         }
         Err(error) => {
-            let fields = json!({"complete": false, "error": error.to_string()});
-            journal.event("ended", fields);
-            Err(error.into())
+            journal.end(json!({"complete": false}), Some(&error.to_string()));
+            let result = journal.close(Err(error), voice);
+            result.map_err(|failure| partial(failure, handed_out))
         }
     }
+}
+
+/// Whether the name of an output means standard output.
+fn is_stdout(output: &Path) -> bool {
+    output == Path::new("-")
 }
 
 /// Starts the command that takes the stream, at the head of a process group: all that it starts can
@@ -286,9 +307,10 @@ fn finish(report: &Report, voice: &Voice) -> Result<(), Failure> {
             "lost the sender: nothing was heard of it for {} s",
             silence.as_secs_f64()
         )),
-        ReceiverEnd::Aborted(reason, text) => {
-            transfer(&format!("{}: {}", abort_words(*reason), plain(text)))
-        }
+        ReceiverEnd::Aborted(reason, text) => transfer(&aborted(*reason, &plain(text))),
+        ReceiverEnd::Dropped(Verdict::Unfinished) => transfer(
+            "the sender let us go: our consumer did not end within the sender's --finish-timeout",
+        ),
         ReceiverEnd::Dropped(Verdict::Stalled) => {
             transfer("the sender let us go: our consumer took nothing for too long")
         }
@@ -303,14 +325,34 @@ fn finish(report: &Report, voice: &Voice) -> Result<(), Failure> {
         }
         ReceiverEnd::Left(_) => transfer("left the session"),
     };
-    Err(failure.hint("what was written so far is not the whole stream"))
+    Err(failure)
 }
 
-fn abort_words(reason: AbortReason) -> &'static str {
-    match reason {
+/// Why the sender broke the stream off; `more` is its own words, if it has any.
+fn aborted(reason: AbortReason, more: &str) -> String {
+    let words = match reason {
         AbortReason::Input => "the sender could not read its input",
         AbortReason::Producer => "the command on the sender's side failed",
         AbortReason::Interrupted => "the sender was stopped",
         AbortReason::Local => "the sender's system failed",
+        AbortReason::NotStarted => "the sender gave up",
+    };
+    let colon = if more.is_empty() { "" } else { ": " };
+    format!("{words}{colon}{more}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let said = aborted(AbortReason::Interrupted, "");
+        assert_eq!(said, "the sender was stopped");
+        let said = aborted(AbortReason::Producer, "exit status: 7");
+        assert_eq!(
+            said,
+            "the command on the sender's side failed: exit status: 7"
+        );
     }
 }

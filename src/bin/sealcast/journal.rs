@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::exit::Failure;
+use crate::exit::{ExitStatus, Failure};
+use crate::report::Voice;
 
 /// The version of the objects; it changes when the meaning of a field does.
 const VERSION: u32 = 1;
@@ -25,6 +26,10 @@ impl Journal {
     /// Opens the file at once, so that a name that cannot be written to is noticed before anybody
     /// is kept waiting.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self, Failure> {
+        if path == Some(Path::new("-")) {
+            let why = "--report takes the name of a file, and `-` is none";
+            return Err(Failure::new(ExitStatus::Usage, why));
+        }
         let append = |path: &Path| File::options().create(true).append(true).open(path);
         let named = path.unwrap_or(Path::new(""));
         Ok(Self {
@@ -55,9 +60,28 @@ impl Journal {
         }
     }
 
-    /// Says whether all was written.
-    pub(crate) fn close(self) -> Result<(), Failure> {
-        self.failed.map_or(Ok(()), |e| Err(cannot(&self.path, &e)))
+    /// Writes the last event, with the failure that the session ended with.
+    pub(crate) fn end(&mut self, mut fields: Value, failure: Option<&str>) {
+        if let Some(failure) = failure {
+            fields["error"] = failure.into();
+        }
+        self.event("ended", fields);
+    }
+
+    /// Ends with `result`; a line that could not be written is a failure, if nothing else is, and
+    /// worth a word otherwise.
+    pub(crate) fn close<E>(self, result: Result<(), E>, voice: &Voice) -> Result<(), Failure>
+    where
+        Failure: From<E>,
+    {
+        let lost = self.failed.map(|e| cannot(&self.path, &e));
+        let Err(error) = result else {
+            return lost.map_or(Ok(()), Err);
+        };
+        if let Some(lost) = lost {
+            voice.warning(&lost.message);
+        }
+        Err(error.into())
     }
 }
 

@@ -493,11 +493,16 @@ impl Receiver {
                 let end = end.clone();
                 self.end(end);
             }
-            (_, Verdict::Silent | Verdict::Stalled | Verdict::Differs | Verdict::Slow) => {
-                self.end(ReceiverEnd::Dropped(verdict));
-            }
             // Not an answer to anything that we said.
             (_, Verdict::Thanks | Verdict::Left) => {}
+            (
+                _,
+                Verdict::Silent
+                | Verdict::Stalled
+                | Verdict::Differs
+                | Verdict::Slow
+                | Verdict::Unfinished,
+            ) => self.end(ReceiverEnd::Dropped(verdict)),
         }
     }
 }

@@ -9,7 +9,9 @@ use crate::proto::config::{
 use crate::proto::event::SenderEnd;
 use crate::proto::protect::{Purpose, Shape, emit_announce, multicast_nonce, seal};
 use crate::units::{Duration, Instant, Rate};
-use crate::wire::{Announce, HEADER_LEN, Header, Kind, Poll, Protection, SIGNATURE_LEN};
+use crate::wire::{
+    AbortReason, Announce, HEADER_LEN, Header, Kind, Poll, Protection, SIGNATURE_LEN,
+};
 
 impl Sender {
     /// Writes the control datagram that is due, if one is.
@@ -27,7 +29,10 @@ impl Sender {
                     copies: copies - 1,
                 };
             } else {
-                self.end(SenderEnd::Aborted(abort.reason));
+                self.end(match abort.reason {
+                    AbortReason::NotStarted => SenderEnd::NobodyCame,
+                    reason => SenderEnd::Aborted(reason),
+                });
             }
             return true;
         }

@@ -60,6 +60,7 @@ impl Sender {
                 self.reject(from, &theirs, &greeting, reason);
                 self.events.push_back(SenderEvent::TurnedAway {
                     name: join.name,
+                    from,
                     reason,
                 });
                 return Some(());
@@ -398,6 +399,8 @@ mod tests {
         kept: Vec<Vec<u8>>,
         /// The consumer has not done its work.
         busy: bool,
+        /// The consumer takes nothing.
+        blocked: bool,
         end: Option<SenderEnd>,
         received: Option<ReceiverEnd>,
     }
@@ -423,6 +426,7 @@ mod tests {
                 held: false,
                 kept: Vec::new(),
                 busy: false,
+                blocked: false,
                 end: None,
                 received: None,
             }
@@ -439,7 +443,9 @@ mod tests {
                     self.receiver.handle_datagram(now, peer, datagram);
                 }
             }
-            while let Some(delivery) = self.receiver.pull(now) {
+            while !self.blocked
+                && let Some(delivery) = self.receiver.pull(now)
+            {
                 self.receiver.recycle(delivery.buf);
             }
             while let Some(event) = self.receiver.poll_event() {
@@ -522,7 +528,10 @@ mod tests {
         let mut two = finishing();
         two.run(FINISH_MAX_DEFAULT);
         assert_eq!(two.end, Some(SenderEnd::AllLost));
-        assert_eq!(two.received, Some(ReceiverEnd::Dropped(Verdict::Stalled)));
+        assert_eq!(
+            two.received,
+            Some(ReceiverEnd::Dropped(Verdict::Unfinished))
+        );
     }
 
     #[test]
@@ -535,6 +544,39 @@ mod tests {
         two.receiver.consumed(two.now);
         two.run(Duration::from_secs(6));
         assert_eq!(two.received, Some(ReceiverEnd::Complete));
+    }
+
+    #[test]
+    fn those_who_came_learn_that_there_is_no_start() {
+        let mut two = Two::with(SenderConfig {
+            receivers: 2,
+            start_timeout: Some(Duration::from_secs(3)),
+            ..SenderConfig::default()
+        });
+        two.run(Duration::from_ms(2_900));
+        assert_eq!((&two.end, &two.received), (&None, &None));
+        two.run(Duration::from_ms(300));
+        assert_eq!(two.end, Some(SenderEnd::NobodyCame));
+        let why = "only 1 of 2 receivers came".to_owned();
+        let aborted = ReceiverEnd::Aborted(AbortReason::NotStarted, why);
+        assert_eq!(two.received, Some(aborted));
+    }
+
+    #[test]
+    fn without_a_stall_time_a_receiver_may_stand_still() {
+        for (stall_max, waits) in [(None, true), (Some(Duration::from_secs(9)), false)] {
+            let mut two = Two::with(SenderConfig {
+                receivers: 1,
+                stall_max,
+                ..SenderConfig::default()
+            });
+            two.run(Duration::from_secs(1));
+            two.blocked = true;
+            two.sender.push(&[7; 1_000_000]);
+            two.sender.finish();
+            two.run(Duration::from_secs(300));
+            assert_eq!(two.end.is_none(), waits);
+        }
     }
 
     #[test]

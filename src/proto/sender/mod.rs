@@ -310,7 +310,7 @@ impl Sender {
             self.start(now);
         }
         if self.timers.rings(alarm::GIVE_UP, now) && self.state == State::Gathering {
-            self.end(SenderEnd::NobodyCame);
+            self.give_up(now);
         }
         self.settle(now);
     }

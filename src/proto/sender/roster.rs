@@ -171,17 +171,17 @@ impl Member {
     pub(super) fn overdue(
         &self,
         now: Instant,
-        stall_max: Duration,
+        stall_max: Option<Duration>,
         finish_max: Option<Duration>,
     ) -> Option<Verdict> {
-        let (since, most) = match self.finishing_since {
-            Some(since) => (since, finish_max),
-            None => (self.still_since, Some(stall_max)),
+        let (since, most, verdict) = match self.finishing_since {
+            Some(since) => (since, finish_max, Verdict::Unfinished),
+            None => (self.still_since, stall_max, Verdict::Stalled),
         };
         if now.since(self.heard_at) >= PEER_SILENT_MAX {
             Some(Verdict::Silent)
         } else if most.is_some_and(|most| now.since(since) >= most) {
-            Some(Verdict::Stalled)
+            Some(verdict)
         } else {
             None
         }

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use super::roster::Member;
 use super::{Sender, State, alarm};
 use crate::proto::config::fit_name;
+use crate::proto::event::SenderEnd;
 use crate::units::Instant;
+use crate::wire::{Abort, AbortReason};
 
 /// Names of missing receivers that [`Waiting`] tells.
 const NAMES_TOLD: usize = 4;
@@ -155,6 +157,24 @@ impl Sender {
         for (_, member) in self.roster.active_mut() {
             member.awaited |= member.is_confirmed();
         }
+    }
+
+    /// The start did not come in time: whoever is there need not wait for it any more.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        if self.roster.sum().active == 0 {
+            self.end(SenderEnd::NobodyCame);
+            return;
+        }
+        let (joined, wanted) = self.turnout();
+        let abort = self.failed.take().unwrap_or_else(|| Abort {
+            reason: AbortReason::NotStarted,
+            text: if joined < wanted {
+                format!("only {joined} of {wanted} receivers came")
+            } else {
+                "the start was still to come".into()
+            },
+        });
+        self.abort(now, abort.reason, &abort.text);
     }
 
     fn plan_start(&mut self) {

@@ -14,6 +14,9 @@ use crate::report::{Voice, bytes, plain, receivers};
 /// Receivers that a table has room for; of more, only those that failed are shown.
 const ROWS_MAX: usize = 32;
 
+/// Names that an error tells.
+const NAMES_MAX: usize = 4;
+
 /// What became of a receiver, in words.
 pub(super) fn describe(fate: Fate) -> String {
     let words = match fate {
@@ -21,6 +24,7 @@ pub(super) fn describe(fate: Fate) -> String {
         Fate::Done => "has everything",
         Fate::Dropped(Verdict::Silent) => "nothing was heard of it for 5 s",
         Fate::Dropped(Verdict::Stalled) => "its consumer stood still for too long",
+        Fate::Dropped(Verdict::Unfinished) => "its consumer did not end within --finish-timeout",
         Fate::Dropped(Verdict::Slow) => "it was too slow for the rest",
         Fate::Dropped(Verdict::Differs) => "what it received is something else",
         Fate::Dropped(Verdict::Thanks | Verdict::Left) => "let go",
@@ -66,6 +70,28 @@ impl Count {
             Require::Percent(share) => done * 100.0 >= awaited * share,
         }
     }
+
+    /// What is there, when that does not suffice.
+    fn lacks(&self, require: Require) -> String {
+        let (done, awaited) = (self.awaited_done, self.awaited);
+        let of_them = format!("only {done} of {awaited} awaited receivers have everything");
+        match require {
+            Require::All if self.done > done => format!("{of_them}, {} in all", self.done),
+            Require::All => of_them,
+            Require::Count(n) => format!("{} of the {n} required have everything", self.done),
+            Require::Percent(share) => format!("{of_them}; {share}% are required"),
+        }
+    }
+}
+
+/// The first of many names, and how many more there are.
+fn some_names(names: &[String]) -> String {
+    let shown = names.iter().take(NAMES_MAX).map(|name| plain(name));
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if names.len() > NAMES_MAX {
+        text += &format!(" and {} more", names.len() - NAMES_MAX);
+    }
+    text
 }
 
 /// Whether the cast counts as a success.
@@ -226,8 +252,8 @@ fn failure(report: &Report, args: &CastArgs) -> Failure {
             .hint("start `sealcast catch` on the receivers, on the same group and port")
             .hint("if they wait already, choose the right --interface on both sides"),
         SenderEnd::NobodyCame if !report.missing.is_empty() => transfer(format!(
-            "{} of those that were expected did not come in time",
-            report.missing.len()
+            "{} did not come in time",
+            some_names(&report.missing)
         ))
         .hint("--max-wait starts with those that are there"),
         SenderEnd::NobodyCame => transfer(format!(
@@ -236,11 +262,7 @@ fn failure(report: &Report, args: &CastArgs) -> Failure {
         ))
         .hint("--max-wait starts with those that are there"),
         SenderEnd::Partial { .. } | SenderEnd::Complete => {
-            let count = Count::of(report);
-            transfer(format!(
-                "{} of {} awaited receivers have everything, {} in all",
-                count.awaited_done, count.awaited, count.done
-            ))
+            transfer(Count::of(report).lacks(args.require))
         }
         SenderEnd::AllLost | SenderEnd::Aborted(_) => {
             transfer("no receiver is left that could have everything".into())
@@ -251,6 +273,13 @@ fn failure(report: &Report, args: &CastArgs) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_few_names_are_told() {
+        let names = ["a", "b", "c", "d", "e", "f"].map(str::to_owned);
+        assert_eq!(some_names(&names[..2]), "a, b");
+        assert_eq!(some_names(&names), "a, b, c, d and 2 more");
+    }
 
     fn count(awaited: usize, awaited_done: usize, done: usize) -> Count {
         Count {
@@ -270,6 +299,13 @@ mod tests {
         assert!(!count(4, 2, 2).suffices(Require::Count(3)));
         let half = Require::Percent(50.0);
         assert!(count(4, 2, 2).suffices(half) && !count(5, 2, 2).suffices(half));
+        let three = Require::Count(3);
+        assert_eq!(
+            count(1, 1, 1).lacks(three),
+            "1 of the 3 required have everything"
+        );
+        let four = "only 2 of 5 awaited receivers have everything; 50% are required";
+        assert_eq!(count(5, 2, 3).lacks(half), four);
         assert!(
             !count(0, 0, 0).suffices(Require::Percent(0.1)),
             "nobody is not enough"

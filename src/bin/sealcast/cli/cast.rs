@@ -51,7 +51,7 @@ pub(crate) struct CastArgs {
     /// those that were there at the start. A number counts every receiver.
     #[arg(long, value_name = "HOW-MANY", default_value = "all", value_parser = value::require)]
     pub(crate) require: Require,
-    /// Let a receiver go that keeps all others waiting for this time.
+    /// Let a receiver go that keeps all others waiting for this time; 0 waits for ever.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = value::milliseconds)]
     pub(crate) stall_timeout: u64,
     /// Let a receiver go that has everything, but whose consumer has not ended after this time.
@@ -73,9 +73,9 @@ pub(crate) struct CastArgs {
     /// 10M when `--slow evict` stands alone. Bytes of the stream count, not repair and headers.
     #[arg(long, value_name = "BITS", value_parser = value::bits_per_s)]
     pub(crate) min_rate: Option<u64>,
-    /// How long a receiver may do so.
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = value::milliseconds)]
-    pub(crate) slow_grace: u64,
+    /// How long a receiver may do so, with --slow evict or --min-rate [default: 3s].
+    #[arg(long, value_name = "TIME", value_parser = value::milliseconds)]
+    pub(crate) slow_grace: Option<u64>,
     /// Send at most BITS a second, headers included; k, M and G are understood.
     ///
     /// Without it the sender finds the rate itself: it becomes faster until a receiver loses more
@@ -85,8 +85,8 @@ pub(crate) struct CastArgs {
     /// Keep up to BYTES of the stream for repairs; K, M and G are understood.
     #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = value::bytes)]
     pub(crate) memory: u64,
-    /// Call the session NAME, so that receivers can choose it.
-    #[arg(long, value_name = "NAME", default_value = "")]
+    /// Call the session NAME, at most 64 bytes, so that receivers can choose it.
+    #[arg(long, value_name = "NAME", default_value = "", value_parser = value::session_name)]
     pub(crate) name: String,
     /// Send to one receiver, HOST or HOST:PORT, instead of a multicast group.
     ///
@@ -100,7 +100,7 @@ pub(crate) struct CastArgs {
     pub(crate) broadcast: bool,
     /// Fill datagrams of BYTES, the MTU of the path; all receivers must be reached with it.
     ///
-    /// Without it, that of the interface is taken, at most 9000.
+    /// Without it, that of the interface is taken, at most 9000; more than that is refused.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(576..=9000))]
     pub(crate) mtu: Option<u16>,
     /// Let datagrams pass HOPS - 1 routers [default: 1, with --to 64].
@@ -121,7 +121,7 @@ pub(crate) struct CastArgs {
     pub(crate) recipients_file: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) shared: SharedKeyArgs,
-    /// Append a report to FILE: what happens, each as a JSON object in a line.
+    /// Append a report to FILE, not to `-`: what happens, each as a JSON object in a line.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
     /// Run COMMAND and send what it writes, instead of standard input.

@@ -16,11 +16,11 @@ use super::{NetArgs, SharedKeyArgs, value};
 pub(crate) struct CatchArgs {
     #[command(flatten)]
     pub(crate) net: NetArgs,
-    /// Take part in the session called NAME only.
-    #[arg(long, value_name = "NAME")]
+    /// Take part in the session called NAME only, at most 64 bytes.
+    #[arg(long, value_name = "NAME", value_parser = value::session_name)]
     pub(crate) name: Option<String>,
-    /// Tell the sender that we are NAME, instead of the host's name.
-    #[arg(long = "as", value_name = "NAME")]
+    /// Tell the sender that we are NAME, 1 to 64 bytes, instead of the host's name.
+    #[arg(long = "as", value_name = "NAME", value_parser = value::receiver_name)]
     pub(crate) own_name: Option<String>,
     /// Believe only SENDER: a public key, or a file of them. Can be given many times.
     ///
@@ -47,7 +47,7 @@ pub(crate) struct CatchArgs {
     /// `-` is standard output, even when that is a terminal.
     #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
     pub(crate) output: Option<PathBuf>,
-    /// Append a report to FILE: what happens, each as a JSON object in a line.
+    /// Append a report to FILE, not to `-`: what happens, each as a JSON object in a line.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
     /// Drop this share of the datagrams that arrive, to see that nothing is lost by it.

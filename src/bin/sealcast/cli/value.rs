@@ -1,6 +1,7 @@
 //! Values with units or parts on the command line.
 
 use sealcast::edge::tree::Range;
+use sealcast::wire::NAME_LEN_MAX;
 
 /// The number in `text` times the factor of the unit after it, letters of either case.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -46,6 +47,22 @@ pub(crate) fn bits_per_s(text: &str) -> Result<u64, String> {
     scaled(text, &units)
         .filter(|&rate| rate > 0)
         .ok_or_else(|| "give bits a second above 0, perhaps with k, M or G, such as 600M".into())
+}
+
+/// The name of a session, perhaps none, as long as a datagram carries it whole.
+pub(crate) fn session_name(text: &str) -> Result<String, String> {
+    if text.len() > NAME_LEN_MAX {
+        return Err(format!("at most {NAME_LEN_MAX} bytes"));
+    }
+    Ok(text.to_owned())
+}
+
+/// The name of a receiver.
+pub(crate) fn receiver_name(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err(format!("1 to {NAME_LEN_MAX} bytes"));
+    }
+    session_name(text)
 }
 
 /// A time in milliseconds, with the units ms, s, m, h, d, w in lower case; a number alone is

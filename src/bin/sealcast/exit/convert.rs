@@ -55,21 +55,26 @@ impl From<net::Error> for Failure {
                 .hint("choose an interface with --interface; `ip link` lists them"),
             net::Error::PortInUse { .. } => Self::new(ExitStatus::Local, message)
                 .hint("choose another --port on all sides, or stop that program"),
+            net::Error::WayMtu { mtu, .. } => Self::new(ExitStatus::Usage, message).hint(format!(
+                "--mtu {mtu} fits; without the option it is found out"
+            )),
             net::Error::Mtu { .. } => {
                 Self::new(ExitStatus::Usage, message).hint("choose a smaller --mtu on the sender")
             }
             net::Error::Socket { source, .. } | net::Error::Input(source) => {
                 Self::new(ExitStatus::Local, message).or_closed_pipe(&source)
             }
-            net::Error::Output(source) => Self::new(ExitStatus::Local, message)
-                .or_closed_pipe(&source)
-                .hint("what was written so far is not the whole stream"),
+            net::Error::Output(source) => {
+                Self::new(ExitStatus::Local, message).or_closed_pipe(&source)
+            }
             net::Error::Producer(_) => Self::new(ExitStatus::Transfer, message)
                 .hint("all receivers were told that the stream is not complete"),
             net::Error::Consumer(_) => Self::new(ExitStatus::Transfer, message)
                 .hint("the sender was told; what the command said is above, if it said anything"),
-            net::Error::ConsumerEnded => Self::new(ExitStatus::Transfer, message)
-                .hint("a command must read its input to the end, and then end with status 0"),
+            net::Error::ConsumerEnded | net::Error::ConsumerClosed => {
+                Self::new(ExitStatus::Transfer, message)
+                    .hint("a command must read its input to the end, and then end with status 0")
+            }
             net::Error::Edge(error) => error.into(),
             net::Error::Interrupted(signal) => {
                 edge::interrupt::die_of(signal);
