@@ -137,15 +137,13 @@ impl Pace {
         self.ceiling = None;
     }
 
-    /// A receiver's loss is as usual, and so much came through: faster, if the present rate was
-    /// made use of and a queue does not hold back most of it.
-    pub(super) fn rise(&mut self, now: Instant, delivered: Rate) {
+    /// A receiver's loss is as usual: faster, if the present rate was made use of.
+    pub(super) fn rise(&mut self, now: Instant) {
         let span = now.since(self.last_rise);
         if span < SAMPLE_TIME {
             return;
         }
-        let arrives = delivered.as_bytes_per_s() * 2 >= self.rate.as_bytes_per_s();
-        let used = arrives && self.sent * 10 >= self.rate.bytes_in(span) * 7;
+        let used = self.sent * 10 >= self.rate.bytes_in(span) * 7;
         self.sent = 0;
         self.last_rise = now;
         if used {
@@ -157,6 +155,14 @@ impl Pace {
                 Some(_) => now / 20,
             };
             self.rate = Rate::from_bytes_per_s(now + step).min(self.rate_max);
+        }
+    }
+
+    /// A queue grows since a time before `now`: a rate that doubles has passed that of the link.
+    pub(super) fn queued(&mut self, now: Instant, since: Instant, delivered: Rate, rtt: Duration) {
+        // What is under way when the rate doubles looks like a queue, for a round trip.
+        if self.ceiling.is_none() && now.since(since) > rtt.times(2) {
+            self.cut(now, delivered, rtt);
         }
     }
 
@@ -180,33 +186,48 @@ impl Pace {
 pub(super) enum Verdict {
     /// No figure yet.
     Unknown,
-    /// The usual loss, and this is the rate that came through.
-    Usual(Rate),
+    /// The usual loss.
+    Usual,
+    /// The usual loss, but since that time a queue holds much of it back, and this is the rate that
+    /// comes through.
+    Queued(Instant, Rate),
     /// More than usual, and this is the rate that came through.
     Excess(Rate),
+}
+
+/// What a receiver's FEEDBACK says about the time since its last.
+pub(super) struct Step {
+    pub(super) sent: u64,
+    pub(super) received: u64,
 }
 
 /// One receiver's loss over time.
 #[derive(Clone, Debug)]
 pub(super) struct LossMeter {
     since: Instant,
+    /// The sender's transmissions then.
+    tx: u64,
     sent: u64,
     received: u64,
     /// Sent and received, the newest slot first.
     slots: [(u64, u64); SLOTS],
     slot_started: Instant,
     loss: f64,
+    /// When it was first found to fall behind.
+    behind_since: Option<Instant>,
 }
 
 impl LossMeter {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             since: now,
+            tx: 0,
             sent: 0,
             received: 0,
             slots: [(0, 0); SLOTS],
             slot_started: now,
             loss: 0.0,
+            behind_since: None,
         }
     }
 
@@ -215,14 +236,16 @@ impl LossMeter {
         self.loss
     }
 
-    /// Takes note that of `sent` datagrams `received` arrived, each `bytes` long on the wire.
+    /// Takes note that `received` more datagrams arrived, and that the last of them was `sent` after
+    /// the last before, each `bytes` long on the wire; the sender is at transmission `tx`.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "figures of at most 48 bits, and a positive rate"
     )]
-    pub(super) fn report(&mut self, now: Instant, sent: u64, received: u64, bytes: u64) -> Verdict {
+    pub(super) fn report(&mut self, now: Instant, step: Step, tx: u64, bytes: u64) -> Verdict {
+        let Step { sent, received } = step;
         self.sent += sent;
         self.received += received.min(sent);
         let span = now.since(self.since);
@@ -236,14 +259,19 @@ impl LossMeter {
         let error = 3.0 * (usual * (1.0 - usual) / n).sqrt();
         let excess = loss - usual > EXCESS + error;
         let per_s = self.received as f64 * bytes as f64 / span.as_secs_f64();
-        (self.since, self.sent, self.received) = (now, 0, 0);
+        let behind = self.sent * 4 < tx.saturating_sub(self.tx) * 3;
+        let since = *self.behind_since.get_or_insert(now);
+        self.behind_since = behind.then_some(since);
+        (self.since, self.tx, self.sent, self.received) = (now, tx, 0, 0);
         // What is usual is not made good: it may have been overload since the beginning, and shows
         // itself only below what came through.
         let delivered = Rate::from_bytes_per_s(per_s as u64);
         if excess {
             Verdict::Excess(delivered)
+        } else if behind {
+            Verdict::Queued(since, delivered)
         } else {
-            Verdict::Usual(delivered)
+            Verdict::Usual
         }
     }
 
@@ -348,11 +376,16 @@ mod tests {
         let mut at = 0;
         let mut report = |received| {
             at += 100_000;
-            meter.report(Instant::from_us(at), 1_000, received, 1_500)
+            let sent = 1_000;
+            meter.report(
+                Instant::from_us(at),
+                Step { sent, received },
+                at / 100,
+                1_500,
+            )
         };
         for n in 0..50 {
-            let usual = matches!(report(950 - n % 2), Verdict::Usual(_));
-            assert!(usual, "report {n}");
+            assert_eq!(report(950 - n % 2), Verdict::Usual, "report {n}");
         }
         let Verdict::Excess(rate) = report(700) else {
             panic!("20 % more than usual")
@@ -364,21 +397,44 @@ mod tests {
     #[test]
     fn an_overloaded_link_is_not_usual_from_the_first_figure_on() {
         let mut meter = LossMeter::new(Instant::ZERO);
-        let verdict = meter.report(Instant::from_us(100_000), 1_000, 100, 1_500);
+        let (sent, received) = (1_000, 100);
+        let step = Step { sent, received };
+        let verdict = meter.report(Instant::from_us(100_000), step, 1_000, 1_500);
         assert!(matches!(verdict, Verdict::Excess(_)));
+    }
+
+    #[test]
+    fn a_receiver_that_falls_behind_has_a_queue_before_it() {
+        let mut meter = LossMeter::new(Instant::ZERO);
+        let mut report = |at, sent, tx| {
+            let received = sent;
+            meter.report(Instant::from_us(at), Step { sent, received }, tx, 1_500)
+        };
+        assert_eq!(report(50_000, 950, 1_000), Verdict::Usual);
+        let at = Instant::from_us(100_000);
+        let came = Rate::from_bytes_per_s(1_000 * 1_500 * 20);
+        assert_eq!(report(100_000, 1_000, 2_500), Verdict::Queued(at, came));
+        assert_eq!(report(150_000, 1_000, 4_000), Verdict::Queued(at, came));
+        // The sender waited for it.
+        assert_eq!(report(200_000, 2_050, 4_000), Verdict::Usual);
+        let at = Instant::from_us(250_000);
+        assert_eq!(report(250_000, 1_000, 5_500), Verdict::Queued(at, came));
     }
 
     #[test]
     fn the_rate_rises_only_when_used() {
         let mut pace = Pace::new(None, 1_500, Instant::ZERO);
-        pace.rise(Instant::from_us(60_000), RATE_START);
+        pace.rise(Instant::from_us(60_000));
         assert_eq!(pace.rate(), RATE_START);
-        pace.spend(RATE_START.bytes_in(SAMPLE_TIME));
-        pace.rise(Instant::from_us(120_000), Rate::from_bytes_per_s(1_000_000));
-        assert_eq!(pace.rate(), RATE_START, "most of it waits in a queue");
         pace.spend(RATE_START.bytes_in(SAMPLE_TIME.times(2)));
-        pace.rise(Instant::from_us(180_000), RATE_START);
+        pace.rise(Instant::from_us(180_000));
         assert!(pace.rate() > RATE_START);
+        let (since, rtt) = (Instant::from_us(180_000), Duration::from_ms(25));
+        let mut queued = pace.clone();
+        queued.queued(Instant::from_us(230_000), since, RATE_START, rtt);
+        assert_eq!(queued.rate(), pace.rate(), "that may be under way");
+        queued.queued(Instant::from_us(280_001), since, RATE_START, rtt);
+        assert!(queued.rate() < RATE_START);
         let (fast, slow) = (pace.rate().as_bytes_per_s(), Rate::from_bytes_per_s(1_000));
         let at = Instant::from_us;
         pace.cut(

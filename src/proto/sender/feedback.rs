@@ -247,7 +247,7 @@ impl Sender {
         if first {
             self.confirm(now, header.receiver);
         }
-        self.adapt(now, header.receiver, step.sent, step.received);
+        self.adapt(now, header.receiver, step);
         self.repair(now, &feedback, heard, loss);
         self.conclude(now, header.receiver, feedback.outcome);
         self.release();
@@ -255,15 +255,19 @@ impl Sender {
     }
 
     /// Lets the rate follow what a receiver lost.
-    fn adapt(&mut self, now: Instant, receiver: u32, sent: u64, received: u64) {
+    fn adapt(&mut self, now: Instant, receiver: u32, step: pace::Step) {
+        let tx = self.tx;
         let bytes = (self.data_len() + self.config.ip_udp_len) as u64;
         let rtt = self.roster.sum().rtt;
         let Some(member) = self.roster.get(receiver) else {
             return;
         };
-        match member.meter.report(now, sent, received, bytes) {
+        match member.meter.report(now, step, tx, bytes) {
             pace::Verdict::Unknown => {}
-            pace::Verdict::Usual(delivered) => self.pace.rise(now, delivered),
+            pace::Verdict::Usual => self.pace.rise(now),
+            pace::Verdict::Queued(since, delivered) => {
+                self.pace.queued(now, since, delivered, rtt);
+            }
             pace::Verdict::Excess(delivered) => {
                 member.excess_at = Some(now);
                 self.pace.cut(now, delivered, rtt);

@@ -7,7 +7,7 @@ use crate::proto::config::{
     ANSWER_EVERY, PEER_SILENT_MAX, PENDING_MAX, RECEIVERS_MAX, RTT_MAX, RTT_MIN,
 };
 use crate::proto::event::Fate;
-use crate::proto::pace::LossMeter;
+use crate::proto::pace::{LossMeter, Step};
 use crate::proto::protect::Pair;
 use crate::units::{Duration, Instant};
 use crate::wire::{Feedback, Join, Verdict};
@@ -53,12 +53,6 @@ pub(super) struct Member {
     pub(super) arrived: u64,
     /// It counts at the end: it was there at the start, or expected.
     pub(super) awaited: bool,
-}
-
-/// What a receiver's FEEDBACK says about the time since its last.
-pub(super) struct Step {
-    pub(super) sent: u64,
-    pub(super) received: u64,
 }
 
 impl Member {
