@@ -16,11 +16,16 @@ const SAMPLE_TIME: Duration = Duration::from_ms(50);
 const SLOTS: usize = 8;
 /// of this length.
 const SLOT: Duration = Duration::from_ms(500);
-/// Loss above this is not taken for usual: it is a queue that overflows, not noise on a cable.
+/// Loss above this is not taken for usual before less was sent in vain: it is rather a queue that
+/// overflows than noise.
 const USUAL_LOSS_MAX: f64 = 0.10;
 /// Loss beyond the usual that makes the sender slower, to which comes the error of the figure: many
 /// receivers have figures, and the unluckiest must not count.
 const EXCESS: f64 = 0.02;
+/// Loss that stays at this share of the rate that came through is not the sender's.
+const INNOCENT: f64 = 0.9;
+/// What came through is remembered for so long after the last such loss.
+const BLAMED: Duration = Duration::from_secs(2);
 
 /// Bytes that may leave now, and when the next may.
 #[derive(Clone, Debug)]
@@ -215,6 +220,11 @@ pub(super) struct LossMeter {
     loss: f64,
     /// When it was first found to fall behind.
     behind_since: Option<Instant>,
+    /// The most bytes a second that came through while it lost more than usual, and when it last
+    /// did.
+    blamed: Option<(f64, Instant)>,
+    /// No more than this is usual.
+    usual_max: f64,
 }
 
 impl LossMeter {
@@ -228,6 +238,8 @@ impl LossMeter {
             slot_started: now,
             loss: 0.0,
             behind_since: None,
+            blamed: None,
+            usual_max: USUAL_LOSS_MAX,
         }
     }
 
@@ -258,21 +270,39 @@ impl LossMeter {
         let usual = self.usual(now);
         let error = 3.0 * (usual * (1.0 - usual) / n).sqrt();
         let excess = loss - usual > EXCESS + error;
-        let per_s = self.received as f64 * bytes as f64 / span.as_secs_f64();
+        let per_s = |datagrams: u64| datagrams as f64 * bytes as f64 / span.as_secs_f64();
+        let (came, heard) = (per_s(self.received), per_s(self.sent));
+        let innocent = excess && self.is_innocent(now, came, heard);
+        if innocent {
+            self.blamed = None;
+            self.usual_max = self.usual_max.max(loss);
+            self.slots = [(0, 0); SLOTS];
+            self.slots[0] = (self.sent, self.received);
+            self.slot_started = now;
+        }
         let behind = self.sent * 4 < tx.saturating_sub(self.tx) * 3;
         let since = *self.behind_since.get_or_insert(now);
         self.behind_since = behind.then_some(since);
         (self.since, self.tx, self.sent, self.received) = (now, tx, 0, 0);
         // What is usual is not made good: it may have been overload since the beginning, and shows
         // itself only below what came through.
-        let delivered = Rate::from_bytes_per_s(per_s as u64);
-        if excess {
+        let delivered = Rate::from_bytes_per_s(came as u64);
+        if excess && !innocent {
             Verdict::Excess(delivered)
         } else if behind {
             Verdict::Queued(since, delivered)
         } else {
             Verdict::Usual
         }
+    }
+
+    /// Whether a loss of more than usual is not made by the rate: it stays where clearly less is
+    /// sent, `heard` bytes a second, than came through a moment ago. `came` is what came through.
+    fn is_innocent(&mut self, now: Instant, came: f64, heard: f64) -> bool {
+        let before = self.blamed.filter(|(_, at)| now.since(*at) < BLAMED);
+        let most = before.map_or(came, |(most, _)| most.max(came));
+        self.blamed = Some((most, now));
+        heard < most * INNOCENT
     }
 
     /// The least loss of the last slots. A whole slot is worth more than a lucky figure, so the one
@@ -294,7 +324,7 @@ impl LossMeter {
             self.slots[0] = (0, 0);
             self.slot_started = now;
         }
-        least.min(USUAL_LOSS_MAX)
+        least.min(self.usual_max)
     }
 }
 
@@ -401,6 +431,41 @@ mod tests {
         let step = Step { sent, received };
         let verdict = meter.report(Instant::from_us(100_000), step, 1_000, 1_500);
         assert!(matches!(verdict, Verdict::Excess(_)));
+    }
+
+    #[test]
+    fn noise_that_begins_is_told_from_a_queue() {
+        let fresh = || {
+            let mut meter = LossMeter::new(Instant::ZERO);
+            let (mut at, mut tx) = (0, 0);
+            move |sent, received| {
+                (at, tx) = (at + 100_000, tx + sent);
+                meter.report(Instant::from_us(at), Step { sent, received }, tx, 1_500)
+            }
+        };
+        let mut report = fresh();
+        for _ in 0..20 {
+            assert_eq!(report(10_000, 10_000), Verdict::Usual);
+        }
+        // As long as more is sent than nine tenths of what came, it may be the rate.
+        for (sent, received) in [(10_000, 9_500), (9_215, 8_754), (8_600, 8_170)] {
+            assert!(matches!(report(sent, received), Verdict::Excess(_)));
+        }
+        assert_eq!(report(8_500, 8_075), Verdict::Usual);
+        assert_eq!(report(10_000, 9_500), Verdict::Usual);
+        for _ in 0..20 {
+            assert_eq!(report(10_000, 9_500), Verdict::Usual);
+        }
+        // Much noise is noise as well.
+        assert!(matches!(report(10_000, 7_500), Verdict::Excess(_)));
+        assert_eq!(report(6_700, 5_025), Verdict::Usual);
+        assert_eq!(report(10_000, 7_500), Verdict::Usual);
+        // A queue that overflows is left alone at last, by a sender that is slow enough.
+        let mut report = fresh();
+        for _ in 0..50 {
+            assert!(matches!(report(10_000, 8_000), Verdict::Excess(_)));
+        }
+        assert_eq!(report(7_900, 7_900), Verdict::Usual);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct Impairment {
     pub corrupt: f64,
     pub delay_us: u64,
     pub jitter_us: u64,
+    /// When losses begin.
+    pub lossy_from: Instant,
 }
 
 impl Impairment {
@@ -33,6 +35,7 @@ impl Impairment {
             corrupt: some(0.3, 0.02),
             delay_us: some(1.0, if harsh { 20_000.0 } else { 1_000.0 }) as u64,
             jitter_us: some(0.5, if harsh { 5_000.0 } else { 300.0 }) as u64,
+            lossy_from: Instant::from_us(some(0.2, 3_000_000.0) as u64),
         }
     }
 }
@@ -61,6 +64,9 @@ impl Path {
         self.bad &= now.since(self.last) < Duration::from_ms(20);
         self.last = now;
         let i = &self.impairment;
+        if now < i.lossy_from {
+            return false;
+        }
         if i.burst < 1.0 {
             return rng.random_bool(i.loss);
         }

@@ -17,6 +17,7 @@ const NEAR: Impairment = Impairment {
     corrupt: 0.0,
     delay_us: 150,
     jitter_us: 0,
+    lossy_from: Instant::ZERO,
 };
 
 fn mbit(n: u64) -> Rate {
@@ -76,6 +77,23 @@ fn one_lossy_receiver_does_not_slow_the_rest_down() {
     let lossy = goodput(&world);
     println!("{lossy:.1} Mbit/s with it, {clean:.1} without");
     assert!(lossy > clean * 0.9, "{lossy} of {clean} Mbit/s");
+}
+
+#[test]
+fn noise_that_begins_later_slows_nobody_down_for_long() {
+    let clean = goodput(&run(plan(8, 48 << 20, 100)));
+    for loss in [0.05, 0.2] {
+        let mut noisy = plan(8, 48 << 20, 100);
+        for receiver in &mut noisy.receivers {
+            receiver.to.loss = loss;
+            receiver.to.lossy_from = Instant::from_us(1_000_000);
+        }
+        let noisy = goodput(&run(noisy));
+        println!("{noisy:.1} Mbit/s at {loss}, {clean:.1} without");
+        // What must be sent again, and a moment of doubt.
+        let least = clean * (1.0 - 1.5 * loss) * 0.93;
+        assert!(noisy > least, "{noisy} of {clean} Mbit/s at {loss}");
+    }
 }
 
 #[test]
