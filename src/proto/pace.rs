@@ -200,7 +200,8 @@ pub(super) enum Verdict {
     Excess(Rate),
 }
 
-/// What a receiver's FEEDBACK says about the time since its last.
+/// What a receiver's FEEDBACK says about the time since its last, in datagrams.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     pub(super) sent: u64,
     pub(super) received: u64,
@@ -248,8 +249,8 @@ impl LossMeter {
         self.loss
     }
 
-    /// Takes note that `received` more datagrams arrived, and that the last of them was `sent` after
-    /// the last before, each `bytes` long on the wire; the sender is at transmission `tx`.
+    /// Takes note of a receiver's FEEDBACK: datagrams are `bytes` long on the wire, and the sender
+    /// is at transmission `tx`.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
