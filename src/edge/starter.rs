@@ -23,12 +23,12 @@ pub struct Starter {
 }
 
 impl Starter {
-    /// Listens for SIGUSR1; and with `enter` to the terminal that we were started from, if standard
+    /// Listens for SIGUSR1, and to the terminal that we were started from, if standard
     /// error is one.
     ///
     /// # Errors
     /// [`Error::System`] when the handler cannot be installed.
-    pub fn new(enter: bool) -> Result<Self, Error> {
+    pub fn new() -> Result<Self, Error> {
         let signal = Arc::new(AtomicBool::new(false));
         signal_hook::flag::register(SIGUSR1, Arc::clone(&signal)).map_err(|source| {
             Error::System {
@@ -45,7 +45,7 @@ impl Starter {
                 .open("/dev/tty")
                 .ok()
         };
-        let terminal = (enter && io::stderr().is_terminal()).then(open).flatten();
+        let terminal = io::stderr().is_terminal().then(open).flatten();
         Ok(Self { signal, terminal })
     }
 

@@ -52,8 +52,7 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     };
     let way = way(args)?;
     let mut journal = Journal::open(args.report.as_deref())?;
-    // A command may have the terminal for itself.
-    let starter = Starter::new(args.command.is_empty())?;
+    let starter = Starter::new()?;
     let (input, producer) = if args.command.is_empty() {
         (Input::stdin()?, None)
     } else {

@@ -23,6 +23,9 @@ use crate::journal::Journal;
 use crate::keys;
 use crate::report::{Voice, bytes, plain};
 
+/// So many sessions are told of.
+const FOUND_MAX: u32 = 20;
+
 pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
     let net = net_config(&args.net);
     let (keys, senders) = keys::of_receiver(args, voice)?;
@@ -43,11 +46,14 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
         Sink::Command(consumer(&args.command)?)
     };
     let mut handed_out = 0;
+    let mut heard = Heard::default();
     let mut tell = |news: News<'_>| match news {
         News::Waiting(awaits) => voice.waiting(&waiting_for(awaits, &net, args), ""),
         News::Event(event) => {
-            tell_event(event, &senders, voice);
-            record(event, &mut journal);
+            if heard.is_news(event, voice) {
+                tell_event(event, &senders, voice);
+                record(event, &mut journal);
+            }
         }
         News::SmallBuffer(granted) => voice.warning(&format!(
             "the system grants a receive buffer of {} only, which slows the cast down; \
@@ -82,7 +88,11 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
     };
     match result {
         Ok(report) => {
-            let result = finish(&report, voice);
+            let mut result = finish(&report, voice);
+            if report.end == ReceiverEnd::NoSender && heard.passed_over {
+                let hint = "a session was passed over, for the reason given above";
+                result = result.map_err(|failure| failure.hint(hint));
+            }
             journal.end(json(&report), result.as_ref().err().map(|f| &*f.message));
             let whole = report.end == ReceiverEnd::Dropped(Verdict::Unfinished);
             let bytes = if whole { 0 } else { report.stats.bytes };
@@ -93,6 +103,28 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
             let result = journal.close(Err(error), voice);
             result.map_err(|failure| partial(failure, handed_out))
         }
+    }
+}
+
+/// What was heard of sessions that we may never be in: anybody can announce as many as they like.
+#[derive(Default)]
+struct Heard {
+    sessions: u32,
+    passed_over: bool,
+}
+
+impl Heard {
+    /// Whether an event is worth a word.
+    fn is_news(&mut self, event: &ReceiverEvent, voice: &Voice) -> bool {
+        self.passed_over |= matches!(event, ReceiverEvent::PassedOver { .. });
+        if !matches!(event, ReceiverEvent::Found { .. }) {
+            return true;
+        }
+        self.sessions = self.sessions.saturating_add(1);
+        if self.sessions == FOUND_MAX + 1 {
+            voice.warning("there are more sessions than are worth a word each");
+        }
+        self.sessions <= FOUND_MAX
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::exit::{ExitStatus, Failure};
-use crate::report::Voice;
+use crate::report::{Voice, hides};
 
 /// The version of the objects; it changes when the meaning of a field does.
 const VERSION: u32 = 1;
@@ -55,7 +55,8 @@ impl Journal {
             line.extend(fields);
         }
         // One call for each line: several may share a file.
-        if let Err(e) = file.write_all(format!("{line}\n").as_bytes()) {
+        let line = format!("{}\n", escaped(&line.to_string()));
+        if let Err(e) = file.write_all(line.as_bytes()) {
             self.failed.get_or_insert(e);
         }
     }
@@ -85,9 +86,37 @@ impl Journal {
     }
 }
 
+/// The same JSON, harmless on a terminal: whatever would move the cursor or turn the direction of
+/// writing around can only be in a string, where an escape is the same.
+fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if hides(c) {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
 fn cannot(path: &Path, error: &io::Error) -> Failure {
     Failure::io(
         &format!("cannot write the report {}", path.display()),
         error,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_harmless_and_the_same() {
+        let name = "a\u{1b}[31m\u{7f}\u{9b}2J\u{202e}b\u{2028}é\n";
+        let line = escaped(&json!({"name": name}).to_string());
+        assert!(!line.chars().any(hides), "{line}");
+        let read: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["name"], name);
+    }
 }

@@ -196,12 +196,15 @@ fn secret_in(text: &str) -> Option<Range<usize>> {
     Some(start..end).filter(|secret| secret.len() > 40)
 }
 
+/// Controls, and the marks that turn the direction of writing around.
+pub(crate) fn hides(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}');
+    let isolates = matches!(c, '\u{2066}'..='\u{2069}');
+    c.is_control() || turns || isolates
+}
+
 /// What a peer calls itself or says, without what would move the cursor or begin a line of ours.
 pub(crate) fn plain(text: &str) -> String {
-    // Controls, and the marks that turn the direction of writing around.
-    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}');
-    let isolates = |c| matches!(c, '\u{2066}'..='\u{2069}');
-    let hides = |c: char| c.is_control() || turns(c) || isolates(c);
     text.chars()
         .map(|c| {
             if hides(c) {
