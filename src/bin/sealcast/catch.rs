@@ -88,11 +88,7 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
     };
     match result {
         Ok(report) => {
-            let mut result = finish(&report, voice);
-            if report.end == ReceiverEnd::NoSender && heard.passed_over {
-                let hint = "a session was passed over, for the reason given above";
-                result = result.map_err(|failure| failure.hint(hint));
-            }
+            let result = finish(&report, heard.passed_over, voice);
             journal.end(json(&report), result.as_ref().err().map(|f| &*f.message));
             let whole = report.end == ReceiverEnd::Dropped(Verdict::Unfinished);
             let bytes = if whole { 0 } else { report.stats.bytes };
@@ -291,7 +287,7 @@ fn json(report: &Report) -> Value {
     })
 }
 
-fn finish(report: &Report, voice: &Voice) -> Result<(), Failure> {
+fn finish(report: &Report, passed_over: bool, voice: &Voice) -> Result<(), Failure> {
     let stats = &report.stats;
     voice.detail(1, || {
         format!(
@@ -318,6 +314,8 @@ fn finish(report: &Report, voice: &Voice) -> Result<(), Failure> {
             ));
             return Ok(());
         }
+        ReceiverEnd::NoSender if passed_over => transfer("no sender took us in")
+            .hint("a session was passed over, for the reason given above"),
         ReceiverEnd::NoSender => transfer("no sender took us in")
             .hint("is `sealcast cast` running, with the same --group and --port?")
             .hint("if it is, choose the right --interface on both sides, and look for a firewall"),
