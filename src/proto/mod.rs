@@ -23,6 +23,7 @@ mod block;
 pub mod config;
 mod event;
 mod keys;
+mod loss;
 mod pace;
 mod protect;
 mod receiver;

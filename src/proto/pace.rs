@@ -8,24 +8,8 @@ use crate::units::{Duration, Instant, Rate};
 
 /// What took so long to leave was kept by something else than its own length.
 const LATE_MIN: Duration = Duration::from_ms(1);
-/// Datagrams that a loss figure needs to mean something.
-const SAMPLE_DATAGRAMS: u64 = 200;
-/// A loss figure covers at least this time.
-const SAMPLE_TIME: Duration = Duration::from_ms(50);
-/// The usual loss of a receiver is its least over this many slots
-const SLOTS: usize = 8;
-/// of this length.
-const SLOT: Duration = Duration::from_ms(500);
-/// Loss above this is not taken for usual before less was sent in vain: it is rather a queue that
-/// overflows than noise.
-const USUAL_LOSS_MAX: f64 = 0.10;
-/// Loss beyond the usual that makes the sender slower, to which comes the error of the figure: many
-/// receivers have figures, and the unluckiest must not count.
-const EXCESS: f64 = 0.02;
-/// Loss that stays at this share of the rate that came through is not the sender's.
-const INNOCENT: f64 = 0.9;
-/// What came through is remembered for so long after the last such loss.
-const BLAMED: Duration = Duration::from_secs(2);
+/// The rate rises no more often than this, and a loss figure covers at least this time.
+pub(super) const SAMPLE_TIME: Duration = Duration::from_ms(50);
 
 /// Bytes that may leave now, and when the next may.
 #[derive(Clone, Debug)]
@@ -163,6 +147,11 @@ impl Pace {
         }
     }
 
+    /// A loss that looked like an overflow was none: what came through then is no limit.
+    pub(super) fn acquit(&mut self) {
+        self.ceiling = self.ceiling.map(|_| self.rate_max);
+    }
+
     /// A queue grows since a time before `now`: a rate that doubles has passed that of the link.
     pub(super) fn queued(&mut self, now: Instant, since: Instant, delivered: Rate, rtt: Duration) {
         // What is under way when the rate doubles looks like a queue, for a round trip.
@@ -183,149 +172,6 @@ impl Pace {
         let least = Rate::from_bytes_per_s(self.rate.as_bytes_per_s() / 4).max(RATE_MIN);
         let to = Rate::from_bytes_per_s(delivered.as_bytes_per_s() / 100 * 97);
         self.rate = to.max(least).min(self.rate);
-    }
-}
-
-/// What a loss figure says about the rate.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Verdict {
-    /// No figure yet.
-    Unknown,
-    /// The usual loss.
-    Usual,
-    /// The usual loss, but since that time a queue holds much of it back, and this is the rate that
-    /// comes through.
-    Queued(Instant, Rate),
-    /// More than usual, and this is the rate that came through.
-    Excess(Rate),
-}
-
-/// What a receiver's FEEDBACK says about the time since its last, in datagrams.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
-    pub(super) sent: u64,
-    pub(super) received: u64,
-}
-
-/// One receiver's loss over time.
-#[derive(Clone, Debug)]
-pub(super) struct LossMeter {
-    since: Instant,
-    /// The sender's transmissions then.
-    tx: u64,
-    sent: u64,
-    received: u64,
-    /// Sent and received, the newest slot first.
-    slots: [(u64, u64); SLOTS],
-    slot_started: Instant,
-    loss: f64,
-    /// When it was first found to fall behind.
-    behind_since: Option<Instant>,
-    /// The most bytes a second that came through while it lost more than usual, and when it last
-    /// did.
-    blamed: Option<(f64, Instant)>,
-    /// No more than this is usual.
-    usual_max: f64,
-}
-
-impl LossMeter {
-    pub(super) fn new(now: Instant) -> Self {
-        Self {
-            since: now,
-            tx: 0,
-            sent: 0,
-            received: 0,
-            slots: [(0, 0); SLOTS],
-            slot_started: now,
-            loss: 0.0,
-            behind_since: None,
-            blamed: None,
-            usual_max: USUAL_LOSS_MAX,
-        }
-    }
-
-    /// The newest loss figure, between 0 and 1.
-    pub(super) fn loss(&self) -> f64 {
-        self.loss
-    }
-
-    /// Takes note of a receiver's FEEDBACK: datagrams are `bytes` long on the wire, and the sender
-    /// is at transmission `tx`.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "figures of at most 48 bits, and a positive rate"
-    )]
-    pub(super) fn report(&mut self, now: Instant, step: Step, tx: u64, bytes: u64) -> Verdict {
-        let Step { sent, received } = step;
-        self.sent += sent;
-        self.received += received.min(sent);
-        let span = now.since(self.since);
-        if self.sent < SAMPLE_DATAGRAMS || span < SAMPLE_TIME {
-            return Verdict::Unknown;
-        }
-        let n = self.sent as f64;
-        let loss = 1.0 - self.received as f64 / n;
-        self.loss = loss;
-        let usual = self.usual(now);
-        let error = 3.0 * (usual * (1.0 - usual) / n).sqrt();
-        let excess = loss - usual > EXCESS + error;
-        let per_s = |datagrams: u64| datagrams as f64 * bytes as f64 / span.as_secs_f64();
-        let (came, heard) = (per_s(self.received), per_s(self.sent));
-        let innocent = excess && self.is_innocent(now, came, heard);
-        if innocent {
-            self.blamed = None;
-            self.usual_max = self.usual_max.max(loss);
-            self.slots = [(0, 0); SLOTS];
-            self.slots[0] = (self.sent, self.received);
-            self.slot_started = now;
-        }
-        let behind = self.sent * 4 < tx.saturating_sub(self.tx) * 3;
-        let since = *self.behind_since.get_or_insert(now);
-        self.behind_since = behind.then_some(since);
-        (self.since, self.tx, self.sent, self.received) = (now, tx, 0, 0);
-        // What is usual is not made good: it may have been overload since the beginning, and shows
-        // itself only below what came through.
-        let delivered = Rate::from_bytes_per_s(came as u64);
-        if excess && !innocent {
-            Verdict::Excess(delivered)
-        } else if behind {
-            Verdict::Queued(since, delivered)
-        } else {
-            Verdict::Usual
-        }
-    }
-
-    /// Whether a loss of more than usual is not made by the rate: it stays where clearly less is
-    /// sent, `heard` bytes a second, than came through a moment ago. `came` is what came through.
-    fn is_innocent(&mut self, now: Instant, came: f64, heard: f64) -> bool {
-        let before = self.blamed.filter(|(_, at)| now.since(*at) < BLAMED);
-        let most = before.map_or(came, |(most, _)| most.max(came));
-        self.blamed = Some((most, now));
-        heard < most * INNOCENT
-    }
-
-    /// The least loss of the last slots. A whole slot is worth more than a lucky figure, so the one
-    /// that is filling counts only when there is no other.
-    #[expect(clippy::cast_precision_loss, reason = "figures of at most 48 bits")]
-    fn usual(&mut self, now: Instant) -> f64 {
-        self.slots[0].0 += self.sent;
-        self.slots[0].1 += self.received;
-        let loss = |&(sent, received): &(u64, u64)| 1.0 - received as f64 / sent as f64;
-        let whole = self.slots[1..]
-            .iter()
-            .filter(|slot| slot.0 >= SAMPLE_DATAGRAMS)
-            .map(loss);
-        let least = whole
-            .reduce(f64::min)
-            .unwrap_or_else(|| loss(&self.slots[0]));
-        if now.since(self.slot_started) >= SLOT {
-            self.slots.rotate_right(1);
-            self.slots[0] = (0, 0);
-            self.slot_started = now;
-        }
-        least.min(self.usual_max)
     }
 }
 
@@ -399,92 +245,6 @@ mod tests {
         pace.spend(pace.depth());
         let earned = pace.allowance(Instant::from_us(5_001_000));
         assert_eq!(earned, 10_000);
-    }
-
-    #[test]
-    fn usual_loss_does_not_slow_down_and_unusual_loss_does() {
-        let mut meter = LossMeter::new(Instant::ZERO);
-        let mut at = 0;
-        let mut report = |received| {
-            at += 100_000;
-            let sent = 1_000;
-            meter.report(
-                Instant::from_us(at),
-                Step { sent, received },
-                at / 100,
-                1_500,
-            )
-        };
-        for n in 0..50 {
-            assert_eq!(report(950 - n % 2), Verdict::Usual, "report {n}");
-        }
-        let Verdict::Excess(rate) = report(700) else {
-            panic!("20 % more than usual")
-        };
-        // Datagrams of 1500 bytes in 0.1 s.
-        assert_eq!(rate.as_bytes_per_s(), 700 * 1_500 * 10);
-    }
-
-    #[test]
-    fn an_overloaded_link_is_not_usual_from_the_first_figure_on() {
-        let mut meter = LossMeter::new(Instant::ZERO);
-        let (sent, received) = (1_000, 100);
-        let step = Step { sent, received };
-        let verdict = meter.report(Instant::from_us(100_000), step, 1_000, 1_500);
-        assert!(matches!(verdict, Verdict::Excess(_)));
-    }
-
-    #[test]
-    fn noise_that_begins_is_told_from_a_queue() {
-        let fresh = || {
-            let mut meter = LossMeter::new(Instant::ZERO);
-            let (mut at, mut tx) = (0, 0);
-            move |sent, received| {
-                (at, tx) = (at + 100_000, tx + sent);
-                meter.report(Instant::from_us(at), Step { sent, received }, tx, 1_500)
-            }
-        };
-        let mut report = fresh();
-        for _ in 0..20 {
-            assert_eq!(report(10_000, 10_000), Verdict::Usual);
-        }
-        // As long as more is sent than nine tenths of what came, it may be the rate.
-        for (sent, received) in [(10_000, 9_500), (9_215, 8_754), (8_600, 8_170)] {
-            assert!(matches!(report(sent, received), Verdict::Excess(_)));
-        }
-        assert_eq!(report(8_500, 8_075), Verdict::Usual);
-        assert_eq!(report(10_000, 9_500), Verdict::Usual);
-        for _ in 0..20 {
-            assert_eq!(report(10_000, 9_500), Verdict::Usual);
-        }
-        // Much noise is noise as well.
-        assert!(matches!(report(10_000, 7_500), Verdict::Excess(_)));
-        assert_eq!(report(6_700, 5_025), Verdict::Usual);
-        assert_eq!(report(10_000, 7_500), Verdict::Usual);
-        // A queue that overflows is left alone at last, by a sender that is slow enough.
-        let mut report = fresh();
-        for _ in 0..50 {
-            assert!(matches!(report(10_000, 8_000), Verdict::Excess(_)));
-        }
-        assert_eq!(report(7_900, 7_900), Verdict::Usual);
-    }
-
-    #[test]
-    fn a_receiver_that_falls_behind_has_a_queue_before_it() {
-        let mut meter = LossMeter::new(Instant::ZERO);
-        let mut report = |at, sent, tx| {
-            let received = sent;
-            meter.report(Instant::from_us(at), Step { sent, received }, tx, 1_500)
-        };
-        assert_eq!(report(50_000, 950, 1_000), Verdict::Usual);
-        let at = Instant::from_us(100_000);
-        let came = Rate::from_bytes_per_s(1_000 * 1_500 * 20);
-        assert_eq!(report(100_000, 1_000, 2_500), Verdict::Queued(at, came));
-        assert_eq!(report(150_000, 1_000, 4_000), Verdict::Queued(at, came));
-        // The sender waited for it.
-        assert_eq!(report(200_000, 2_050, 4_000), Verdict::Usual);
-        let at = Instant::from_us(250_000);
-        assert_eq!(report(250_000, 1_000, 5_500), Verdict::Queued(at, came));
     }
 
     #[test]

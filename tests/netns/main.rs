@@ -19,6 +19,7 @@ mod life;
 mod pace;
 mod rates;
 mod raw;
+mod repair;
 mod topology;
 mod trees;
 mod ways;

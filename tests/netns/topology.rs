@@ -135,6 +135,48 @@ impl Lab {
         self.nft("sw", &rules);
     }
 
+    /// Drops this share of what goes to each receiver, in bursts of this mean length: each datagram
+    /// begins one or ends the one that is going on by chance.
+    pub fn lose_in_bursts(&self, percent: f64, mean: f64) {
+        let leave = 1.0 / mean;
+        let enter = leave * percent / (100.0 - percent);
+        let ppm = |share: f64| (share * 1e6) as u32;
+        let mut rules = String::from("table netdev bursts {\ncounter begun { }\n");
+        rules.push_str("counter lost { }\n");
+        for i in 1..=self.receivers {
+            writeln!(
+                rules,
+                "set bad{i} {{ type inet_proto; flags dynamic; size 2; }}\n\
+                 chain b{i} {{ counter name lost;\n\
+                 numgen random mod 1000000 < {} delete @bad{i} {{ meta l4proto }};\ndrop; }}\n\
+                 chain c{i} {{ type filter hook egress device \"r{i}\" priority 0; policy accept;\n\
+                 meta l4proto @bad{i} jump b{i}\n\
+                 meta l4proto udp numgen random mod 1000000 < {} counter name begun \
+                 add @bad{i} {{ meta l4proto }} jump b{i}; }}",
+                ppm(leave),
+                ppm(enter)
+            )
+            .unwrap();
+        }
+        rules.push_str("}\n");
+        self.nft("sw", &rules);
+    }
+
+    /// How many bursts began, and how many datagrams they took.
+    pub fn bursts(&self) -> (u64, u64) {
+        let count = |counter| {
+            let output = Command::new("ip")
+                .args(["netns", "exec", &self.name("sw"), "nft", "list", "counter"])
+                .args(["netdev", "bursts", counter])
+                .output()
+                .unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let mut words = text.split_whitespace().skip_while(|w| *w != "packets");
+            words.nth(1).unwrap().parse::<u64>().unwrap()
+        };
+        (count("begun"), count("lost"))
+    }
+
     /// Drops the first `count` datagrams that come to each node.
     pub fn lose_first(&self, count: u32) {
         let mut rules = String::from("table netdev first {\n");

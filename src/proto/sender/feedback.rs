@@ -7,7 +7,7 @@ use super::{REPLIES_MAX, Sender, State, alarm};
 use crate::crypt::agree::PublicKey;
 use crate::proto::config::{BYE_COPIES, CONFIRM_MAX, ROLL_CALL_EVERY};
 use crate::proto::event::{Fate, SenderEvent};
-use crate::proto::pace;
+use crate::proto::loss;
 use crate::proto::protect::{Greeting, member_nonce, open, reply_nonce, seal};
 use crate::units::Instant;
 use crate::wire::{
@@ -255,20 +255,25 @@ impl Sender {
     }
 
     /// Lets the rate follow what a receiver lost.
-    fn adapt(&mut self, now: Instant, receiver: u32, step: pace::Step) {
-        let tx = self.tx;
-        let bytes = (self.data_len() + self.config.ip_udp_len) as u64;
-        let rtt = self.roster.sum().rtt;
+    fn adapt(&mut self, now: Instant, receiver: u32, step: loss::Step) {
+        let sum = self.roster.sum();
+        let (receivers, rtt) = (sum.confirmed, sum.rtt);
+        let sent = loss::Sent {
+            tx: self.tx,
+            bytes: (self.data_len() + self.config.ip_udp_len) as u64,
+            receivers,
+        };
         let Some(member) = self.roster.get(receiver) else {
             return;
         };
-        match member.meter.report(now, step, tx, bytes) {
-            pace::Verdict::Unknown => {}
-            pace::Verdict::Usual => self.pace.rise(now),
-            pace::Verdict::Queued(since, delivered) => {
+        match member.meter.report(now, step, sent) {
+            loss::Verdict::Unknown => {}
+            loss::Verdict::Usual => self.pace.rise(now),
+            loss::Verdict::Forgiven => self.pace.acquit(),
+            loss::Verdict::Queued(since, delivered) => {
                 self.pace.queued(now, since, delivered, rtt);
             }
-            pace::Verdict::Excess(delivered) => {
+            loss::Verdict::Excess(delivered) => {
                 member.excess_at = Some(now);
                 self.pace.cut(now, delivered, rtt);
             }

@@ -7,7 +7,7 @@ use crate::proto::config::{
     ANSWER_EVERY, PEER_SILENT_MAX, PENDING_MAX, RECEIVERS_MAX, RTT_MAX, RTT_MIN,
 };
 use crate::proto::event::Fate;
-use crate::proto::pace::{LossMeter, Step};
+use crate::proto::loss::{LossMeter, Step};
 use crate::proto::protect::Pair;
 use crate::units::{Duration, Instant};
 use crate::wire::{Feedback, Join, Verdict};
