@@ -185,9 +185,9 @@ impl LossMeter {
         }
     }
 
-    /// Whether a figure is beyond the usual loss, which is the least of the last slots. A whole slot
-    /// is worth more than a lucky figure, so the one that is filling counts only when there is no
-    /// other.
+    /// Whether a figure is beyond the usual loss, which is the least of the last slots. A whole
+    /// slot is worth more than a lucky figure, so the one that is filling counts only when there is
+    /// no other.
     fn is_excess(&mut self, now: Instant, sample: Count, receivers: u32) -> bool {
         self.slots[0].add(sample);
         let filling = self.slots[0];

@@ -164,15 +164,15 @@ impl Lab {
 
     /// How many bursts began, and how many datagrams they took.
     pub fn bursts(&self) -> (u64, u64) {
-        let count = |counter| {
+        let count = |counter| -> u64 {
             let output = Command::new("ip")
                 .args(["netns", "exec", &self.name("sw"), "nft", "list", "counter"])
                 .args(["netdev", "bursts", counter])
                 .output()
                 .unwrap();
             let text = String::from_utf8(output.stdout).unwrap();
-            let mut words = text.split_whitespace().skip_while(|w| *w != "packets");
-            words.nth(1).unwrap().parse::<u64>().unwrap()
+            let mut numbers = text.split_whitespace().filter_map(|w| w.parse().ok());
+            numbers.next().unwrap()
         };
         (count("begun"), count("lost"))
     }
