@@ -1,6 +1,7 @@
 //! What a receiver loses, and what that says about the rate: a queue that overflows, one that
 //! grows, or noise.
 
+use super::config::BURST_TIME;
 use super::pace::SAMPLE_TIME;
 use crate::units::{Duration, Instant, Rate};
 
@@ -17,6 +18,8 @@ const USUAL_LOSS_MAX: f64 = 0.10;
 const EXCESS: f64 = 0.02;
 /// Loss that stays at this share of the rate that came through is not the sender's.
 const INNOCENT: f64 = 0.9;
+/// A longer queue is one that the rate fills: the bucket's bursts make shorter ones.
+const QUEUE_MAX: Duration = Duration::from_us(BURST_TIME.as_us() * 3 / 2);
 /// What came through is remembered for so long.
 const LATELY: Duration = Duration::from_secs(2);
 
@@ -34,9 +37,10 @@ pub(super) enum Verdict {
     Unknown,
     /// The usual loss.
     Usual,
-    /// The usual loss, but since that time a queue holds much of it back, and this is the rate that
-    /// comes through.
-    Queued(Instant, Rate),
+    /// The usual loss, but all of it waited in a queue.
+    Queued,
+    /// The usual loss, but since that time much less comes through than is sent, at this rate.
+    Behind(Instant, Rate),
     /// More than usual, but not for the rate; it is usual from now on.
     Forgiven,
     /// More than usual, and this is the rate that came through.
@@ -52,6 +56,8 @@ pub(super) struct Sent {
     pub(super) bytes: u64,
     /// Receivers that have figures.
     pub(super) receivers: u32,
+    /// How long it waits in a queue on the way to this receiver.
+    pub(super) queue: Duration,
 }
 
 /// Sent and received datagrams.
@@ -160,7 +166,9 @@ impl LossMeter {
         self.loss = sample.loss();
         let (heard, came) = sample.rates(span, sent.bytes);
         let excess = self.is_excess(now, sample, sent.receivers);
-        let forgiven = excess && self.is_innocent(now, heard, came);
+        let queued = sent.queue > QUEUE_MAX;
+        // Where there is a queue, it is what overflows.
+        let forgiven = excess && self.is_innocent(now, heard, came) && !queued;
         if forgiven {
             self.forgive(now, sample);
         }
@@ -179,7 +187,9 @@ impl LossMeter {
         } else if excess {
             Verdict::Excess(delivered)
         } else if behind {
-            Verdict::Queued(since, delivered)
+            Verdict::Behind(since, delivered)
+        } else if queued {
+            Verdict::Queued
         } else {
             Verdict::Usual
         }
@@ -239,6 +249,7 @@ mod tests {
     struct Trial {
         meter: LossMeter,
         receivers: u32,
+        queue: Duration,
         at_us: u64,
         tx: u64,
     }
@@ -248,6 +259,7 @@ mod tests {
             Self {
                 meter: LossMeter::new(Instant::ZERO),
                 receivers,
+                queue: Duration::ZERO,
                 at_us: 0,
                 tx: 0,
             }
@@ -259,6 +271,7 @@ mod tests {
                 tx,
                 bytes: 1_500,
                 receivers: self.receivers,
+                queue: self.queue,
             };
             self.meter.report(Instant::from_us(self.at_us), step, sent)
         }
@@ -313,6 +326,12 @@ mod tests {
         let mut trial = Trial::of(1);
         assert_eq!(trial.gets(10_000, 10_000), Verdict::Usual);
         assert_eq!(trial.gets(8_000, 7_600), Verdict::Forgiven);
+        // Unless there is a queue: it overflows.
+        let mut trial = Trial::of(1);
+        assert_eq!(trial.gets(10_000, 10_000), Verdict::Usual);
+        trial.queue = Duration::from_ms(40);
+        assert!(matches!(trial.gets(8_000, 7_600), Verdict::Excess(_)));
+        assert_eq!(trial.gets(8_000, 8_000), Verdict::Queued);
         // A link that becomes much slower is no noise.
         let mut trial = Trial::of(1);
         assert_eq!(trial.gets(10_000, 10_000), Verdict::Usual);
@@ -349,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_falls_behind_has_a_queue_before_it() {
+    fn a_receiver_that_falls_behind_is_told_from_one_that_is_waited_for() {
         let mut trial = Trial::of(1);
         let mut hears = |at_us, sent, tx| {
             trial.at_us = at_us;
@@ -358,11 +377,11 @@ mod tests {
         assert_eq!(hears(50_000, 950, 1_000), Verdict::Usual);
         let at = Instant::from_us(100_000);
         let came = Rate::from_bytes_per_s(1_000 * 1_500 * 20);
-        assert_eq!(hears(100_000, 1_000, 2_500), Verdict::Queued(at, came));
-        assert_eq!(hears(150_000, 1_000, 4_000), Verdict::Queued(at, came));
+        assert_eq!(hears(100_000, 1_000, 2_500), Verdict::Behind(at, came));
+        assert_eq!(hears(150_000, 1_000, 4_000), Verdict::Behind(at, came));
         // The sender waited for it.
         assert_eq!(hears(200_000, 2_050, 4_000), Verdict::Usual);
         let at = Instant::from_us(250_000);
-        assert_eq!(hears(250_000, 1_000, 5_500), Verdict::Queued(at, came));
+        assert_eq!(hears(250_000, 1_000, 5_500), Verdict::Behind(at, came));
     }
 }

@@ -27,6 +27,7 @@ mod loss;
 mod pace;
 mod protect;
 mod receiver;
+mod round_trip;
 mod sender;
 mod timer;
 

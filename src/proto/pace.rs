@@ -10,6 +10,8 @@ use crate::units::{Duration, Instant, Rate};
 const LATE_MIN: Duration = Duration::from_ms(1);
 /// The rate rises no more often than this, and a loss figure covers at least this time.
 pub(super) const SAMPLE_TIME: Duration = Duration::from_ms(50);
+/// A queue is there for so long after it was heard of: not every receiver is behind it.
+const QUEUED_TIME: Duration = Duration::from_ms(150);
 
 /// Bytes that may leave now, and when the next may.
 #[derive(Clone, Debug)]
@@ -26,8 +28,10 @@ pub(super) struct Pace {
     waiting: bool,
     /// What came through at the last cut: near it the rate rises slowly. None yet: it leaps.
     ceiling: Option<Rate>,
-    last_rise: Instant,
+    last_step: Instant,
     last_cut: Instant,
+    /// When it was last heard that all of it waits in a queue.
+    queued_at: Option<Instant>,
     sent: u64,
 }
 
@@ -43,8 +47,9 @@ impl Pace {
             filled_at: now,
             waiting: false,
             ceiling: None,
-            last_rise: now,
+            last_step: now,
             last_cut: now,
+            queued_at: None,
             sent: 0,
         };
         pace.tokens = pace.depth();
@@ -128,23 +133,44 @@ impl Pace {
 
     /// A receiver's loss is as usual: faster, if the present rate was made use of.
     pub(super) fn rise(&mut self, now: Instant) {
-        let span = now.since(self.last_rise);
+        self.step(now);
+    }
+
+    /// A queue does not become empty: no faster, and slower if this is about the rate of the link.
+    pub(super) fn queued(&mut self, now: Instant) {
+        self.queued_at = Some(now);
+        self.step(now);
+    }
+
+    fn step(&mut self, now: Instant) {
+        let span = now.since(self.last_step);
         if span < SAMPLE_TIME {
             return;
         }
         let used = self.sent * 10 >= self.rate.bytes_in(span) * 7;
         self.sent = 0;
-        self.last_rise = now;
-        if used {
-            let now = self.rate.as_bytes_per_s();
-            let step = match self.ceiling.map(Rate::as_bytes_per_s) {
-                None => now,
-                // To pass a queue's end slowly is to lose little in it.
-                Some(ceiling) if now.abs_diff(ceiling) < ceiling / 10 => now / 200,
-                Some(_) => now / 20,
-            };
-            self.rate = Rate::from_bytes_per_s(now + step).min(self.rate_max);
+        self.last_step = now;
+        if !used {
+            return;
         }
+        let queued = self.queued_at.is_some_and(|at| now.since(at) < QUEUED_TIME);
+        let rate = self.rate.as_bytes_per_s();
+        let rate = match self.ceiling.map(Rate::as_bytes_per_s) {
+            None => rate * 2,
+            // To pass a queue's end slowly is to lose little in it, or nothing.
+            Some(ceiling) if rate.abs_diff(ceiling) < ceiling / 10 => match queued {
+                true => rate - rate / 200,
+                false => rate + rate / 200,
+            },
+            Some(ceiling) if rate < ceiling && queued => rate,
+            Some(_) if queued => {
+                self.ceiling = Some(self.rate);
+                rate
+            }
+            // What held the rate down once does not for ever.
+            Some(_) => rate + rate / 20,
+        };
+        self.rate = Rate::from_bytes_per_s(rate).min(self.rate_max);
     }
 
     /// A loss that looked like an overflow was none: what came through then is no limit.
@@ -152,11 +178,18 @@ impl Pace {
         self.ceiling = self.ceiling.map(|_| self.rate_max);
     }
 
-    /// A queue grows since a time before `now`: a rate that doubles has passed that of the link.
-    pub(super) fn queued(&mut self, now: Instant, since: Instant, delivered: Rate, rtt: Duration) {
-        // What is under way when the rate doubles looks like a queue, for a round trip.
-        if self.ceiling.is_none() && now.since(since) > rtt.times(2) {
-            self.cut(now, delivered, rtt);
+    /// Less comes through than is sent since a time before `now`: a rate that doubles has passed
+    /// that of the link. `under_way` is the least round trip.
+    pub(super) fn behind(
+        &mut self,
+        now: Instant,
+        since: Instant,
+        delivered: Rate,
+        under_way: Duration,
+    ) {
+        // What is under way when the rate doubles looks so, for a round trip.
+        if self.ceiling.is_none() && now.since(since) > under_way.times(2) {
+            self.cut(now, delivered, under_way);
         }
     }
 
@@ -256,11 +289,11 @@ mod tests {
         pace.rise(Instant::from_us(180_000));
         assert!(pace.rate() > RATE_START);
         let (since, rtt) = (Instant::from_us(180_000), Duration::from_ms(25));
-        let mut queued = pace.clone();
-        queued.queued(Instant::from_us(230_000), since, RATE_START, rtt);
-        assert_eq!(queued.rate(), pace.rate(), "that may be under way");
-        queued.queued(Instant::from_us(280_001), since, RATE_START, rtt);
-        assert!(queued.rate() < RATE_START);
+        let mut behind = pace.clone();
+        behind.behind(Instant::from_us(230_000), since, RATE_START, rtt);
+        assert_eq!(behind.rate(), pace.rate(), "that may be under way");
+        behind.behind(Instant::from_us(280_001), since, RATE_START, rtt);
+        assert!(behind.rate() < RATE_START);
         let (fast, slow) = (pace.rate().as_bytes_per_s(), Rate::from_bytes_per_s(1_000));
         let at = Instant::from_us;
         pace.cut(
@@ -274,5 +307,45 @@ mod tests {
         assert_eq!(pace.rate().as_bytes_per_s(), cut, "one cut for one loss");
         pace.cut(at(600_000), slow, Duration::ZERO);
         assert_eq!(pace.rate().as_bytes_per_s(), cut / 4);
+    }
+    /// Steps of 50 ms at this many Mbit/s on a link of 100; returns the rates of the last 20 s.
+    fn find(from: u64, link: u64) -> (f64, f64) {
+        let mbit = |n: u64| Rate::from_bits_per_s(n * 1_000_000);
+        let mut pace = Pace::new(None, 1_500, Instant::ZERO);
+        pace.rate = mbit(from);
+        pace.ceiling = Some(mbit(100));
+        let (mut least, mut most, mut queue) = (f64::MAX, 0.0_f64, 0_i64);
+        for n in 1..1_000 {
+            let now = Instant::from_us(n * 50_000);
+            let sent = pace.rate().bytes_in(SAMPLE_TIME);
+            pace.spend(sent);
+            let drained = mbit(link).bytes_in(SAMPLE_TIME);
+            queue = (queue + sent.cast_signed() - drained.cast_signed()).max(0);
+            if queue > 250_000 {
+                pace.queued(now);
+            } else {
+                pace.rise(now);
+            }
+            let rate = pace.rate().as_bytes_per_s() as f64 / 125_000.0;
+            if n >= 600 {
+                (least, most) = (least.min(rate), most.max(rate));
+            }
+        }
+        (least, most)
+    }
+
+    #[test]
+    fn a_queue_keeps_the_rate_at_that_of_the_link() {
+        for (from, link) in [(97, 100), (60, 97), (97, 111), (97, 300)] {
+            let (least, most) = find(from, link);
+            let link = link as f64;
+            assert!(
+                least > link * 0.88 && most < link * 1.1,
+                "{least} to {most} of {link}"
+            );
+        }
+        // A machine that is always busy, or a queue of others, is no reason to crawl.
+        let (least, most) = find(97, 40);
+        assert!(least >= 89.5 && most < 91.0, "{least} to {most}");
     }
 }

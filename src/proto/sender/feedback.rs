@@ -258,23 +258,30 @@ impl Sender {
     fn adapt(&mut self, now: Instant, receiver: u32, step: loss::Step) {
         let sum = self.roster.sum();
         let (receivers, rtt) = (sum.confirmed, sum.rtt);
-        let sent = loss::Sent {
-            tx: self.tx,
-            bytes: (self.data_len() + self.config.ip_udp_len) as u64,
-            receivers,
-        };
+        let bytes = (self.data_len() + self.config.ip_udp_len) as u64;
         let Some(member) = self.roster.get(receiver) else {
             return;
+        };
+        let sent = loss::Sent {
+            tx: self.tx,
+            bytes,
+            receivers,
+            queue: member.trips.queue(),
         };
         match member.meter.report(now, step, sent) {
             loss::Verdict::Unknown => {}
             loss::Verdict::Usual => self.pace.rise(now),
             loss::Verdict::Forgiven => self.pace.acquit(),
-            loss::Verdict::Queued(since, delivered) => {
-                self.pace.queued(now, since, delivered, rtt);
+            loss::Verdict::Queued => {
+                member.limiting_at = Some(now);
+                self.pace.queued(now);
+            }
+            loss::Verdict::Behind(since, delivered) => {
+                let under_way = member.trips.least();
+                self.pace.behind(now, since, delivered, under_way);
             }
             loss::Verdict::Excess(delivered) => {
-                member.excess_at = Some(now);
+                member.limiting_at = Some(now);
                 self.pace.cut(now, delivered, rtt);
             }
         }
@@ -343,7 +350,7 @@ impl Sender {
             return;
         }
         let name = member.name.clone();
-        if member.excess_at.is_some() {
+        if member.limiting_at.is_some() {
             self.pace.forget();
         }
         self.roster.change(receiver, |member| member.fate = fate);

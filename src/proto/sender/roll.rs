@@ -90,11 +90,11 @@ impl Sender {
     }
 
     /// The receivers that have kept the stream below the floor for the time of grace: by the ring,
-    /// their window or their silence at each roll call, or because their loss cuts the rate. As
-    /// long as others are there that do not: a rate that most of them cut is not theirs to help.
+    /// their window or their silence at each roll call, or because they keep the rate down. As
+    /// long as others are there that do not: a rate that most of them keep down is not theirs to help.
     fn too_slow(&mut self, stand: &Stand) -> Vec<(u32, Verdict)> {
         let (now, grace) = (stand.now, self.config.slow_grace);
-        let recent = |m: &Member| m.excess_at.is_some_and(|at| now.since(at) < BLAME_TIME);
+        let recent = |m: &Member| m.limiting_at.is_some_and(|at| now.since(at) < BLAME_TIME);
         let confirmed = self.roster.sum().confirmed;
         let cutting = self.roster.active_mut().filter(|(_, m)| recent(m)).count();
         let cut = stand.cut && cutting * 2 <= confirmed as usize;

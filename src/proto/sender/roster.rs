@@ -3,12 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
-use crate::proto::config::{
-    ANSWER_EVERY, PEER_SILENT_MAX, PENDING_MAX, RECEIVERS_MAX, RTT_MAX, RTT_MIN,
-};
+use crate::proto::config::{ANSWER_EVERY, PEER_SILENT_MAX, PENDING_MAX, RECEIVERS_MAX, RTT_MIN};
 use crate::proto::event::Fate;
 use crate::proto::loss::{LossMeter, Step};
 use crate::proto::protect::Pair;
+use crate::proto::round_trip::RoundTrip;
 use crate::units::{Duration, Instant};
 use crate::wire::{Feedback, Join, Verdict};
 
@@ -33,7 +32,7 @@ pub(super) struct Member {
     received: u32,
     pub(super) socket_bytes: u32,
     pub(super) meter: LossMeter,
-    pub(super) rtt: Option<Duration>,
+    pub(super) trips: RoundTrip,
     pub(super) heard_at: Instant,
     pub(super) joined_at: Instant,
     /// When it was answered last.
@@ -42,8 +41,8 @@ pub(super) struct Member {
     pub(super) still_since: Instant,
     /// Since when its consumer works on what is complete.
     pub(super) finishing_since: Option<Instant>,
-    /// When it last lost so much that the rate was cut.
-    pub(super) excess_at: Option<Instant>,
+    /// When it last kept the rate down, by what it lost or by a queue.
+    pub(super) limiting_at: Option<Instant>,
     /// Since when it keeps the stream below the floor.
     pub(super) slow_since: Option<Instant>,
     pub(super) nacks: u64,
@@ -80,13 +79,13 @@ impl Member {
             received: 0,
             socket_bytes: join.socket_bytes,
             meter: LossMeter::new(now),
-            rtt: None,
+            trips: RoundTrip::default(),
             heard_at: now,
             joined_at: now,
             answered_at: None,
             still_since: now,
             finishing_since: None,
-            excess_at: None,
+            limiting_at: None,
             slow_since: None,
             nacks: 0,
             listed: None,
@@ -148,8 +147,7 @@ impl Member {
         if feedback.echo_us > 0 {
             let echo = Instant::from_us(feedback.echo_us);
             let held = Duration::from_us(u64::from(feedback.hold_us));
-            let rtt = now.since(echo + held).clamp(RTT_MIN, RTT_MAX);
-            self.rtt = Some(self.rtt.map_or(rtt, |old| smooth(old, rtt)));
+            self.trips.hear(now, now.since(echo + held));
         }
         if first {
             Step {
@@ -179,15 +177,6 @@ impl Member {
         } else {
             None
         }
-    }
-}
-
-/// Round trips grow at once and shrink slowly: RFC 5401 section 3.2.1 in the small.
-fn smooth(old: Duration, new: Duration) -> Duration {
-    if new > old {
-        new
-    } else {
-        Duration::from_us((old.as_us() * 7 + new.as_us()) / 8)
     }
 }
 
@@ -248,7 +237,7 @@ impl Sum {
             window: member.window,
             tx_end: member.tx_end,
             socket_bytes: member.socket_bytes,
-            rtt: member.rtt.unwrap_or(RTT_MIN),
+            rtt: member.trips.smoothed(),
             ..base
         }
     }
@@ -481,7 +470,7 @@ mod tests {
         let sum = roster.sum();
         assert_eq!((sum.confirmed, sum.window_end, sum.tx_end), (7, 12, 2));
         roster.change(2, |m| m.fate = Fate::Done);
-        roster.change(8, |m| m.rtt = Some(Duration::from_ms(7)));
+        roster.change(8, |m| m.trips.hear(Instant::ZERO, Duration::from_ms(7)));
         let sum = roster.sum();
         assert_eq!(
             (sum.active, sum.confirmed, sum.done, sum.joined),

@@ -1,0 +1,90 @@
+//! A receiver's round trips: how long to wait for it, and how long the queue is on the way.
+
+use super::config::{RTT_MAX, RTT_MIN};
+use crate::units::{Duration, Instant};
+
+/// The queue is what all round trips of so long have in common: a machine that is busy now and then
+/// is no queue.
+const INTERVAL: Duration = Duration::from_ms(100);
+
+/// The round trips of one receiver.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RoundTrip {
+    smoothed: Option<Duration>,
+    least: Option<Duration>,
+    /// The least of the interval before this one, and of this one.
+    intervals: [Option<Duration>; 2],
+    began: Instant,
+}
+
+impl RoundTrip {
+    /// Takes note of one round trip.
+    pub(super) fn hear(&mut self, now: Instant, span: Duration) {
+        let least = |old: Option<Duration>| Some(old.map_or(span, |old| old.min(span)));
+        self.least = least(self.least);
+        if now.since(self.began) >= INTERVAL {
+            self.intervals = [self.intervals[1], None];
+            self.began = now;
+        }
+        self.intervals[1] = least(self.intervals[1]);
+        let span = span.clamp(RTT_MIN, RTT_MAX);
+        self.smoothed = Some(self.smoothed.map_or(span, |old| smooth(old, span)));
+    }
+
+    /// How long one takes, between [`RTT_MIN`] and [`RTT_MAX`].
+    pub(super) fn smoothed(&self) -> Duration {
+        self.smoothed.unwrap_or(RTT_MIN)
+    }
+
+    /// The shortest ever: none waited.
+    pub(super) fn least(&self) -> Duration {
+        self.least.unwrap_or_default()
+    }
+
+    /// How long each of late waited in a queue, at least.
+    pub(super) fn queue(&self) -> Duration {
+        let [Some(a), Some(b)] = self.intervals else {
+            return Duration::ZERO;
+        };
+        Duration::from_us(a.min(b).as_us().saturating_sub(self.least().as_us()))
+    }
+}
+
+/// Round trips grow at once and shrink slowly: RFC 5401 section 3.2.1 in the small.
+fn smooth(old: Duration, new: Duration) -> Duration {
+    if new > old {
+        new
+    } else {
+        Duration::from_us((old.as_us() * 7 + new.as_us()) / 8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_what_all_round_trips_have_in_common() {
+        let mut trips = RoundTrip::default();
+        let ms = Duration::from_ms;
+        let mut at = Instant::ZERO;
+        let mut hear = |trips: &mut RoundTrip, span| {
+            at = at + ms(30);
+            trips.hear(at, ms(span));
+            trips.queue()
+        };
+        for _ in 0..4 {
+            assert_eq!(hear(&mut trips, 2), ms(0));
+        }
+        // A busy machine.
+        for span in [40, 40, 40, 2, 40, 40, 40, 2, 40] {
+            assert_eq!(hear(&mut trips, span), ms(0));
+        }
+        for span in [50, 60, 50, 60, 50, 60, 70, 60] {
+            hear(&mut trips, span);
+        }
+        assert_eq!(hear(&mut trips, 60), ms(48));
+        assert_eq!((trips.least(), trips.smoothed() > ms(50)), (ms(2), true));
+        assert_eq!(hear(&mut trips, 4), ms(2), "it is empty");
+    }
+}
