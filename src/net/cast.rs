@@ -12,8 +12,10 @@ use std::thread;
 use rustix::event::{PollFd, PollFlags};
 
 use super::group::Group;
+use super::series::{Next, Pass, Series};
 use super::socket::{Buffers, Link, NetConfig, Way, ip_udp_len, send_error};
 use super::{Control, Error, wait};
+use crate::crypt::kdf;
 use crate::edge::clock::Clock;
 use crate::edge::interrupt::Watch;
 use crate::edge::starter::Starter;
@@ -60,6 +62,15 @@ pub enum News<'a> {
         to: SocketAddr,
         /// Bytes of the longest of them, with their headers.
         mtu: usize,
+        /// Which of its series it is, from 1.
+        pass: u32,
+    },
+    /// It is over, and another one of the series follows.
+    PassOver {
+        /// How it went.
+        report: &'a Report,
+        /// So many receivers wait for the next.
+        waiting: u32,
     },
     /// It has not started; told once a second.
     Waiting {
@@ -95,6 +106,8 @@ pub struct Report {
     pub stats: SenderStats,
     /// From the start of the data to the end.
     pub elapsed: Duration,
+    /// How many sessions it took.
+    pub passes: u32,
 }
 
 /// What the reading thread sends.
@@ -104,8 +117,9 @@ enum Chunk {
     Failed(Error),
 }
 
-/// Sends `source` to all receivers that join, and returns when each has confirmed or is given up.
-/// The sizes of blocks, symbols and headers in `config` are set as the way asks for.
+/// Sends `source` to all receivers that join, and returns when each has confirmed or is given up;
+/// if `config` says that the series goes on, sends it again as long as receivers wait for that. The
+/// sizes of blocks, symbols and headers in `config` are set as the way asks for.
 ///
 /// # Errors
 /// Any [`Error`]; receivers were told to give up first, if there are any and it can still be said.
@@ -118,7 +132,7 @@ pub fn cast(
     tell: &mut dyn FnMut(News<'_>),
 ) -> Result<Report, Error> {
     let Source {
-        input,
+        mut input,
         producer,
         starter,
     } = source;
@@ -131,47 +145,91 @@ pub fn cast(
     config.symbol_len = symbol_len(link.mtu, config.ip_udp_len);
     config.k = k_for(config.symbol_len);
     let clock = Clock::new();
-    let stop = input.cancel();
-    let (chunks_in, chunks) = sync_channel(READS_MAX);
-    let (spare, spare_out) = channel();
     // A burst lasts half a millisecond on a gigabit link: the system must not wake us later than it
     // can. Where it will not have that, the rate is kept with later bursts.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS));
-    thread::scope(|scope| {
-        thread::Builder::new()
-            .name("sc-read".into())
-            .spawn_scoped(scope, move || {
-                read(input, producer, &chunks_in, &spare_out, control.wake);
-            })
-            .map_err(|source| Error::Socket {
-                what: "cannot start a thread",
-                source,
-            })?;
-        let mut driver = Driver {
-            sender: Sender::new(config, control.seed, clock.now()),
-            link,
-            starter,
-            told_at: None,
-            finishing_since: None,
-            clock,
-            pending: None,
-            buf: Vec::new(),
-            chunk: None,
-            finished: false,
-            failure: None,
-            end: None,
-            started: None,
+    let mut series = Series::new(&config);
+    loop {
+        let setting = Setting {
+            link: &link,
+            starter: &starter,
+            clock: &clock,
+            control,
         };
-        tell(News::Announced {
-            session: driver.sender.session(),
-            to: driver.link.target,
-            mtu: driver.link.mtu,
-        });
-        let result = driver.run(&chunks, &spare, control, tell);
-        drop(chunks);
-        stop.cancel();
-        result
-    })
+        let pass = setting.cast(config, &mut input, producer.take(), tell)?;
+        match series.take(pass, tell) {
+            Next::Pass(next) => config = *next,
+            Next::End(report) => return Ok(report),
+        }
+        input.rewind().map_err(Error::Input)?;
+    }
+}
+
+/// What all sessions of a series share.
+struct Setting<'a> {
+    link: &'a Link,
+    starter: &'a Starter,
+    clock: &'a Clock,
+    control: Control<'a>,
+}
+
+impl Setting<'_> {
+    /// One session, from the first ANNOUNCE to its end.
+    fn cast(
+        &self,
+        config: SenderConfig,
+        input: &mut Input,
+        producer: Option<Group>,
+        tell: &mut dyn FnMut(News<'_>),
+    ) -> Result<Pass, Error> {
+        let (control, number) = (self.control, config.series.number);
+        let stop = input.cancel();
+        let (chunks_in, chunks) = sync_channel(READS_MAX);
+        let (spare, spare_out) = channel();
+        let info = [b"sealcast pass".as_slice(), &number.to_be_bytes()].concat();
+        let seed = *kdf::derive(&control.seed, &[], &info).expose();
+        thread::scope(|scope| {
+            thread::Builder::new()
+                .name("sc-read".into())
+                .spawn_scoped(scope, move || {
+                    read(input, producer, &chunks_in, &spare_out, control.wake);
+                })
+                .map_err(|source| Error::Socket {
+                    what: "cannot start a thread",
+                    source,
+                })?;
+            let mut driver = Driver {
+                sender: Sender::new(config, seed, self.clock.now()),
+                link: self.link,
+                starter: self.starter,
+                told_at: None,
+                finishing_since: None,
+                clock: self.clock,
+                pending: None,
+                buf: Vec::new(),
+                chunk: None,
+                finished: false,
+                failure: None,
+                end: None,
+                started: None,
+            };
+            tell(News::Announced {
+                session: driver.sender.session(),
+                to: self.link.target,
+                mtu: self.link.mtu,
+                pass: number + 1,
+            });
+            let result = driver.run(&chunks, &spare, control, tell);
+            drop(chunks);
+            stop.cancel();
+            Ok(Pass {
+                report: result?,
+                series: driver.sender.series(),
+                end: driver.sender.stream_end(),
+                waiting: driver.sender.waiting_for_next(self.clock.now()),
+            })
+        })
+    }
 }
 
 fn is_firewall(error: &io::Error) -> bool {
@@ -180,7 +238,7 @@ fn is_firewall(error: &io::Error) -> bool {
 
 /// Reads the source to its end, and says how it ended.
 fn read(
-    mut input: Input,
+    input: &mut Input,
     mut producer: Option<Group>,
     chunks: &SyncSender<Chunk>,
     spare: &Receiver<Vec<u8>>,
@@ -221,15 +279,15 @@ fn finish(producer: Option<&mut Group>, cancel: &Cancel) -> Chunk {
     }
 }
 
-struct Driver {
+struct Driver<'a> {
     sender: Sender,
-    link: Link,
-    starter: Starter,
+    link: &'a Link,
+    starter: &'a Starter,
     /// When it was told what is waited for.
     told_at: Option<Instant>,
     /// Since when only consumers have something to do.
     finishing_since: Option<Instant>,
-    clock: Clock,
+    clock: &'a Clock,
     /// Datagrams that the socket had no room for: where they go, their length, bytes that left.
     pending: Option<(SocketAddr, usize, usize)>,
     /// The newest datagrams.
@@ -242,7 +300,7 @@ struct Driver {
     started: Option<Instant>,
 }
 
-impl Driver {
+impl Driver<'_> {
     fn run(
         &mut self,
         chunks: &Receiver<Chunk>,
@@ -428,8 +486,13 @@ impl Driver {
         if let Some(error) = self.failure.take() {
             return Err(error);
         }
+        let end = self.end.unwrap_or(SenderEnd::AllLost);
+        if end == SenderEnd::Aborted(AbortReason::Changed) {
+            return Err(Error::Changed);
+        }
         Ok(Report {
-            end: self.end.unwrap_or(SenderEnd::AllLost),
+            passes: 1,
+            end,
             members: self.sender.members(),
             missing: self.sender.missing().map(str::to_owned).collect(),
             stats: self.sender.stats(),

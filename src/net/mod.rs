@@ -7,6 +7,7 @@ mod group;
 mod outlet;
 mod probe;
 mod route;
+mod series;
 mod socket;
 mod wait;
 

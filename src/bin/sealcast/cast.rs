@@ -14,14 +14,14 @@ use sealcast::edge::stdio::{Cancel, Input};
 use sealcast::edge::{clock, entropy, interrupt};
 use sealcast::net::cast::{News, Source};
 use sealcast::net::{Control, NetConfig, To, Way};
-use sealcast::proto::config::{FLOOR_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT};
+use sealcast::proto::config::{FLOOR_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT, Series};
 use sealcast::proto::{Fate, Sender, SenderConfig, SenderEvent, Waiting};
 use sealcast::units::{Duration, Rate};
 use sealcast::wire::{NAME_LEN_MAX, RejectReason};
 
 use serde_json::json;
 
-use crate::cli::{CastArgs, NetArgs, Slow};
+use crate::cli::{CastArgs, Late, NetArgs, Slow};
 use crate::exit::{ExitStatus, Failure};
 use crate::journal::Journal;
 use crate::keys;
@@ -29,7 +29,7 @@ use crate::report::{self, Voice, bytes, plain};
 
 mod outcome;
 
-/// Receivers that are turned away with a word.
+/// Receivers that are turned away, or told to wait, with a word.
 const TURNED_AWAY_MAX: u32 = 10;
 
 /// What the words about receivers need.
@@ -37,6 +37,7 @@ struct Words {
     /// What people call the holders of the listed keys.
     names: Vec<String>,
     turned_away: Cell<u32>,
+    waiting: Cell<u32>,
 }
 
 pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
@@ -44,9 +45,10 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let words = Words {
         names,
         turned_away: Cell::new(0),
+        waiting: Cell::new(0),
     };
     let open = keys.is_empty();
-    let config = SenderConfig {
+    let mut config = SenderConfig {
         keys,
         ..config(args)?
     };
@@ -60,6 +62,7 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
         let (input, child) = producer(&args.command)?;
         (input, Some(child))
     };
+    config.series = series(args, input.can_rewind())?;
     let source = Source {
         input,
         producer,
@@ -68,8 +71,14 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let wake = Cancel::new()?;
     let watch = interrupt::watch(wake.clone())?;
     let mut tell = |news: News<'_>| match news {
-        News::Announced { session, to, mtu } => {
-            if open {
+        News::Announced {
+            session,
+            to,
+            mtu,
+            pass,
+        } => {
+            journal.pass(pass);
+            if open && pass == 1 {
                 voice.note("anybody on this network can take part; -s, -R and --key keep them out");
             }
             voice.detail(1, || format!("session {session}, to {to}, MTU {mtu}"));
@@ -83,6 +92,12 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
                     "unix_s": clock::unix_seconds(),
                 }),
             );
+        }
+        News::PassOver { report, waiting } => {
+            outcome::tell_pass(report, &words.names, voice);
+            let who = report::receivers(waiting);
+            voice.note(&format!("another pass, for {who}"));
+            journal.event("pass_over", json!({"waiting": waiting}));
         }
         News::Waiting {
             waiting,
@@ -169,23 +184,48 @@ fn config(args: &CastArgs) -> Result<SenderConfig, Failure> {
     })
 }
 
+/// What is to become of receivers that come too late or are too slow, with an input that can be
+/// read `again` or not.
+fn series(args: &CastArgs, again: bool) -> Result<Series, Failure> {
+    let slow_later = args.slow == Some(Slow::Later);
+    let goes_on = args.late.map_or(again, |late| late == Late::Next);
+    let option = match (slow_later, goes_on) {
+        (true, false) if again => {
+            let message = "--slow later needs another pass, and --late refuse forbids it";
+            return Err(Failure::new(ExitStatus::Usage, message));
+        }
+        (true, _) => "--slow later",
+        (false, _) => "--late next",
+    };
+    if (slow_later || goes_on) && !again {
+        let message = format!("{option} needs an input that can be read again");
+        return Err(Failure::new(ExitStatus::Usage, message)
+            .hint("redirect a file or a block device with `<`, not a pipe"));
+    }
+    Ok(Series {
+        goes_on,
+        slow_later,
+        ..Series::default()
+    })
+}
+
 /// The floor below which receivers are let go.
 fn floor(args: &CastArgs) -> Result<Option<Rate>, Failure> {
     let usage = |message: &str| Err(Failure::new(ExitStatus::Usage, message));
     let floor = match (args.slow, args.min_rate) {
         (Some(Slow::Wait), Some(_)) => return usage("--slow wait has no use for a --min-rate"),
         (Some(Slow::Wait) | None, None) if args.slow_grace.is_some() => {
-            return usage("--slow-grace needs --slow evict or --min-rate");
+            return usage("--slow-grace needs --slow evict, --slow later or --min-rate");
         }
         (Some(Slow::Wait) | None, None) => return Ok(None),
-        (Some(Slow::Evict), None) => FLOOR_DEFAULT,
-        (Some(Slow::Evict) | None, Some(bits)) => Rate::from_bits_per_s(bits),
+        (Some(Slow::Evict | Slow::Later), None) => FLOOR_DEFAULT,
+        (Some(Slow::Evict | Slow::Later) | None, Some(bits)) => Rate::from_bits_per_s(bits),
     };
     if args
         .rate
         .is_some_and(|most| Rate::from_bits_per_s(most) <= floor)
     {
-        return usage("--rate must be above the rate below which receivers are evicted");
+        return usage("--rate must be above the rate below which receivers are let go");
     }
     Ok(Some(floor))
 }
@@ -310,7 +350,7 @@ fn waiting_for(waiting: &Waiting, starts_in: Option<Duration>, enter: bool) -> (
 
 fn turned_away(reason: RejectReason) -> &'static str {
     match reason {
-        RejectReason::TooLate => "it came too late",
+        RejectReason::TooLate | RejectReason::Later => "it came too late",
         RejectReason::Full => "the session is full",
         RejectReason::KeyNeeded => "it showed no key, and -R asks for one",
         RejectReason::NotListed => "the key that it showed is not in the list",
@@ -331,6 +371,15 @@ fn tell_event(event: &SenderEvent, words: &Words, voice: &Voice) {
             // Anybody can ask, as often as they like.
             if words.turned_away.replace(words.turned_away.get() + 1) < TURNED_AWAY_MAX {
                 voice.warning(&why);
+            } else {
+                voice.detail(1, || why);
+            }
+        }
+        SenderEvent::Waits { name, from } => {
+            let (name, ip) = (plain(name), from.ip());
+            let why = format!("{name} ({ip}) came too late, and waits for another pass");
+            if words.waiting.replace(words.waiting.get() + 1) < TURNED_AWAY_MAX {
+                voice.note(&why);
             } else {
                 voice.detail(1, || why);
             }
@@ -382,6 +431,10 @@ fn record(event: &SenderEvent, names: &[String], journal: &mut Journal) {
                 "address": from.ip().to_string(),
                 "reason": turned_away(*reason),
             }),
+        ),
+        SenderEvent::Waits { name, from } => journal.event(
+            "waits",
+            json!({"name": name, "address": from.ip().to_string()}),
         ),
         SenderEvent::Started { receivers } => {
             journal.event("started", json!({"receivers": receivers}));

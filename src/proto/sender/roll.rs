@@ -62,6 +62,12 @@ impl Sender {
         }
         overdue.extend(self.too_slow(&stand));
         for (receiver, verdict) in overdue {
+            if verdict == Verdict::Later
+                && let Some(member) = self.roster.get(receiver)
+            {
+                let from = member.addr;
+                self.will_wait(now, from);
+            }
             self.finish_member(receiver, Fate::Dropped(verdict), verdict);
         }
         self.release();
@@ -94,6 +100,10 @@ impl Sender {
     /// long as others are there that do not: a rate that most of them cut is not theirs to help.
     fn too_slow(&mut self, stand: &Stand) -> Vec<(u32, Verdict)> {
         let (now, grace) = (stand.now, self.config.slow_grace);
+        let words = match self.config.series.slow_later {
+            true => Verdict::Later,
+            false => Verdict::Slow,
+        };
         let recent = |m: &Member| m.excess_at.is_some_and(|at| now.since(at) < BLAME_TIME);
         let confirmed = self.roster.sum().confirmed;
         let cutting = self.roster.active_mut().filter(|(_, m)| recent(m)).count();
@@ -107,14 +117,7 @@ impl Sender {
             let since = *m.slow_since.get_or_insert(now);
             if now.since(since) >= grace {
                 let silent = now.since(m.heard_at) > REPORT_MAX;
-                slow.push((
-                    n,
-                    if silent {
-                        Verdict::Silent
-                    } else {
-                        Verdict::Slow
-                    },
-                ));
+                slow.push((n, if silent { Verdict::Silent } else { words }));
             }
         }
         if slow.len() >= confirmed as usize {
