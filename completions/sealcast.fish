@@ -112,6 +112,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l progress -d '
 always\t'Even into a file'
 never\t'Not at all'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s 6 -l ipv6 -d 'Use IPv6'
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l repeat -d 'When all have the stream, wait for receivers again, until a signal comes'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l broadcast -d 'Send to everybody on the interface\'s IPv4 network, instead of a multicast group'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s p -l passphrase -d 'Ask for the common secret on the terminal'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s q -l quiet -d 'Say nothing but errors'

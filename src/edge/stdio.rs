@@ -111,6 +111,12 @@ impl Input {
         self.cancel.clone()
     }
 
+    /// The same input, which this handle stops.
+    #[must_use]
+    pub fn stopped_by(self, cancel: Cancel) -> Self {
+        Self { cancel, ..self }
+    }
+
     /// Whether the data can be read once more: it is a file's or a block device's.
     pub fn can_rewind(&self) -> bool {
         self.start.is_some()

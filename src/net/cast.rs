@@ -1,25 +1,23 @@
 //! The sender's driver: input, sockets and clock around [`Sender`].
 
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
-use std::process::Child;
-use std::sync::mpsc::{
-    Receiver, Sender as Channel, SyncSender, TryRecvError, channel, sync_channel,
-};
+use std::sync::mpsc::{Receiver, Sender as Channel, TryRecvError, channel, sync_channel};
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::group::Group;
 use super::series::{Next, Pass, Series};
 use super::socket::{Buffers, Link, NetConfig, Way, ip_udp_len, send_error};
+use super::tap::{Chunk, Tap};
+pub use super::tap::{Feed, Make};
 use super::{Control, Error, wait};
 use crate::crypt::kdf;
 use crate::edge::clock::Clock;
 use crate::edge::interrupt::Watch;
 use crate::edge::starter::Starter;
-use crate::edge::stdio::{Cancel, Input};
+use crate::edge::stdio::Cancel;
 use crate::proto::config::{k_for, symbol_len};
 use crate::proto::{
     MemberReport, Sender, SenderConfig, SenderEnd, SenderEvent, SenderStats, Target, Waiting,
@@ -31,8 +29,6 @@ use crate::wire::{AbortReason, SessionId};
 const TIMER_SLACK_NS: u64 = 1_000;
 /// While it does so, we do not sleep for so short a time.
 const SPIN_MAX: Duration = Duration::from_us(500);
-/// Bytes read at once.
-const READ_BYTES: usize = 256 << 10;
 /// Reads that may wait for the sender.
 const READS_MAX: usize = 8;
 /// Batches sent before the socket is looked at again.
@@ -42,14 +38,13 @@ const SENDS_MAX: usize = 4;
 const WAITING_EVERY: Duration = Duration::from_secs(1);
 
 /// Where the stream comes from, and who may say that it is time to send it.
-pub struct Source {
+pub struct Source<'a> {
     /// The data.
-    pub input: Input,
-    /// The command that makes it, at the head of a process group of its own: it must end well for
-    /// the stream to count as complete.
-    pub producer: Option<Child>,
+    pub feed: Feed<'a>,
     /// Who starts the session before its conditions hold.
     pub starter: Starter,
+    /// Wait for receivers again when all have the stream, until a signal comes.
+    pub repeat: bool,
 }
 
 /// What the driver tells while it runs.
@@ -72,6 +67,8 @@ pub enum News<'a> {
         /// So many receivers wait for the next.
         waiting: u32,
     },
+    /// All that waited for the stream were served, and further receivers are waited for.
+    RoundOver(&'a Report),
     /// It has not started; told once a second.
     Waiting {
         /// For whom.
@@ -110,16 +107,12 @@ pub struct Report {
     pub passes: u32,
 }
 
-/// What the reading thread sends.
-enum Chunk {
-    Data(Vec<u8>),
-    End,
-    Failed(Error),
-}
-
 /// Sends `source` to all receivers that join, and returns when each has confirmed or is given up;
 /// if `config` says that the series goes on, sends it again as long as receivers wait for that. The
 /// sizes of blocks, symbols and headers in `config` are set as the way asks for.
+///
+/// A source that is to be repeated ends by a signal: without a report when nothing was under way,
+/// as [`News::RoundOver`] has told all there is.
 ///
 /// # Errors
 /// Any [`Error`]; receivers were told to give up first, if there are any and it can still be said.
@@ -127,20 +120,17 @@ pub fn cast(
     mut config: SenderConfig,
     net: &NetConfig,
     way: &Way,
-    source: Source,
+    source: Source<'_>,
     control: Control<'_>,
     tell: &mut dyn FnMut(News<'_>),
-) -> Result<Report, Error> {
+) -> Result<Option<Report>, Error> {
     let Source {
-        mut input,
-        producer,
+        feed,
         starter,
+        repeat,
     } = source;
-    let group = |child| Group::new(child, control.watch);
-    let mut producer = producer.map(group).transpose()?;
-    let link = net
-        .sender(way)
-        .inspect_err(|_| producer.take().into_iter().for_each(Group::stop))?;
+    let mut tap = Tap::new(feed, control)?;
+    let link = net.sender(way).inspect_err(|_| tap.close())?;
     config.ip_udp_len = ip_udp_len(link.target);
     config.symbol_len = symbol_len(link.mtu, config.ip_udp_len);
     config.k = k_for(config.symbol_len);
@@ -148,20 +138,21 @@ pub fn cast(
     // A burst lasts half a millisecond on a gigabit link: the system must not wake us later than it
     // can. Where it will not have that, the rate is kept with later bursts.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS));
-    let mut series = Series::new(&config);
+    let mut series = Series::new(&config, tap.can_rewind(), repeat);
+    let setting = Setting {
+        link: &link,
+        starter: &starter,
+        clock: &clock,
+        control,
+        repeat,
+    };
     loop {
-        let setting = Setting {
-            link: &link,
-            starter: &starter,
-            clock: &clock,
-            control,
-        };
-        let pass = setting.cast(config, &mut input, producer.take(), tell)?;
+        let pass = setting.cast(config, &mut tap, tell)?;
         match series.take(pass, tell) {
             Next::Pass(next) => config = *next,
             Next::End(report) => return Ok(report),
         }
-        input.rewind().map_err(Error::Input)?;
+        tap.rewind()?;
     }
 }
 
@@ -171,6 +162,7 @@ struct Setting<'a> {
     starter: &'a Starter,
     clock: &'a Clock,
     control: Control<'a>,
+    repeat: bool,
 }
 
 impl Setting<'_> {
@@ -178,12 +170,12 @@ impl Setting<'_> {
     fn cast(
         &self,
         config: SenderConfig,
-        input: &mut Input,
-        producer: Option<Group>,
+        tap: &mut Tap<'_>,
         tell: &mut dyn FnMut(News<'_>),
     ) -> Result<Pass, Error> {
         let (control, number) = (self.control, config.series.number);
-        let stop = input.cancel();
+        let stop = tap.stop();
+        let (go, may_go) = channel();
         let (chunks_in, chunks) = sync_channel(READS_MAX);
         let (spare, spare_out) = channel();
         let info = [b"sealcast pass".as_slice(), &number.to_be_bytes()].concat();
@@ -192,7 +184,8 @@ impl Setting<'_> {
             thread::Builder::new()
                 .name("sc-read".into())
                 .spawn_scoped(scope, move || {
-                    read(input, producer, &chunks_in, &spare_out, control.wake);
+                    let pipes = (&chunks_in, &spare_out);
+                    tap.run(&may_go, pipes, control);
                 })
                 .map_err(|source| Error::Socket {
                     what: "cannot start a thread",
@@ -212,6 +205,9 @@ impl Setting<'_> {
                 failure: None,
                 end: None,
                 started: None,
+                go,
+                repeat: self.repeat,
+                stopped: false,
             };
             tell(News::Announced {
                 session: driver.sender.session(),
@@ -236,49 +232,6 @@ fn is_firewall(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// Reads the source to its end, and says how it ended.
-fn read(
-    input: &mut Input,
-    mut producer: Option<Group>,
-    chunks: &SyncSender<Chunk>,
-    spare: &Receiver<Vec<u8>>,
-    wake: &Cancel,
-) {
-    let end = loop {
-        let mut buf = spare.try_recv().unwrap_or_default();
-        buf.resize(READ_BYTES, 0);
-        match input.read(&mut buf) {
-            Ok(0) => break finish(producer.as_mut(), &input.cancel()),
-            Ok(n) => {
-                buf.truncate(n);
-                if chunks.send(Chunk::Data(buf)).is_err() {
-                    break Chunk::End;
-                }
-                wake.cancel();
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => break Chunk::Failed(Error::Input(e)),
-        }
-    };
-    // The driver may have ended before us.
-    let _ = chunks.send(end);
-    wake.cancel();
-    // It has ended already, or its output is not wanted any more.
-    if let Some(group) = producer {
-        group.stop();
-    }
-}
-
-/// The input has ended: so must its producer, unless nobody waits for that any more.
-fn finish(producer: Option<&mut Group>, cancel: &Cancel) -> Chunk {
-    match producer.and_then(|group| group.wait(None, Some(cancel))) {
-        None => Chunk::End,
-        Some(Ok(status)) if status.success() => Chunk::End,
-        Some(Ok(status)) => Chunk::Failed(Error::Producer(status.to_string())),
-        Some(Err(e)) => Chunk::Failed(Error::Producer(e.to_string())),
-    }
-}
-
 struct Driver<'a> {
     sender: Sender,
     link: &'a Link,
@@ -298,6 +251,11 @@ struct Driver<'a> {
     failure: Option<Error>,
     end: Option<SenderEnd>,
     started: Option<Instant>,
+    /// Tells the reading thread that the session has started.
+    go: Channel<()>,
+    repeat: bool,
+    /// A signal came while nothing was under way.
+    stopped: bool,
 }
 
 impl Driver<'_> {
@@ -344,8 +302,14 @@ impl Driver<'_> {
     fn notice_signal(&mut self, watch: &Watch, now: Instant) {
         if let Some(signal) = watch.caught()
             && !matches!(self.failure, Some(Error::Interrupted(_)))
+            && self.end.is_none()
         {
-            self.failure = Some(Error::Interrupted(signal));
+            // With nothing under way, it is how a source ends that is repeated.
+            let idle = self.repeat && (self.sender.is_waiting() || self.stopped);
+            self.stopped = idle;
+            if !idle {
+                self.failure = Some(Error::Interrupted(signal));
+            }
             self.sender.abort(now, AbortReason::Interrupted, "");
         }
     }
@@ -474,7 +438,11 @@ impl Driver<'_> {
     fn tell_events(&mut self, now: Instant, tell: &mut dyn FnMut(News<'_>)) {
         while let Some(event) = self.sender.poll_event() {
             match event {
-                SenderEvent::Started { .. } => self.started = Some(now),
+                SenderEvent::Started { .. } => {
+                    self.started = Some(now);
+                    // Who reads already does not listen.
+                    let _ = self.go.send(());
+                }
                 SenderEvent::Ended(end) => self.end = Some(end),
                 _ => {}
             }

@@ -9,6 +9,7 @@ mod probe;
 mod route;
 mod series;
 mod socket;
+mod tap;
 mod wait;
 
 pub use error::Error;

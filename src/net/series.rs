@@ -28,22 +28,28 @@ pub(super) struct Pass {
 pub(super) enum Next {
     /// Another one.
     Pass(Box<SenderConfig>),
-    /// Nothing: how the series went.
-    End(Report),
+    /// Nothing: how the series went, if that was not told already.
+    End(Option<Report>),
 }
 
 /// The passes so far.
 pub(super) struct Series {
     config: SenderConfig,
     total: Option<Report>,
+    /// Each pass gives the same.
+    same: bool,
+    /// When nobody waits any more, others are waited for.
+    repeat: bool,
 }
 
 impl Series {
     /// A series that begins with a session of this kind.
-    pub(super) fn new(config: &SenderConfig) -> Self {
+    pub(super) fn new(config: &SenderConfig, same: bool, repeat: bool) -> Self {
         Self {
             config: config.clone(),
             total: None,
+            same,
+            repeat,
         }
     }
 
@@ -52,31 +58,43 @@ impl Series {
         let Pass {
             report, waiting, ..
         } = pass;
-        let goes_on = waiting > 0 && self.config.series.goes_on;
+        let stopped = matches!(report.end, SenderEnd::Aborted(_));
+        let goes_on = waiting > 0 && self.config.series.goes_on && !stopped;
         if goes_on && report.end != SenderEnd::NobodyCame {
             tell(News::PassOver {
                 report: &report,
                 waiting,
             });
         }
+        // Whoever seemed to wait was not there, or nothing was sent yet.
+        let nothing = stopped || report.end == SenderEnd::NobodyCame;
         let total = match self.total.take() {
-            None => report,
-            // Whoever seemed to wait was not there.
-            Some(total) if report.end == SenderEnd::NobodyCame => total,
-            Some(total) => total.and(report, self.config.keys.listed.as_deref()),
+            None if stopped => None,
+            None => Some(report),
+            Some(total) if nothing => Some(total),
+            Some(total) => Some(total.and(report, self.config.keys.listed.as_deref())),
         };
-        if !goes_on {
+        if !goes_on && !self.repeat {
             return Next::End(total);
         }
-        self.total = Some(total);
         let series = &mut self.config.series;
         *series = config::Series {
             id: Some(pass.series),
-            end: series.end.or(pass.end),
+            end: series.end.or(pass.end).filter(|_| self.same && goes_on),
             number: series.number + 1,
-            with_some: true,
+            with_some: goes_on,
             ..*series
         };
+        if !goes_on {
+            if let Some(total) = total {
+                tell(News::RoundOver(&total));
+            }
+            return match stopped {
+                true => Next::End(None),
+                false => Next::Pass(Box::new(self.config.clone())),
+            };
+        }
+        self.total = total;
         Next::Pass(Box::new(SenderConfig {
             receivers: waiting,
             expect: Vec::new(),

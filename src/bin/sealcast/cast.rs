@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 use sealcast::edge::starter::Starter;
 use sealcast::edge::stdio::{Cancel, Input};
 use sealcast::edge::{clock, entropy, interrupt};
-use sealcast::net::cast::{News, Source};
-use sealcast::net::{Control, NetConfig, To, Way};
+use sealcast::net::cast::{Feed, News, Source};
+use sealcast::net::{Control, Error, NetConfig, To, Way};
 use sealcast::proto::config::{FLOOR_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT, Series};
 use sealcast::proto::{Fate, Sender, SenderConfig, SenderEvent, Waiting};
 use sealcast::units::{Duration, Rate};
@@ -56,18 +56,23 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let mut journal = Journal::open(args.report.as_deref())?;
     // A command may have the terminal for itself.
     let starter = Starter::new(args.command.is_empty())?;
-    let (input, producer) = if args.command.is_empty() {
-        (Input::stdin()?, None)
-    } else {
-        let (input, child) = producer(&args.command)?;
-        (input, Some(child))
+    let make = || producer(&args.command).map_err(|f| Error::Producer(f.message));
+    let feed = match (args.command.is_empty(), args.repeat) {
+        (true, _) => Feed::Input(Input::stdin()?, None),
+        (false, true) => Feed::Command(&make),
+        (false, false) => {
+            let (input, child) = producer(&args.command)?;
+            Feed::Input(input, Some(child))
+        }
     };
-    config.series = series(args, input.can_rewind())?;
+    let again = matches!(&feed, Feed::Input(input, _) if input.can_rewind());
+    config.series = series(args, again)?;
     let source = Source {
-        input,
-        producer,
+        feed,
         starter,
+        repeat: args.repeat,
     };
+    let mut failed = None;
     let wake = Cancel::new()?;
     let watch = interrupt::watch(wake.clone())?;
     let mut tell = |news: News<'_>| match news {
@@ -99,6 +104,15 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
             voice.note(&format!("another pass, for {who}"));
             journal.event("pass_over", json!({"waiting": waiting}));
         }
+        News::RoundOver(report) => {
+            let result = outcome::conclude(report, &words.names, args, voice);
+            let fields = outcome::json(report, &words.names, args.require);
+            journal.event("round_over", fields);
+            if let Err(failure) = result {
+                voice.warning(&failure.message);
+                failed = Some(failure);
+            }
+        }
         News::Waiting {
             waiting,
             starts_in,
@@ -128,7 +142,13 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let net = net_config(&args.net);
     let result = sealcast::net::cast::cast(config, &net, &way, source, control, &mut tell);
     match result {
-        Ok(report) => {
+        Ok(None) => {
+            let success = failed.is_none();
+            let message = failed.as_ref().map(|f: &Failure| &*f.message);
+            journal.end(json!({"success": success, "complete": success}), message);
+            journal.close(failed.map_or(Ok(()), Err), voice)
+        }
+        Ok(Some(report)) => {
             let result = outcome::conclude(&report, &words.names, args, voice);
             let fields = outcome::json(&report, &words.names, args.require);
             journal.end(fields, result.as_ref().err().map(|f| &*f.message));
@@ -172,7 +192,7 @@ fn config(args: &CastArgs) -> Result<SenderConfig, Failure> {
         settle: Duration::from_ms(args.settle),
         min_wait: Duration::from_ms(args.min_wait),
         max_wait: args.max_wait.map(Duration::from_ms),
-        start_timeout: limit(args.start_timeout),
+        start_timeout: limit(args.start_timeout).filter(|_| !args.repeat),
         stall_max: limit(args.stall_timeout),
         finish_max: limit(args.finish_timeout),
         rate_max: args.rate.map(Rate::from_bits_per_s),
@@ -188,16 +208,22 @@ fn config(args: &CastArgs) -> Result<SenderConfig, Failure> {
 /// read `again` or not.
 fn series(args: &CastArgs, again: bool) -> Result<Series, Failure> {
     let slow_later = args.slow == Some(Slow::Later);
-    let goes_on = args.late.map_or(again, |late| late == Late::Next);
+    let by_command = args.repeat && !args.command.is_empty();
+    let goes_on = match args.late {
+        None => again || args.repeat,
+        Some(late) => late == Late::Next,
+    };
     let option = match (slow_later, goes_on) {
         (true, false) if again => {
             let message = "--slow later needs another pass, and --late refuse forbids it";
             return Err(Failure::new(ExitStatus::Usage, message));
         }
         (true, _) => "--slow later",
+        (false, _) if args.repeat => "--repeat",
         (false, _) => "--late next",
     };
-    if (slow_later || goes_on) && !again {
+    let needed = slow_later || (goes_on || args.repeat) && !by_command;
+    if needed && !again {
         let message = format!("{option} needs an input that can be read again");
         return Err(Failure::new(ExitStatus::Usage, message)
             .hint("redirect a file or a block device with `<`, not a pipe"));

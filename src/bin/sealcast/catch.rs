@@ -329,18 +329,21 @@ fn finish(report: &Report, voice: &Voice) -> Result<(), Failure> {
         )
         .hint("look for a slow disk, port or cable here; --min-rate on the sender is the limit"),
         ReceiverEnd::Dropped(_) => transfer("the sender let us go: it had not heard of us"),
-        ReceiverEnd::Corrupt | ReceiverEnd::Left(LeaveReason::Corrupt) => {
-            let message = "what the sender sent contradicts itself";
-            let failure = Failure::new(ExitStatus::Data, message);
-            if report.resumed {
-                failure.hint("its input may have changed since the pass before")
-            } else {
-                failure
-            }
-        }
+        ReceiverEnd::Corrupt | ReceiverEnd::Left(LeaveReason::Corrupt) => corrupt(report.resumed),
         ReceiverEnd::Left(_) => transfer("left the session"),
     };
     Err(failure)
+}
+
+/// What came does not check.
+fn corrupt(resumed: bool) -> Failure {
+    let message = "what the sender sent contradicts itself";
+    let failure = Failure::new(ExitStatus::Data, message);
+    if resumed {
+        failure.hint("its input may have changed since the pass before")
+    } else {
+        failure
+    }
 }
 
 /// Why the sender broke the stream off; `more` is its own words, if it has any.

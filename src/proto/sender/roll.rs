@@ -110,8 +110,13 @@ impl Sender {
         let cut = stand.cut && cutting * 2 <= confirmed as usize;
         let mut slow = Vec::new();
         for (n, m) in self.roster.active_mut().filter(|(_, m)| m.is_confirmed()) {
-            if !(stand.below && (stand.is_held_by(m) || (cut && recent(m)))) {
+            let noted = stand.is_held_by(m) || (cut && recent(m));
+            // It may have made room just now; the next look tells whether that was enough.
+            let pardoned = !std::mem::replace(&mut m.noted_last, noted);
+            if !stand.below || (!noted && pardoned) {
                 m.slow_since = None;
+            }
+            if !stand.below || !noted {
                 continue;
             }
             let since = *m.slow_since.get_or_insert(now);

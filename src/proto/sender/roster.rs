@@ -46,6 +46,8 @@ pub(super) struct Member {
     pub(super) excess_at: Option<Instant>,
     /// Since when it keeps the stream below the floor.
     pub(super) slow_since: Option<Instant>,
+    /// It held the others up when it was looked at last.
+    pub(super) noted_last: bool,
     pub(super) nacks: u64,
     /// Its place in the list of those that may take part.
     pub(super) listed: Option<usize>,
@@ -94,6 +96,7 @@ impl Member {
             finishing_since: None,
             excess_at: None,
             slow_since: None,
+            noted_last: false,
             nacks: 0,
             listed: None,
             sent: 0,

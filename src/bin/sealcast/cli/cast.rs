@@ -75,7 +75,8 @@ pub(crate) struct CastArgs {
     pub(crate) slow: Option<Slow>,
     /// Evict receivers that keep the stream below BITS a second; k, M and G are understood.
     ///
-    /// With `--slow later` they are left for later. 10M when `--slow evict` or `later` stands alone. Bytes of the stream count, not repair and headers.
+    /// With `--slow later` they are left for later. 10M when --slow evict or --slow later stands
+    /// alone. Bytes of the stream count, not repair and headers.
     #[arg(long, value_name = "BITS", value_parser = value::bits_per_s)]
     pub(crate) min_rate: Option<u64>,
     /// How long a receiver may do so, with --slow evict, --slow later or --min-rate [default: 3s].
@@ -85,10 +86,17 @@ pub(crate) struct CastArgs {
     ///
     /// With `next`, the default when standard input is a file or a block device, they are told to
     /// wait, and the stream is sent once more when all others have it, from where standard input
-    /// stood; and again, as long as somebody waits. With `refuse`, the only choice for a pipe and
-    /// for COMMAND, they are turned away.
+    /// stood; and again, as long as somebody waits. With `refuse`, the only choice for a pipe and,
+    /// without --repeat, for COMMAND, they are turned away.
     #[arg(long, value_name = "POLICY", value_enum)]
     pub(crate) late: Option<Late>,
+    /// When all have the stream, wait for receivers again, until a signal comes.
+    ///
+    /// For a machine that serves the same file, or what COMMAND writes, to whoever asks. Waits
+    /// without a time limit. SIGINT and SIGTERM end it: while nothing is being sent with status 0,
+    /// if everything before went well. COMMAND is run anew each time, when the session starts.
+    #[arg(long, conflicts_with = "start_timeout")]
+    pub(crate) repeat: bool,
     /// Send at most BITS a second, headers included; k, M and G are understood.
     ///
     /// Without it the sender finds the rate itself: it becomes faster until a receiver loses more
