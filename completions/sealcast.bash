@@ -65,7 +65,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__cast)
-            opts="-I -6 -n -r -s -R -p -q -v -h --interface --group --ipv6 --port --receivers --expect --settle --min-wait --max-wait --start-timeout --require --stall-timeout --finish-timeout --slow --min-rate --slow-grace --rate --memory --name --to --broadcast --mtu --ttl --sign --recipients-file --key --passphrase --passphrase-file --report --quiet --verbose --progress --help"
+            opts="-I -6 -n -r -s -R -p -q -v -h --interface --group --ipv6 --port --receivers --expect --settle --min-wait --max-wait --start-timeout --require --stall-timeout --finish-timeout --slow --min-rate --slow-grace --late --repeat --rate --memory --name --to --broadcast --mtu --ttl --sign --recipients-file --key --passphrase --passphrase-file --report --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -128,7 +128,7 @@ _sealcast() {
                     return 0
                     ;;
                 --slow)
-                    COMPREPLY=($(compgen -W "wait evict" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "wait evict later" -- "${cur}"))
                     return 0
                     ;;
                 --min-rate)
@@ -137,6 +137,10 @@ _sealcast() {
                     ;;
                 --slow-grace)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --late)
+                    COMPREPLY=($(compgen -W "next refuse" -- "${cur}"))
                     return 0
                     ;;
                 --rate)

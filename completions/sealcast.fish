@@ -90,10 +90,13 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l start-timeout
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l require -d 'End with status 0 if this many receivers have everything: all, a number, or a share' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l stall-timeout -d 'Let a receiver go that keeps all others waiting for this time; 0 waits for ever' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l finish-timeout -d 'Let a receiver go that has everything, but whose consumer has not ended after this time' -r
-complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l slow -d 'What to do about receivers that hold the others up: wait, or evict those below a floor' -r -f -a "wait\t'The slowest sets the pace'
-evict\t'Who keeps the stream below the floor is let go'"
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l slow -d 'What to do about receivers that hold the others up: wait, evict those below a floor, or leave them for later' -r -f -a "wait\t'The slowest sets the pace'
+evict\t'Who keeps the stream below the floor is let go'
+later\t'Who keeps the stream below the floor gets the rest in the next pass'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l min-rate -d 'Evict receivers that keep the stream below BITS a second; k, M and G are understood' -r
-complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l slow-grace -d 'How long a receiver may do so, with --slow evict or --min-rate [default: 3s]' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l slow-grace -d 'How long a receiver may do so, with --slow evict, --slow later or --min-rate [default: 3s]' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l late -d 'What to do about receivers that come too late: serve them in another pass, or refuse them' -r -f -a "next\t'They are served in another pass over the input'
+refuse\t'They are turned away'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s r -l rate -d 'Send at most BITS a second, headers included; k, M and G are understood' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l memory -d 'Keep up to BYTES of the stream for repairs; K, M and G are understood' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l name -d 'Call the session NAME, at most 64 bytes, so that receivers can choose it' -r
@@ -109,6 +112,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l progress -d '
 always\t'Even into a file'
 never\t'Not at all'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s 6 -l ipv6 -d 'Use IPv6'
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l repeat -d 'When all have the stream, wait for receivers again, until a signal comes'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l broadcast -d 'Send to everybody on the interface\'s IPv4 network, instead of a multicast group'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s p -l passphrase -d 'Ask for the common secret on the terminal'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s q -l quiet -d 'Say nothing but errors'

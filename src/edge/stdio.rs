@@ -3,10 +3,10 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -65,6 +65,8 @@ pub struct Input {
     file: File,
     cancel: Cancel,
     may_block: bool,
+    /// Where a file or block device was when we got it.
+    start: Option<u64>,
 }
 
 impl Input {
@@ -92,17 +94,43 @@ impl Input {
     /// [`Error::System`] when the process has no descriptor left.
     pub fn from_file(file: File) -> Result<Self, Error> {
         widen(&file);
-        let may_block = file.metadata().is_ok_and(|m| !m.is_file());
+        let kind = file.metadata().map(|m| m.file_type());
+        let may_block = kind.as_ref().is_ok_and(|kind| !kind.is_file());
+        let again = kind.is_ok_and(|kind| kind.is_file() || kind.is_block_device());
+        let start = again.then(|| (&file).stream_position().ok()).flatten();
         Ok(Self {
             file,
             cancel: Cancel::new()?,
             may_block,
+            start,
         })
     }
 
     /// The handle that stops reads.
     pub fn cancel(&self) -> Cancel {
         self.cancel.clone()
+    }
+
+    /// The same input, which this handle stops.
+    #[must_use]
+    pub fn stopped_by(self, cancel: Cancel) -> Self {
+        Self { cancel, ..self }
+    }
+
+    /// Whether the data can be read once more: it is a file's or a block device's.
+    pub fn can_rewind(&self) -> bool {
+        self.start.is_some()
+    }
+
+    /// Goes back to where it began, even if it was stopped.
+    ///
+    /// # Errors
+    /// What the system says; always for a pipe.
+    pub fn rewind(&mut self) -> io::Result<()> {
+        let start = self.start.ok_or(io::ErrorKind::NotSeekable)?;
+        self.cancel.clear();
+        self.file.seek(SeekFrom::Start(start))?;
+        Ok(())
     }
 
     /// Whether reads may block, as those from a pipe.
@@ -544,6 +572,25 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o4711);
         let long = dir.path().join("x".repeat(255));
         assert_eq!(replaced(&long).1, usual);
+    }
+
+    #[test]
+    fn a_file_can_be_read_once_more_from_where_it_stood() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        file.seek(SeekFrom::Start(4)).unwrap();
+        let mut input = Input::from_file(file).unwrap();
+        assert!(input.can_rewind());
+        for _ in 0..2 {
+            let mut text = String::new();
+            input.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "456789");
+            input.cancel().cancel();
+            input.rewind().unwrap();
+        }
+        let (reader, _writer) = io::pipe().unwrap();
+        let mut input = Input::from_file(File::from(OwnedFd::from(reader))).unwrap();
+        assert!(!input.can_rewind() && input.rewind().is_err());
     }
 
     #[test]

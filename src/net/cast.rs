@@ -1,23 +1,23 @@
 //! The sender's driver: input, sockets and clock around [`Sender`].
 
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
-use std::process::Child;
-use std::sync::mpsc::{
-    Receiver, Sender as Channel, SyncSender, TryRecvError, channel, sync_channel,
-};
+use std::sync::mpsc::{Receiver, Sender as Channel, TryRecvError, channel, sync_channel};
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::group::Group;
+use super::series::{Next, Pass, Series};
 use super::socket::{Buffers, Link, NetConfig, Way, ip_udp_len, send_error};
+use super::tap::{Chunk, Tap};
+pub use super::tap::{Feed, Make};
 use super::{Control, Error, wait};
+use crate::crypt::kdf;
 use crate::edge::clock::Clock;
 use crate::edge::interrupt::Watch;
 use crate::edge::starter::Starter;
-use crate::edge::stdio::{Cancel, Input};
+use crate::edge::stdio::Cancel;
 use crate::proto::config::{k_for, symbol_len};
 use crate::proto::{
     MemberReport, Sender, SenderConfig, SenderEnd, SenderEvent, SenderStats, Target, Waiting,
@@ -29,8 +29,6 @@ use crate::wire::{AbortReason, SessionId};
 const TIMER_SLACK_NS: u64 = 1_000;
 /// While it does so, we do not sleep for so short a time.
 const SPIN_MAX: Duration = Duration::from_us(500);
-/// Bytes read at once.
-const READ_BYTES: usize = 256 << 10;
 /// Reads that may wait for the sender.
 const READS_MAX: usize = 8;
 /// Batches sent before the socket is looked at again.
@@ -40,14 +38,13 @@ const SENDS_MAX: usize = 4;
 const WAITING_EVERY: Duration = Duration::from_secs(1);
 
 /// Where the stream comes from, and who may say that it is time to send it.
-pub struct Source {
+pub struct Source<'a> {
     /// The data.
-    pub input: Input,
-    /// The command that makes it, at the head of a process group of its own: it must end well for
-    /// the stream to count as complete.
-    pub producer: Option<Child>,
+    pub feed: Feed<'a>,
     /// Who starts the session before its conditions hold.
     pub starter: Starter,
+    /// Wait for receivers again when all have the stream, until a signal comes.
+    pub repeat: bool,
 }
 
 /// What the driver tells while it runs.
@@ -60,7 +57,18 @@ pub enum News<'a> {
         to: SocketAddr,
         /// Bytes of the longest of them, with their headers.
         mtu: usize,
+        /// Which of its series it is, from 1.
+        pass: u32,
     },
+    /// It is over, and another one of the series follows.
+    PassOver {
+        /// How it went.
+        report: &'a Report,
+        /// So many receivers wait for the next.
+        waiting: u32,
+    },
+    /// All that waited for the stream were served, and further receivers are waited for.
+    RoundOver(&'a Report),
     /// It has not started; told once a second.
     Waiting {
         /// For whom.
@@ -95,17 +103,16 @@ pub struct Report {
     pub stats: SenderStats,
     /// From the start of the data to the end.
     pub elapsed: Duration,
+    /// How many sessions it took.
+    pub passes: u32,
 }
 
-/// What the reading thread sends.
-enum Chunk {
-    Data(Vec<u8>),
-    End,
-    Failed(Error),
-}
-
-/// Sends `source` to all receivers that join, and returns when each has confirmed or is given up.
-/// The sizes of blocks, symbols and headers in `config` are set as the way asks for.
+/// Sends `source` to all receivers that join, and returns when each has confirmed or is given up;
+/// if `config` says that the series goes on, sends it again as long as receivers wait for that. The
+/// sizes of blocks, symbols and headers in `config` are set as the way asks for.
+///
+/// A source that is to be repeated ends by a signal: without a report when nothing was under way,
+/// as [`News::RoundOver`] has told all there is.
 ///
 /// # Errors
 /// Any [`Error`]; receivers were told to give up first, if there are any and it can still be said.
@@ -113,123 +120,127 @@ pub fn cast(
     mut config: SenderConfig,
     net: &NetConfig,
     way: &Way,
-    source: Source,
+    source: Source<'_>,
     control: Control<'_>,
     tell: &mut dyn FnMut(News<'_>),
-) -> Result<Report, Error> {
+) -> Result<Option<Report>, Error> {
     let Source {
-        input,
-        producer,
+        feed,
         starter,
+        repeat,
     } = source;
-    let group = |child| Group::new(child, control.watch);
-    let mut producer = producer.map(group).transpose()?;
-    let link = net
-        .sender(way)
-        .inspect_err(|_| producer.take().into_iter().for_each(Group::stop))?;
+    let mut tap = Tap::new(feed, control)?;
+    let link = net.sender(way).inspect_err(|_| tap.close())?;
     config.ip_udp_len = ip_udp_len(link.target);
     config.symbol_len = symbol_len(link.mtu, config.ip_udp_len);
     config.k = k_for(config.symbol_len);
     let clock = Clock::new();
-    let stop = input.cancel();
-    let (chunks_in, chunks) = sync_channel(READS_MAX);
-    let (spare, spare_out) = channel();
     // A burst lasts half a millisecond on a gigabit link: the system must not wake us later than it
     // can. Where it will not have that, the rate is kept with later bursts.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS));
-    thread::scope(|scope| {
-        thread::Builder::new()
-            .name("sc-read".into())
-            .spawn_scoped(scope, move || {
-                read(input, producer, &chunks_in, &spare_out, control.wake);
+    let mut series = Series::new(&config, tap.can_rewind(), repeat);
+    let setting = Setting {
+        link: &link,
+        starter: &starter,
+        clock: &clock,
+        control,
+        repeat,
+    };
+    loop {
+        let pass = setting.cast(config, &mut tap, tell)?;
+        match series.take(pass, tell) {
+            Next::Pass(next) => config = *next,
+            Next::End(report) => return Ok(report),
+        }
+        tap.rewind()?;
+    }
+}
+
+/// What all sessions of a series share.
+struct Setting<'a> {
+    link: &'a Link,
+    starter: &'a Starter,
+    clock: &'a Clock,
+    control: Control<'a>,
+    repeat: bool,
+}
+
+impl Setting<'_> {
+    /// One session, from the first ANNOUNCE to its end.
+    fn cast(
+        &self,
+        config: SenderConfig,
+        tap: &mut Tap<'_>,
+        tell: &mut dyn FnMut(News<'_>),
+    ) -> Result<Pass, Error> {
+        let (control, number) = (self.control, config.series.number);
+        let stop = tap.stop();
+        let (go, may_go) = channel();
+        let (chunks_in, chunks) = sync_channel(READS_MAX);
+        let (spare, spare_out) = channel();
+        let info = [b"sealcast pass".as_slice(), &number.to_be_bytes()].concat();
+        let seed = *kdf::derive(&control.seed, &[], &info).expose();
+        thread::scope(|scope| {
+            thread::Builder::new()
+                .name("sc-read".into())
+                .spawn_scoped(scope, move || {
+                    let pipes = (&chunks_in, &spare_out);
+                    tap.run(&may_go, pipes, control);
+                })
+                .map_err(|source| Error::Socket {
+                    what: "cannot start a thread",
+                    source,
+                })?;
+            let mut driver = Driver {
+                sender: Sender::new(config, seed, self.clock.now()),
+                link: self.link,
+                starter: self.starter,
+                told_at: None,
+                finishing_since: None,
+                clock: self.clock,
+                pending: None,
+                buf: Vec::new(),
+                chunk: None,
+                finished: false,
+                failure: None,
+                end: None,
+                started: None,
+                go,
+                repeat: self.repeat,
+                stopped: false,
+            };
+            tell(News::Announced {
+                session: driver.sender.session(),
+                to: self.link.target,
+                mtu: self.link.mtu,
+                pass: number + 1,
+            });
+            let result = driver.run(&chunks, &spare, control, tell);
+            drop(chunks);
+            stop.cancel();
+            Ok(Pass {
+                report: result?,
+                series: driver.sender.series(),
+                end: driver.sender.stream_end(),
+                waiting: driver.sender.waiting_for_next(self.clock.now()),
             })
-            .map_err(|source| Error::Socket {
-                what: "cannot start a thread",
-                source,
-            })?;
-        let mut driver = Driver {
-            sender: Sender::new(config, control.seed, clock.now()),
-            link,
-            starter,
-            told_at: None,
-            finishing_since: None,
-            clock,
-            pending: None,
-            buf: Vec::new(),
-            chunk: None,
-            finished: false,
-            failure: None,
-            end: None,
-            started: None,
-        };
-        tell(News::Announced {
-            session: driver.sender.session(),
-            to: driver.link.target,
-            mtu: driver.link.mtu,
-        });
-        let result = driver.run(&chunks, &spare, control, tell);
-        drop(chunks);
-        stop.cancel();
-        result
-    })
+        })
+    }
 }
 
 fn is_firewall(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// Reads the source to its end, and says how it ended.
-fn read(
-    mut input: Input,
-    mut producer: Option<Group>,
-    chunks: &SyncSender<Chunk>,
-    spare: &Receiver<Vec<u8>>,
-    wake: &Cancel,
-) {
-    let end = loop {
-        let mut buf = spare.try_recv().unwrap_or_default();
-        buf.resize(READ_BYTES, 0);
-        match input.read(&mut buf) {
-            Ok(0) => break finish(producer.as_mut(), &input.cancel()),
-            Ok(n) => {
-                buf.truncate(n);
-                if chunks.send(Chunk::Data(buf)).is_err() {
-                    break Chunk::End;
-                }
-                wake.cancel();
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => break Chunk::Failed(Error::Input(e)),
-        }
-    };
-    // The driver may have ended before us.
-    let _ = chunks.send(end);
-    wake.cancel();
-    // It has ended already, or its output is not wanted any more.
-    if let Some(group) = producer {
-        group.stop();
-    }
-}
-
-/// The input has ended: so must its producer, unless nobody waits for that any more.
-fn finish(producer: Option<&mut Group>, cancel: &Cancel) -> Chunk {
-    match producer.and_then(|group| group.wait(None, Some(cancel))) {
-        None => Chunk::End,
-        Some(Ok(status)) if status.success() => Chunk::End,
-        Some(Ok(status)) => Chunk::Failed(Error::Producer(status.to_string())),
-        Some(Err(e)) => Chunk::Failed(Error::Producer(e.to_string())),
-    }
-}
-
-struct Driver {
+struct Driver<'a> {
     sender: Sender,
-    link: Link,
-    starter: Starter,
+    link: &'a Link,
+    starter: &'a Starter,
     /// When it was told what is waited for.
     told_at: Option<Instant>,
     /// Since when only consumers have something to do.
     finishing_since: Option<Instant>,
-    clock: Clock,
+    clock: &'a Clock,
     /// Datagrams that the socket had no room for: where they go, their length, bytes that left.
     pending: Option<(SocketAddr, usize, usize)>,
     /// The newest datagrams.
@@ -240,9 +251,14 @@ struct Driver {
     failure: Option<Error>,
     end: Option<SenderEnd>,
     started: Option<Instant>,
+    /// Tells the reading thread that the session has started.
+    go: Channel<()>,
+    repeat: bool,
+    /// A signal came while nothing was under way.
+    stopped: bool,
 }
 
-impl Driver {
+impl Driver<'_> {
     fn run(
         &mut self,
         chunks: &Receiver<Chunk>,
@@ -286,8 +302,14 @@ impl Driver {
     fn notice_signal(&mut self, watch: &Watch, now: Instant) {
         if let Some(signal) = watch.caught()
             && !matches!(self.failure, Some(Error::Interrupted(_)))
+            && self.end.is_none()
         {
-            self.failure = Some(Error::Interrupted(signal));
+            // With nothing under way, it is how a source ends that is repeated.
+            let idle = self.repeat && (self.sender.is_waiting() || self.stopped);
+            self.stopped = idle;
+            if !idle {
+                self.failure = Some(Error::Interrupted(signal));
+            }
             self.sender.abort(now, AbortReason::Interrupted, "");
         }
     }
@@ -416,7 +438,11 @@ impl Driver {
     fn tell_events(&mut self, now: Instant, tell: &mut dyn FnMut(News<'_>)) {
         while let Some(event) = self.sender.poll_event() {
             match event {
-                SenderEvent::Started { .. } => self.started = Some(now),
+                SenderEvent::Started { .. } => {
+                    self.started = Some(now);
+                    // Who reads already does not listen.
+                    let _ = self.go.send(());
+                }
                 SenderEvent::Ended(end) => self.end = Some(end),
                 _ => {}
             }
@@ -428,8 +454,13 @@ impl Driver {
         if let Some(error) = self.failure.take() {
             return Err(error);
         }
+        let end = self.end.unwrap_or(SenderEnd::AllLost);
+        if end == SenderEnd::Aborted(AbortReason::Changed) {
+            return Err(Error::Changed);
+        }
         Ok(Report {
-            end: self.end.unwrap_or(SenderEnd::AllLost),
+            passes: 1,
+            end,
             members: self.sender.members(),
             missing: self.sender.missing().map(str::to_owned).collect(),
             stats: self.sender.stats(),

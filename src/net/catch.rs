@@ -56,6 +56,8 @@ pub struct Report {
     pub stats: ReceiverStats,
     /// From the first data to the end.
     pub elapsed: Duration,
+    /// The stream was taken up in another session than the one in which it began.
+    pub resumed: bool,
 }
 
 /// Faults made on purpose, for tests.
@@ -103,6 +105,7 @@ pub fn catch(
         failure: None,
         end: None,
         started: None,
+        resumed: false,
     };
     let result = driver.run(control, tell);
     if result.is_err() {
@@ -131,6 +134,7 @@ struct Driver {
     failure: Option<Error>,
     end: Option<ReceiverEnd>,
     started: Option<Instant>,
+    resumed: bool,
 }
 
 impl Driver {
@@ -290,7 +294,10 @@ impl Driver {
                     from, datagram_len, ..
                 } => self.look_at_way(*from, *datagram_len, tell),
                 ReceiverEvent::Joined { from, .. } => self.ears.keep(*from),
-                ReceiverEvent::Started => self.started = Some(now),
+                ReceiverEvent::Started => {
+                    self.started.get_or_insert(now);
+                }
+                ReceiverEvent::Waits { from } => self.resumed |= from.is_some(),
                 ReceiverEvent::Complete { .. } => {
                     self.complete = true;
                     self.hand_out(now);
@@ -331,6 +338,7 @@ impl Driver {
         Ok(Report {
             end: self.end.clone().unwrap_or(ReceiverEnd::NoSender),
             stats: self.receiver.stats(),
+            resumed: self.resumed,
             elapsed: self
                 .started
                 .map_or(Duration::ZERO, |at| self.clock.now().since(at)),

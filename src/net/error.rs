@@ -65,6 +65,9 @@ pub enum Error {
     /// The input could not be read.
     #[error("cannot read the input: {0}")]
     Input(#[source] io::Error),
+    /// The input is not what it was before.
+    #[error("the input changed: this pass over it does not end as the one before")]
+    Changed,
     /// The output could not be written.
     #[error("cannot write the output: {0}")]
     Output(#[source] io::Error),

@@ -7,7 +7,9 @@ mod group;
 mod outlet;
 mod probe;
 mod route;
+mod series;
 mod socket;
+mod tap;
 mod wait;
 
 pub use error::Error;

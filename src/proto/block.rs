@@ -26,7 +26,7 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// The chain before the first block of a session.
+    /// The chain before the first block of the first session of a series.
     pub(super) fn new(session: SessionId) -> Self {
         let mut hash = Blake3::default();
         hash.update(b"sealcast v2 stream\0");
@@ -37,6 +37,17 @@ impl Chain {
             block: 0,
             offset: 0,
         }
+    }
+
+    /// The same chain in another session of its series: a stream has the same values in all of
+    /// them, while signatures are a session's own.
+    pub(super) fn in_session(self, session: SessionId) -> Self {
+        Self { session, ..self }
+    }
+
+    /// Blocks of the stream so far.
+    pub(super) fn blocks(&self) -> u32 {
+        self.block
     }
 
     /// The chain value: a digest of the stream so far.

@@ -2,7 +2,7 @@
 
 use super::keys::{ReceiverKeys, SenderKeys};
 use crate::units::{Duration, Rate};
-use crate::wire::{Announce, DATA_OVERHEAD, NAME_LEN_MAX};
+use crate::wire::{Announce, DATA_OVERHEAD, End, NAME_LEN_MAX, SessionId};
 
 /// Source symbols of a block, unless the sender is told otherwise.
 pub const K_DEFAULT: u16 = 256;
@@ -110,6 +110,10 @@ pub const LEAVE_LINGER_MAX: Duration = Duration::from_ms(250);
 /// Sessions that a receiver asks at once to take it in: whoever repeats an old ANNOUNCE must not
 /// keep it from the true one.
 pub const CANDIDATES_MAX: usize = 8;
+/// Who was told to wait for another session of the series asks again this often.
+pub const LATER_EVERY: Duration = Duration::from_secs(2);
+/// Such a receiver is still there if it was heard within this time.
+pub const LATER_HEARD_MAX: Duration = Duration::from_secs(10);
 /// A session that has not answered for this time makes room for another.
 pub const CANDIDATE_PATIENCE: Duration = Duration::from_secs(2);
 /// A receiver that was refused looks for another session for this time.
@@ -153,6 +157,8 @@ const _: () = assert!(POLL_MAX.as_us() * 4 <= PEER_SILENT_MAX.as_us());
 const _: () = assert!(REPORT_MAX.as_us() * 4 <= PEER_SILENT_MAX.as_us());
 const _: () = assert!(NACK_RETRY_MIN.as_us() <= NACK_RETRY_MAX.as_us());
 const _: () = assert!(JOINS_AT_ONCE_MAX as usize * 2 <= PENDING_MAX);
+const _: () = assert!(LATER_EVERY.as_us() * 4 <= LATER_HEARD_MAX.as_us());
+const _: () = assert!(LATER_EVERY.as_us() * 2 <= PEER_SILENT_MAX.as_us());
 const _: () = assert!(BURST_BYTES >= *MTU_RANGE.end());
 
 /// What a sender is told.
@@ -192,6 +198,26 @@ pub struct SenderConfig {
     pub rate_max: Option<Rate>,
     /// Its keys.
     pub keys: SenderKeys,
+    /// Its place in a series.
+    pub series: Series,
+}
+
+/// A session's place in a series: sessions of one stream, the later ones for those who came too
+/// late for the one before or were too slow for it. The default is a session by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Series {
+    /// The id of its first session, if that was another.
+    pub id: Option<SessionId>,
+    /// How many sessions of it came before.
+    pub number: u32,
+    /// Another session may follow: who comes too late is told to wait for it.
+    pub goes_on: bool,
+    /// Who keeps the stream below the floor is told so, too, and not let go for good.
+    pub slow_later: bool,
+    /// At the start timeout, start with those who are there.
+    pub with_some: bool,
+    /// How the stream ended before, and must end again.
+    pub end: Option<End>,
 }
 
 impl Default for SenderConfig {
@@ -214,6 +240,7 @@ impl Default for SenderConfig {
             slow_grace: SLOW_GRACE_DEFAULT,
             rate_max: None,
             keys: SenderKeys::default(),
+            series: Series::default(),
         }
     }
 }
@@ -296,7 +323,7 @@ pub fn fit_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Policy, Protection, SessionId};
+    use crate::wire::{Policy, Protection};
 
     #[test]
     fn symbols_fill_datagrams_and_blocks_stay_small() {
@@ -312,6 +339,7 @@ mod tests {
     fn sessions_of_huge_blocks_are_passed_over() {
         let mut announce = Announce {
             session: SessionId([1; 16]),
+            series: SessionId([1; 16]),
             sender_key: [2; 32],
             k: K_DEFAULT,
             symbol_len: symbol_len(*MTU_RANGE.end(), IP_UDP_LEN),

@@ -79,6 +79,13 @@ pub enum SenderEvent {
         /// Why.
         reason: RejectReason,
     },
+    /// A receiver came too late, and waits for another session of the series.
+    Waits {
+        /// Its name.
+        name: String,
+        /// Its address.
+        from: SocketAddr,
+    },
     /// Data begins to flow to this many receivers.
     Started {
         /// How many.
@@ -167,6 +174,11 @@ pub enum ReceiverEvent {
     Waiting(Policy),
     /// The sender that we asked fell silent; we search again.
     Forgotten,
+    /// We came too late, or were too slow, and wait for another session of the series.
+    Waits {
+        /// Bytes handed out so far, if we were in a session already: the stream goes on there.
+        from: Option<u64>,
+    },
     /// The first data came.
     Started,
     /// All data was handed out and is what the sender sent; now the consumer must confirm.

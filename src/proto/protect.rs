@@ -438,6 +438,7 @@ mod tests {
         };
         let announce = wire::Announce {
             session: SESSION,
+            series: SESSION,
             sender_key: [2; 32],
             k: 256,
             symbol_len: 1_436,

@@ -7,7 +7,7 @@ use super::{
 };
 
 /// Bytes of the longest ANNOUNCE, with its signature and tag.
-pub const ANNOUNCE_LEN_MAX: usize = 72 + 1 + NAME_LEN_MAX + 32 + SIGNATURE_LEN + TAG_LEN;
+pub const ANNOUNCE_LEN_MAX: usize = 88 + 1 + NAME_LEN_MAX + 32 + SIGNATURE_LEN + TAG_LEN;
 
 /// Flags of an ANNOUNCE.
 mod flag {
@@ -49,6 +49,9 @@ pub struct Protection {
 pub struct Announce {
     /// The session.
     pub session: SessionId,
+    /// The first session of the series that this one belongs to: sessions of one stream, each for
+    /// those who came too late for the one before. It is its own if there was none before.
+    pub series: SessionId,
     /// The sender's X25519 key of this session.
     pub sender_key: [u8; 32],
     /// Source symbols of a block; the last block may have fewer.
@@ -84,6 +87,7 @@ impl Announce {
         c.zero(2)?;
         let tag = c.u32()?;
         let session = SessionId(c.array()?);
+        let series = SessionId(c.array()?);
         let sender_key = c.array()?;
         let (k, symbol_len, depth) = (c.u16()?, c.u16()?, c.u16()?);
         c.zero(2)?;
@@ -109,6 +113,7 @@ impl Announce {
         }
         Ok(Self {
             session,
+            series,
             sender_key,
             k,
             symbol_len,
@@ -126,6 +131,7 @@ impl Announce {
         out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(&self.session.tag().to_be_bytes());
         out.extend_from_slice(&self.session.0);
+        out.extend_from_slice(&self.series.0);
         out.extend_from_slice(&self.sender_key);
         out.extend_from_slice(&self.k.to_be_bytes());
         out.extend_from_slice(&self.symbol_len.to_be_bytes());
@@ -169,20 +175,21 @@ mod tests {
             any::<Option<[u8; 32]>>(),
         );
         (
-            any::<[u8; 16]>(),
+            any::<[[u8; 16]; 2]>(),
             any::<[u8; 32]>(),
             numbers,
             "[a-zé ]{0,32}",
         )
             .prop_map(
                 |(
-                    session,
+                    [session, series],
                     sender_key,
                     (k, half, depth, [started, joinable, listed, shared], [joined, wanted], signer),
                     name,
                 )| {
                     Announce {
                         session: SessionId(session),
+                        series: SessionId(series),
                         sender_key,
                         k,
                         symbol_len: half * 2,

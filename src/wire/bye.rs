@@ -60,11 +60,13 @@ pub enum Verdict {
     Slow = 6,
     /// It has everything, but its consumer did not end in the time that it had.
     Unfinished = 7,
+    /// The same as slow, but another session of the series will have the rest.
+    Later = 8,
 }
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Thanks,
         Self::Silent,
         Self::Stalled,
@@ -72,6 +74,7 @@ impl Verdict {
         Self::Differs,
         Self::Slow,
         Self::Unfinished,
+        Self::Later,
     ];
 }
 

@@ -108,16 +108,19 @@ pub enum AbortReason {
     Local = 4,
     /// The conditions of the start did not come about in time.
     NotStarted = 5,
+    /// The input is not what it was in the session of the series before this one.
+    Changed = 6,
 }
 
 impl AbortReason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Input,
         Self::Producer,
         Self::Interrupted,
         Self::Local,
         Self::NotStarted,
+        Self::Changed,
     ];
 }
 
@@ -163,7 +166,7 @@ mod tests {
         #[test]
         fn parse_and_emit_are_inverse(
             n: [u32; 5], clock_us: u64, length in 1..=u64::MAX, blocks in 1..=u32::MAX,
-            last_k in 1..=u16::MAX, digest: [u8; 32], text in "[a-zé :]{0,120}", r in 0..5usize,
+            last_k in 1..=u16::MAX, digest: [u8; 32], text in "[a-zé :]{0,120}", r in 0..6usize,
         ) {
             let poll = Poll {
                 edge: n[0], clock_us, rtt_us: n[1], receivers: n[2],

@@ -151,11 +151,19 @@ pub enum RejectReason {
     KeyNeeded = 3,
     /// Its key is not one of those that may take part.
     NotListed = 4,
+    /// The beginning of the stream is gone, but another session of the series will have it.
+    Later = 5,
 }
 
 impl RejectReason {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::TooLate, Self::Full, Self::KeyNeeded, Self::NotListed];
+    pub const ALL: [Self; 5] = [
+        Self::TooLate,
+        Self::Full,
+        Self::KeyNeeded,
+        Self::NotListed,
+        Self::Later,
+    ];
 
     /// The reason with this code.
     ///

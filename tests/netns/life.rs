@@ -91,19 +91,21 @@ fn a_consumers_status_reaches_the_sender() {
     // Programs rely on these names.
     assert_eq!(
         fields(&events[0]),
-        "event mtu name session t_us to unix_s v"
+        "event mtu name pass session t_us to unix_s v"
     );
-    assert_eq!(fields(&events[1]), "address event key name receiver t_us v");
-    assert_eq!(fields(&events[5]), "event receivers t_us v");
-    assert_eq!(fields(finished[0]), "done event fate name receiver t_us v");
+    let joined = "address event key name pass receiver t_us v";
+    assert_eq!(fields(&events[1]), joined);
+    assert_eq!(fields(&events[5]), "event pass receivers t_us v");
+    let done = "done event fate name pass receiver t_us v";
+    assert_eq!(fields(finished[0]), done);
     assert_eq!(
         fields(end),
-        "bytes complete datagrams elapsed_us event feedbacks missing nacks receivers refused \
-         repair source success t_us v wire_bytes"
+        "bytes complete datagrams elapsed_us event feedbacks missing nacks pass passes receivers \
+         refused repair source success t_us v wire_bytes"
     );
     assert_eq!(
         fields(&end["receivers"][0]),
-        "address arrived awaited done fate key nacks name receiver sent"
+        "address arrived awaited done fate key nacks name pass receiver sent"
     );
     catch_report(&lab);
 }

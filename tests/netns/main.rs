@@ -17,6 +17,7 @@
 mod flood;
 mod life;
 mod pace;
+mod passes;
 mod rates;
 mod raw;
 mod repair;

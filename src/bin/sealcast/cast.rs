@@ -12,16 +12,16 @@ use std::process::{Command, Stdio};
 use sealcast::edge::starter::Starter;
 use sealcast::edge::stdio::{Cancel, Input};
 use sealcast::edge::{clock, entropy, interrupt};
-use sealcast::net::cast::{News, Source};
-use sealcast::net::{Control, NetConfig, To, Way};
-use sealcast::proto::config::{FLOOR_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT};
+use sealcast::net::cast::{Feed, News, Source};
+use sealcast::net::{Control, Error, NetConfig, To, Way};
+use sealcast::proto::config::{FLOOR_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT, Series};
 use sealcast::proto::{Fate, Sender, SenderConfig, SenderEvent, Waiting};
 use sealcast::units::{Duration, Rate};
 use sealcast::wire::{NAME_LEN_MAX, RejectReason};
 
 use serde_json::json;
 
-use crate::cli::{CastArgs, NetArgs, Slow};
+use crate::cli::{CastArgs, Late, NetArgs, Slow};
 use crate::exit::{ExitStatus, Failure};
 use crate::journal::Journal;
 use crate::keys;
@@ -29,7 +29,7 @@ use crate::report::{self, Voice, bytes, plain};
 
 mod outcome;
 
-/// Receivers that are turned away with a word.
+/// Receivers that are turned away, or told to wait, with a word.
 const TURNED_AWAY_MAX: u32 = 10;
 
 /// What the words about receivers need.
@@ -37,6 +37,7 @@ struct Words {
     /// What people call the holders of the listed keys.
     names: Vec<String>,
     turned_away: Cell<u32>,
+    waiting: Cell<u32>,
 }
 
 pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
@@ -44,31 +45,44 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let words = Words {
         names,
         turned_away: Cell::new(0),
+        waiting: Cell::new(0),
     };
     let open = keys.is_empty();
-    let config = SenderConfig {
+    let mut config = SenderConfig {
         keys,
         ..config(args)?
     };
     let way = way(args)?;
     let mut journal = Journal::open(args.report.as_deref())?;
     let starter = Starter::new()?;
-    let (input, producer) = if args.command.is_empty() {
-        (Input::stdin()?, None)
-    } else {
-        let (input, child) = producer(&args.command)?;
-        (input, Some(child))
+    let make = || producer(&args.command).map_err(|f| Error::Producer(f.message));
+    let feed = match (args.command.is_empty(), args.repeat) {
+        (true, _) => Feed::Input(Input::stdin()?, None),
+        (false, true) => Feed::Command(&make),
+        (false, false) => {
+            let (input, child) = producer(&args.command)?;
+            Feed::Input(input, Some(child))
+        }
     };
+    let again = matches!(&feed, Feed::Input(input, _) if input.can_rewind());
+    config.series = series(args, again)?;
     let source = Source {
-        input,
-        producer,
+        feed,
         starter,
+        repeat: args.repeat,
     };
+    let mut failed = None;
     let wake = Cancel::new()?;
     let watch = interrupt::watch(wake.clone())?;
     let mut tell = |news: News<'_>| match news {
-        News::Announced { session, to, mtu } => {
-            if open {
+        News::Announced {
+            session,
+            to,
+            mtu,
+            pass,
+        } => {
+            journal.pass(pass);
+            if open && pass == 1 {
                 voice.note("anybody on this network can take part; -s, -R and --key keep them out");
             }
             voice.detail(1, || format!("session {session}, to {to}, MTU {mtu}"));
@@ -82,6 +96,21 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
                     "unix_s": clock::unix_seconds(),
                 }),
             );
+        }
+        News::PassOver { report, waiting } => {
+            outcome::tell_pass(report, &words.names, voice);
+            let who = report::receivers(waiting);
+            voice.note(&format!("another pass, for {who}"));
+            journal.event("pass_over", json!({"waiting": waiting}));
+        }
+        News::RoundOver(report) => {
+            let result = outcome::conclude(report, &words.names, args, voice);
+            let fields = outcome::json(report, &words.names, args.require);
+            journal.event("round_over", fields);
+            if let Err(failure) = result {
+                voice.warning(&failure.message);
+                failed = Some(failure);
+            }
         }
         News::Waiting {
             waiting,
@@ -112,7 +141,13 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let net = net_config(&args.net);
     let result = sealcast::net::cast::cast(config, &net, &way, source, control, &mut tell);
     match result {
-        Ok(report) => {
+        Ok(None) => {
+            let success = failed.is_none();
+            let message = failed.as_ref().map(|f: &Failure| &*f.message);
+            journal.end(json!({"success": success, "complete": success}), message);
+            journal.close(failed.map_or(Ok(()), Err), voice)
+        }
+        Ok(Some(report)) => {
             let result = outcome::conclude(&report, &words.names, args, voice);
             let fields = outcome::json(&report, &words.names, args.require);
             journal.end(fields, result.as_ref().err().map(|f| &*f.message));
@@ -156,7 +191,7 @@ fn config(args: &CastArgs) -> Result<SenderConfig, Failure> {
         settle: Duration::from_ms(args.settle),
         min_wait: Duration::from_ms(args.min_wait),
         max_wait: args.max_wait.map(Duration::from_ms),
-        start_timeout: limit(args.start_timeout),
+        start_timeout: limit(args.start_timeout).filter(|_| !args.repeat),
         stall_max: limit(args.stall_timeout),
         finish_max: limit(args.finish_timeout),
         rate_max: args.rate.map(Rate::from_bits_per_s),
@@ -168,23 +203,54 @@ fn config(args: &CastArgs) -> Result<SenderConfig, Failure> {
     })
 }
 
+/// What is to become of receivers that come too late or are too slow, with an input that can be
+/// read `again` or not.
+fn series(args: &CastArgs, again: bool) -> Result<Series, Failure> {
+    let slow_later = args.slow == Some(Slow::Later);
+    let by_command = args.repeat && !args.command.is_empty();
+    let goes_on = match args.late {
+        None => again || args.repeat,
+        Some(late) => late == Late::Next,
+    };
+    let option = match (slow_later, goes_on) {
+        (true, false) if again => {
+            let message = "--slow later needs another pass, and --late refuse forbids it";
+            return Err(Failure::new(ExitStatus::Usage, message));
+        }
+        (true, _) => "--slow later",
+        (false, _) if args.repeat => "--repeat",
+        (false, _) => "--late next",
+    };
+    let needed = slow_later || (goes_on || args.repeat) && !by_command;
+    if needed && !again {
+        let message = format!("{option} needs an input that can be read again");
+        return Err(Failure::new(ExitStatus::Usage, message)
+            .hint("redirect a file or a block device with `<`, not a pipe"));
+    }
+    Ok(Series {
+        goes_on,
+        slow_later,
+        ..Series::default()
+    })
+}
+
 /// The floor below which receivers are let go.
 fn floor(args: &CastArgs) -> Result<Option<Rate>, Failure> {
     let usage = |message: &str| Err(Failure::new(ExitStatus::Usage, message));
     let floor = match (args.slow, args.min_rate) {
         (Some(Slow::Wait), Some(_)) => return usage("--slow wait has no use for a --min-rate"),
         (Some(Slow::Wait) | None, None) if args.slow_grace.is_some() => {
-            return usage("--slow-grace needs --slow evict or --min-rate");
+            return usage("--slow-grace needs --slow evict, --slow later or --min-rate");
         }
         (Some(Slow::Wait) | None, None) => return Ok(None),
-        (Some(Slow::Evict), None) => FLOOR_DEFAULT,
-        (Some(Slow::Evict) | None, Some(bits)) => Rate::from_bits_per_s(bits),
+        (Some(Slow::Evict | Slow::Later), None) => FLOOR_DEFAULT,
+        (Some(Slow::Evict | Slow::Later) | None, Some(bits)) => Rate::from_bits_per_s(bits),
     };
     if args
         .rate
         .is_some_and(|most| Rate::from_bits_per_s(most) <= floor)
     {
-        return usage("--rate must be above the rate below which receivers are evicted");
+        return usage("--rate must be above the rate below which receivers are let go");
     }
     Ok(Some(floor))
 }
@@ -309,7 +375,7 @@ fn waiting_for(waiting: &Waiting, starts_in: Option<Duration>, enter: bool) -> (
 
 fn turned_away(reason: RejectReason) -> &'static str {
     match reason {
-        RejectReason::TooLate => "it came too late",
+        RejectReason::TooLate | RejectReason::Later => "it came too late",
         RejectReason::Full => "the session is full",
         RejectReason::KeyNeeded => "it showed no key, and -R asks for one",
         RejectReason::NotListed => "the key that it showed is not in the list",
@@ -330,6 +396,15 @@ fn tell_event(event: &SenderEvent, words: &Words, voice: &Voice) {
             // Anybody can ask, as often as they like.
             if words.turned_away.replace(words.turned_away.get() + 1) < TURNED_AWAY_MAX {
                 voice.warning(&why);
+            } else {
+                voice.detail(1, || why);
+            }
+        }
+        SenderEvent::Waits { name, from } => {
+            let (name, ip) = (plain(name), from.ip());
+            let why = format!("{name} ({ip}) came too late, and waits for another pass");
+            if words.waiting.replace(words.waiting.get() + 1) < TURNED_AWAY_MAX {
+                voice.note(&why);
             } else {
                 voice.detail(1, || why);
             }
@@ -381,6 +456,10 @@ fn record(event: &SenderEvent, names: &[String], journal: &mut Journal) {
                 "address": from.ip().to_string(),
                 "reason": turned_away(*reason),
             }),
+        ),
+        SenderEvent::Waits { name, from } => journal.event(
+            "waits",
+            json!({"name": name, "address": from.ip().to_string()}),
         ),
         SenderEvent::Started { receivers } => {
             journal.event("started", json!({"receivers": receivers}));

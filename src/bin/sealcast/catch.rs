@@ -150,6 +150,7 @@ fn waiting_for(awaits: Awaits, net: &NetConfig, args: &CatchArgs) -> String {
             };
             format!("waiting for {session} on {}", net.target())
         }
+        Awaits::Next => "waiting for the next pass".into(),
         Awaits::Answer(from) => format!("waiting for the answer of {}", from.ip()),
         Awaits::Start(Some(policy)) if policy.wanted > 0 => {
             let (joined, wanted) = (policy.joined, policy.wanted);
@@ -196,6 +197,13 @@ fn tell_event(event: &ReceiverEvent, senders: &[Named<Sender>], voice: &Voice) {
         }
         ReceiverEvent::Waiting(_) | ReceiverEvent::Ended(_) => {}
         ReceiverEvent::Forgotten => voice.warning("the sender fell silent; searching again"),
+        ReceiverEvent::Waits { from: None } => {
+            voice.note("came too late for this pass, and waits for the next");
+        }
+        ReceiverEvent::Waits { from: Some(n) } => voice.warning(&format!(
+            "too slow for the others: waits for the next pass, to go on after {}",
+            bytes(*n)
+        )),
         ReceiverEvent::Started => voice.note("receiving"),
         ReceiverEvent::Complete { length } => {
             voice.detail(1, || format!("all {} are here", bytes(*length)));
@@ -229,6 +237,7 @@ fn record(event: &ReceiverEvent, journal: &mut Journal) {
         ReceiverEvent::Joined { receiver, .. } => {
             journal.event("joined", json!({"receiver": receiver}));
         }
+        ReceiverEvent::Waits { from } => journal.event("waits", json!({"bytes": from})),
         ReceiverEvent::Started => journal.event("started", json!({})),
         ReceiverEvent::Complete { length } => journal.event("received", json!({"bytes": length})),
         ReceiverEvent::Waiting(_) | ReceiverEvent::Forgotten | ReceiverEvent::Ended(_) => {}
@@ -319,7 +328,7 @@ fn finish(report: &Report, passed_over: bool, voice: &Voice) -> Result<(), Failu
         ReceiverEnd::NoSender => transfer("no sender took us in")
             .hint("is `sealcast cast` running, with the same --group and --port?")
             .hint("if it is, choose the right --interface on both sides, and look for a firewall"),
-        ReceiverEnd::Rejected(RejectReason::TooLate) => {
+        ReceiverEnd::Rejected(RejectReason::TooLate | RejectReason::Later) => {
             transfer("came too late: the beginning of the stream is gone")
                 .hint("wait for the next cast; --receivers on the sender makes it wait for all")
         }
@@ -350,12 +359,21 @@ fn finish(report: &Report, passed_over: bool, voice: &Voice) -> Result<(), Failu
         )
         .hint("look for a slow disk, port or cable here; --min-rate on the sender is the limit"),
         ReceiverEnd::Dropped(_) => transfer("the sender let us go: it had not heard of us"),
-        ReceiverEnd::Corrupt | ReceiverEnd::Left(LeaveReason::Corrupt) => {
-            Failure::new(ExitStatus::Data, "what the sender sent contradicts itself")
-        }
+        ReceiverEnd::Corrupt | ReceiverEnd::Left(LeaveReason::Corrupt) => corrupt(report.resumed),
         ReceiverEnd::Left(_) => transfer("left the session"),
     };
     Err(failure)
+}
+
+/// What came does not check.
+fn corrupt(resumed: bool) -> Failure {
+    let message = "what the sender sent contradicts itself";
+    let failure = Failure::new(ExitStatus::Data, message);
+    if resumed {
+        failure.hint("its input may have changed since the pass before")
+    } else {
+        failure
+    }
 }
 
 /// Why the sender broke the stream off; `more` is its own words, if it has any.
@@ -366,6 +384,7 @@ fn aborted(reason: AbortReason, more: &str) -> String {
         AbortReason::Interrupted => "the sender was stopped",
         AbortReason::Local => "the sender's system failed",
         AbortReason::NotStarted => "the sender gave up",
+        AbortReason::Changed => "the sender's input is not what it was in the pass before",
     };
     let colon = if more.is_empty() { "" } else { ": " };
     format!("{words}{colon}{more}")

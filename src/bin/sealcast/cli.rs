@@ -13,7 +13,7 @@ mod selftest;
 mod unpack;
 pub(crate) mod value;
 
-pub(crate) use cast::{CastArgs, NetArgs, SharedKeyArgs, Slow};
+pub(crate) use cast::{CastArgs, Late, NetArgs, SharedKeyArgs, Slow};
 pub(crate) use catch::CatchArgs;
 pub(crate) use keygen::KeygenArgs;
 pub(crate) use open::OpenArgs;

@@ -18,6 +18,8 @@ pub(crate) struct Journal {
     file: Option<File>,
     path: PathBuf,
     begun: Instant,
+    /// Which session of a series this is, for those that are in one.
+    pass: Option<u32>,
     /// The first line that could not be written.
     failed: Option<io::Error>,
 }
@@ -39,8 +41,14 @@ impl Journal {
                 .map_err(|e| cannot(named, &e))?,
             path: named.into(),
             begun: Instant::now(),
+            pass: None,
             failed: None,
         })
+    }
+
+    /// From now on, events are of this session of a series.
+    pub(crate) fn pass(&mut self, pass: u32) {
+        self.pass = Some(pass);
     }
 
     /// Writes an event with its fields, an object.
@@ -51,6 +59,9 @@ impl Journal {
             "t_us": u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX),
             "event": event,
         });
+        if let Some(pass) = self.pass {
+            line["pass"] = pass.into();
+        }
         if let (Value::Object(line), Value::Object(fields)) = (&mut line, fields) {
             line.extend(fields);
         }

@@ -89,6 +89,22 @@ impl Gather {
         }
     }
 
+    /// Goes on with a stream of which this much was handed out already. Before anything came.
+    pub(super) fn go_on(&mut self, so_far: Chain) {
+        self.first = so_far.blocks();
+        self.chain = so_far;
+    }
+
+    /// The stream so far.
+    pub(super) fn chain(&self) -> Chain {
+        self.chain
+    }
+
+    /// Symbols of a block, and bytes of a symbol.
+    pub(super) fn shape(&self) -> (u16, u16) {
+        (self.k, self.symbol_len)
+    }
+
     /// The first block not handed out.
     pub(super) fn next(&self) -> u32 {
         self.first

@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 
+use super::ticket::Ticket;
 use crate::crypt::agree::{PublicKey, SecretKey};
 use crate::crypt::sign::VerifyingKey;
+use crate::proto::block::Chain;
 use crate::proto::config::{
-    CANDIDATE_PATIENCE, CANDIDATES_MAX, CONFIRM_MAX, JOIN_RETRY_MAX, JOIN_RETRY_MIN,
+    CANDIDATE_PATIENCE, CANDIDATES_MAX, CONFIRM_MAX, JOIN_RETRY_MAX, JOIN_RETRY_MIN, LATER_EVERY,
     PEER_SILENT_MAX, ReceiverConfig, SIGNATURES_PER_S_MAX, window_blocks,
 };
 use crate::proto::event::PassedOver;
@@ -37,6 +39,8 @@ pub(super) struct Candidate {
     join_at: Instant,
     retry: Duration,
     refused: Option<RejectReason>,
+    /// It was refused under the present key: what repeats that is nothing new.
+    answered: bool,
 }
 
 impl Candidate {
@@ -75,17 +79,35 @@ impl Candidate {
             join_at: now,
             retry: JOIN_RETRY_MIN,
             refused: None,
+            answered: false,
         })
     }
 
-    /// When it is given up: it is silent, or never answers and may be somebody who only repeats
+    /// When it is given up: it is silent, or does not answer and may be somebody who only repeats
     /// what he heard.
     fn ends_at(&self) -> Instant {
         let silent = self.heard_at + PEER_SILENT_MAX;
-        if self.refused.is_some() {
-            silent
-        } else {
+        if self.is_asked() {
             silent.min(self.began_at + CONFIRM_MAX)
+        } else {
+            silent
+        }
+    }
+
+    /// Whether it is sent JOINs: it has not answered, or only that we are to wait.
+    fn is_asked(&self) -> bool {
+        matches!(self.refused, None | Some(RejectReason::Later))
+    }
+
+    /// Draws a new key, so that an answer shows that the sender is still there, and nobody else
+    /// can repeat one.
+    fn renew(&mut self, keys: &ReceiverKeys, rng: &mut StdRng, now: Instant) {
+        let (announce, signer, from) = (self.announce.clone(), self.signer, self.from);
+        if let Some(new) = Self::new(announce, signer, from, keys, self.identity, rng, now) {
+            self.key = new.key;
+            self.greeting = new.greeting;
+            self.pair = new.pair;
+            self.answered = false;
         }
     }
 
@@ -147,6 +169,8 @@ pub(super) enum Reply {
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     list: Vec<Candidate>,
+    /// The series that we wait for, if we do, and what we have of it.
+    ticket: Option<Box<Ticket>>,
     checks_left: u32,
     checks_counted_at: Instant,
 }
@@ -162,6 +186,11 @@ impl Candidates {
         rng: &mut StdRng,
     ) -> Found {
         let announce = &announced.announce;
+        if let Some(ticket) = &mut self.ticket
+            && !ticket.admits(now, announce)
+        {
+            return Found::Nothing;
+        }
         let same = |c: &&mut Candidate| c.from == from && c.announce.session == announce.session;
         if let Some(known) = self.list.iter_mut().find(same) {
             known.heard_at = now;
@@ -215,14 +244,57 @@ impl Candidates {
     pub(super) fn expire(&mut self, now: Instant) -> bool {
         let before = self.list.len();
         self.list.retain(|c| c.ends_at() > now);
-        before > 0 && self.list.is_empty()
+        before > 0 && self.list.is_empty() && self.ticket.is_none()
+    }
+
+    /// Waits for another session of a series, and for no other.
+    pub(super) fn waiting(ticket: Ticket) -> Self {
+        Self {
+            ticket: Some(Box::new(ticket)),
+            ..Self::default()
+        }
+    }
+
+    /// Begins to wait for another session of the series that told us to; `false` if we do already.
+    pub(super) fn wait(&mut self, now: Instant) -> bool {
+        let told = |c: &&Candidate| c.refused == Some(RejectReason::Later);
+        let Some(told) = self
+            .list
+            .iter()
+            .find(told)
+            .filter(|_| self.ticket.is_none())
+        else {
+            return false;
+        };
+        let mut ticket = Ticket::new(told.announce.series, told.signer, None, now);
+        self.list.retain(|c| ticket.admits(now, &c.announce));
+        self.ticket = Some(Box::new(ticket));
+        true
+    }
+
+    /// For how long nothing, or no answer, was heard of the series that we wait for, if that is
+    /// too long.
+    pub(super) fn silence(&self, now: Instant) -> Option<Duration> {
+        self.ticket.as_ref()?.silence(now)
+    }
+
+    /// What we have of the series already.
+    pub(super) fn so_far(&self) -> Option<Chain> {
+        self.ticket.as_ref()?.so_far()
+    }
+
+    /// Whether we wait for another session of a series.
+    pub(super) fn waits(&self) -> bool {
+        self.ticket.is_some()
     }
 
     /// When there is something to do.
     pub(super) fn next(&self) -> Option<Instant> {
-        let join_at = |c: &Candidate| c.refused.is_none().then_some(c.join_at);
+        let join_at = |c: &Candidate| c.is_asked().then_some(c.join_at);
         let moments = |c: &Candidate| [Some(c.ends_at()), join_at(c)];
-        self.list.iter().flat_map(moments).flatten().min()
+        let lost_at = self.ticket.as_ref().map(|ticket| ticket.lost_at());
+        let moments = self.list.iter().flat_map(moments).flatten();
+        moments.chain(lost_at).min()
     }
 
     /// Writes a JOIN that is due; says where it goes.
@@ -230,12 +302,18 @@ impl Candidates {
         &mut self,
         now: Instant,
         config: &ReceiverConfig,
+        rng: &mut StdRng,
         buf: &mut Vec<u8>,
     ) -> Option<SocketAddr> {
-        let due = |c: &&mut Candidate| c.refused.is_none() && c.join_at <= now;
+        let due = |c: &&mut Candidate| c.is_asked() && c.join_at <= now;
         let candidate = self.list.iter_mut().find(due)?;
-        candidate.join_at = now + candidate.retry;
-        candidate.retry = candidate.retry.times(2).min(JOIN_RETRY_MAX);
+        if candidate.refused.is_some() {
+            candidate.renew(&config.keys, rng, now);
+            candidate.join_at = now + LATER_EVERY;
+        } else {
+            candidate.join_at = now + candidate.retry;
+            candidate.retry = candidate.retry.times(2).min(JOIN_RETRY_MAX);
+        }
         candidate.emit_join(config, buf);
         Some(candidate.from)
     }
@@ -284,6 +362,16 @@ impl Candidates {
             }
         }
         candidate.refused = Some(reason);
+        if std::mem::replace(&mut candidate.answered, true) {
+            return;
+        }
+        if reason == RejectReason::Later {
+            candidate.began_at = now;
+            candidate.join_at = now + LATER_EVERY;
+            if let Some(ticket) = &mut self.ticket {
+                ticket.answered(now);
+            }
+        }
     }
 
     /// A session that has not answered yet.
@@ -292,9 +380,15 @@ impl Candidates {
         open.map(|c| c.from)
     }
 
-    /// Why we cannot take part, when every session that we know turned us away.
+    /// Why we cannot take part, when every session that we know turned us away: one that will have
+    /// us later counts most.
     pub(super) fn all_refused(&self) -> Option<RejectReason> {
         let last = self.list.last()?.refused;
-        last.filter(|_| self.list.iter().all(|c| c.refused.is_some()))
+        let mut reasons = self.list.iter().map(|c| c.refused);
+        if reasons.clone().any(|refused| refused.is_none()) {
+            return None;
+        }
+        let later = Some(RejectReason::Later);
+        reasons.find(|&refused| refused == later).unwrap_or(last)
     }
 }

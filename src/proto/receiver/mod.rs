@@ -4,6 +4,7 @@ mod gather;
 mod joining;
 mod session;
 mod slot;
+mod ticket;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use rand::rngs::StdRng;
 
 use self::joining::{Candidates, Found, Reply};
 use self::session::Session;
+use self::ticket::Ticket;
 use super::config::{
     LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX, REFUSED_WAIT, ReceiverConfig, SIGNED_SILENT_MAX,
     fit_name, window_blocks,
@@ -23,7 +25,9 @@ use super::event::{
 use super::protect::Announced;
 use super::timer::Timers;
 use crate::units::Instant;
-use crate::wire::{self, Announce, DATA_OVERHEAD, Kind, LeaveReason, Outcome, Policy};
+use crate::wire::{
+    self, Announce, DATA_OVERHEAD, Kind, LeaveReason, Outcome, Policy, RejectReason,
+};
 
 /// Alarms of a receiver.
 mod alarm {
@@ -51,6 +55,8 @@ pub enum Awaits {
     Sender,
     /// The answer of this sender.
     Answer(SocketAddr),
+    /// Another session of the series.
+    Next,
     /// The start, as the sender's newest ANNOUNCE has it.
     Start(Option<Policy>),
 }
@@ -105,6 +111,7 @@ impl Receiver {
         match &self.state {
             State::Searching(candidates) => match candidates.asked() {
                 Some(from) => Some(Awaits::Answer(from)),
+                None if candidates.waits() => Some(Awaits::Next),
                 None => Some(Awaits::Sender),
             },
             State::Receiving(session) if !session.started => Some(Awaits::Start(self.policy)),
@@ -137,15 +144,19 @@ impl Receiver {
         }
         if self.timers.rings(alarm::JOIN, now)
             && let State::Searching(candidates) = &mut self.state
-            && candidates.expire(now)
         {
-            self.events.push_back(ReceiverEvent::Forgotten);
+            if candidates.expire(now) {
+                self.events.push_back(ReceiverEvent::Forgotten);
+            }
+            let refused = candidates.all_refused();
+            if let Some(silence) = candidates.silence(now) {
+                self.end(ReceiverEnd::SenderLost(silence));
+            } else if refused.is_some_and(|reason| reason != RejectReason::Later) {
+                self.timers.set_earlier(alarm::REFUSED, now + REFUSED_WAIT);
+            }
         }
-        if self.timers.rings(alarm::REFUSED, now)
-            && let State::Searching(candidates) = &self.state
-            && let Some(reason) = candidates.all_refused()
-        {
-            self.end(ReceiverEnd::Rejected(reason));
+        if self.timers.rings(alarm::REFUSED, now) {
+            self.refused(now);
         }
         if self.timers.rings(alarm::SILENCE, now) {
             self.check_silence(now);
@@ -201,7 +212,7 @@ impl Receiver {
         buf.clear();
         let to = match &mut self.state {
             State::Searching(candidates) => {
-                let to = candidates.emit(now, &self.config, buf)?;
+                let to = candidates.emit(now, &self.config, &mut self.rng, buf)?;
                 self.rearm(now);
                 to
             }
@@ -410,7 +421,8 @@ impl Receiver {
             Reply::Accepted(chosen, receiver, accept) => {
                 let a = &chosen.announce;
                 let blocks = window_blocks(self.config.memory, a.k, a.symbol_len);
-                let session = Session::new(&chosen, receiver, &accept, blocks, now);
+                let so_far = candidates.so_far();
+                let session = Session::new(&chosen, receiver, &accept, blocks, so_far, now);
                 self.state = State::Receiving(Box::new(session));
                 self.timers.clear(alarm::GIVE_UP);
                 self.timers.clear(alarm::JOIN);
@@ -438,7 +450,7 @@ impl Receiver {
         };
         if kind == Kind::Bye {
             let verdict = session.open_bye(datagram)?;
-            self.handle_bye(verdict);
+            self.handle_bye(now, verdict);
             return Some(());
         }
         let was_waiting = !session.started;
@@ -486,7 +498,34 @@ impl Receiver {
         }
     }
 
-    fn handle_bye(&mut self, verdict: wire::Verdict) {
+    /// Every session that we know turned us away, perhaps only for now.
+    fn refused(&mut self, now: Instant) {
+        let State::Searching(candidates) = &mut self.state else {
+            return;
+        };
+        match candidates.all_refused() {
+            Some(RejectReason::Later) if candidates.wait(now) => {
+                self.timers.clear(alarm::GIVE_UP);
+                self.events.push_back(ReceiverEvent::Waits { from: None });
+            }
+            // It is known already.
+            Some(RejectReason::Later) | None => {}
+            Some(reason) => self.end(ReceiverEnd::Rejected(reason)),
+        }
+    }
+
+    /// Waits for another session of the series, to go on in.
+    fn wait(&mut self, now: Instant, ticket: Ticket) {
+        self.stats = self.stats();
+        let from = Some(self.stats.bytes);
+        self.state = State::Searching(Candidates::waiting(ticket));
+        self.policy = None;
+        self.timers = Timers::new();
+        self.events.push_back(ReceiverEvent::Waits { from });
+        self.rearm(now);
+    }
+
+    fn handle_bye(&mut self, now: Instant, verdict: wire::Verdict) {
         use wire::Verdict;
         match (&self.state, verdict) {
             (State::Lingering(_, end), Verdict::Thanks | Verdict::Left) => {
@@ -495,12 +534,17 @@ impl Receiver {
             }
             // Not an answer to anything that we said.
             (_, Verdict::Thanks | Verdict::Left) => {}
+            (State::Receiving(session), Verdict::Later) if !session.completed => {
+                let ticket = session.ticket(now);
+                self.wait(now, ticket);
+            }
             (
                 _,
                 Verdict::Silent
                 | Verdict::Stalled
                 | Verdict::Differs
                 | Verdict::Slow
+                | Verdict::Later
                 | Verdict::Unfinished,
             ) => self.end(ReceiverEnd::Dropped(verdict)),
         }

@@ -7,8 +7,10 @@ use rand::rngs::StdRng;
 
 use super::gather::{Gather, Taken};
 use super::joining::Candidate;
+use super::ticket::{SoFar, Ticket};
 use crate::crypt::aead::Cipher;
 use crate::crypt::sign::VerifyingKey;
+use crate::proto::block::Chain;
 use crate::proto::config::{
     BACKOFF_FREE_RECEIVERS, BACKOFF_RTTS, DONE_EVERY, NACK_RETRY_MAX, NACK_RETRY_MIN,
     PEER_SILENT_MAX, REPORT_MAX, REPORT_WAITING, RTT_MAX, RTT_MIN, SIGNED_SILENT_MAX, backoff_max,
@@ -41,6 +43,7 @@ pub(super) enum News {
 #[derive(Debug)]
 pub(super) struct Session {
     id: SessionId,
+    series: SessionId,
     sender: SocketAddr,
     number: u32,
     cipher: Cipher,
@@ -80,23 +83,29 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// A session that takes up the stream from the beginning, or from what was handed out of it in
+    /// another session of the series.
     pub(super) fn new(
         chosen: &Candidate,
         number: u32,
         accept: &Accept,
         blocks: usize,
+        so_far: Option<Chain>,
         now: Instant,
     ) -> Self {
         let (a, pair, signer) = (&chosen.announce, &chosen.pair, chosen.signer);
+        let mut gather = Gather::new(a.session, a.k, a.symbol_len, a.depth, blocks, signer);
+        gather.go_on(so_far.unwrap_or(Chain::new(a.series)).in_session(a.session));
         Self {
             id: a.session,
+            series: a.series,
             sender: chosen.from,
             number,
             cipher: multicast_cipher(a.session, &accept.session_secret),
             feedback_cipher: pair.feedback.clone(),
             bye_cipher: pair.bye.clone(),
             signer,
-            gather: Gather::new(a.session, a.k, a.symbol_len, a.depth, blocks, signer),
+            gather,
             started: false,
             completed: false,
             heard_at: now,
@@ -122,6 +131,15 @@ impl Session {
             feedbacks: 0,
             nacks: 0,
         }
+    }
+
+    /// What it takes to go on in another session of the series.
+    pub(super) fn ticket(&self, now: Instant) -> Ticket {
+        let so_far = SoFar {
+            chain: self.gather.chain(),
+            shape: self.gather.shape(),
+        };
+        Ticket::new(self.series, self.signer, Some(so_far), now)
     }
 
     pub(super) fn tag(&self) -> u32 {
@@ -353,15 +371,16 @@ impl Session {
         Some(self.sender)
     }
 
+    /// What was counted here and, in `base`, before.
     pub(super) fn stats(&self, base: ReceiverStats) -> ReceiverStats {
         let sent = self.heard.end() - self.heard_from.unwrap_or(0);
         ReceiverStats {
             bytes: self.gather.length(),
-            datagrams: self.datagrams,
-            lost: sent.saturating_sub(self.datagrams),
-            repaired: self.repaired,
-            nacks: self.nacks,
-            feedbacks: u64::from(self.feedbacks),
+            datagrams: base.datagrams + self.datagrams,
+            lost: base.lost + sent.saturating_sub(self.datagrams),
+            repaired: base.repaired + self.repaired,
+            nacks: base.nacks + self.nacks,
+            feedbacks: base.feedbacks + u64::from(self.feedbacks),
             ..base
         }
     }

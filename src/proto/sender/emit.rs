@@ -73,6 +73,7 @@ impl Sender {
         } = self.shape();
         let announce = Announce {
             session: self.session,
+            series: self.series(),
             sender_key: self.public.0,
             k,
             symbol_len,

@@ -54,8 +54,13 @@ impl Sender {
         if join.session != self.session {
             return None;
         }
-        let listed = match self.admit(&join) {
+        let listed = match self.admit(&join, from) {
             Ok(listed) => listed,
+            Err(RejectReason::Later) => {
+                self.reject(from, &theirs, &greeting, RejectReason::Later);
+                self.waits(now, from, join);
+                return Some(());
+            }
             Err(reason) => {
                 self.reject(from, &theirs, &greeting, reason);
                 self.events.push_back(SenderEvent::TurnedAway {
@@ -82,7 +87,7 @@ impl Sender {
     }
 
     /// Whether a receiver may take part: its place in the list, if there is one.
-    fn admit(&mut self, join: &Join) -> Result<Option<usize>, RejectReason> {
+    fn admit(&mut self, join: &Join, from: SocketAddr) -> Result<Option<usize>, RejectReason> {
         let listed = match (&self.config.keys.listed, join.identity) {
             (None, _) => None,
             (Some(_), None) => return Err(RejectReason::KeyNeeded),
@@ -91,8 +96,8 @@ impl Sender {
                 Some(place.ok_or(RejectReason::NotListed)?)
             }
         };
-        if !self.policy().joinable {
-            Err(RejectReason::TooLate)
+        if !self.policy().joinable || self.will_come_again(from) {
+            Err(self.too_late())
         } else if !self.roster.has_room() {
             Err(RejectReason::Full)
         } else {

@@ -1,9 +1,12 @@
 //! The sender's side of a session.
 
 mod emit;
+#[cfg(test)]
+mod encore;
 mod feedback;
 mod foresight;
 mod gate;
+mod later;
 mod roll;
 mod roster;
 #[cfg(test)]
@@ -20,6 +23,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use self::gate::Gate;
+use self::later::Later;
 use self::roster::Roster;
 use self::start::Expected;
 pub use self::start::Waiting;
@@ -96,6 +100,8 @@ pub struct MemberReport {
     pub arrived: u64,
     /// It was there at the start, or expected by name.
     pub awaited: bool,
+    /// Which session of its series it was in last, from 1.
+    pub pass: u32,
 }
 
 /// Limits that the slowest receivers set.
@@ -139,6 +145,7 @@ pub struct Sender {
     /// Nobody is let in any more: those who might come held up those who are there.
     shut: bool,
     gate: Gate,
+    later: Later,
     /// When the roll was called last, and the source symbols that had been sent by then.
     called_at: Instant,
     called_source: u64,
@@ -175,6 +182,7 @@ impl Sender {
         rng.fill_bytes(&mut scalar);
         let mut session = SessionId([0; 16]);
         session.0.copy_from_slice(&id[..16]);
+        let series = config.series.id.unwrap_or(session);
         let key = SecretKey::from_seed(scalar);
         let mut timers = Timers::new();
         timers.set(alarm::ANNOUNCE, now);
@@ -197,7 +205,8 @@ impl Sender {
                 len,
                 window_blocks(config.memory, k, len),
                 config.keys.signing.clone(),
-            ),
+            )
+            .of_series(series),
             manifests: VecDeque::new(),
             tx: 0,
             timers,
@@ -209,6 +218,7 @@ impl Sender {
             last_join: now,
             shut: false,
             gate: Gate::new(now, rng.next_u64()),
+            later: Later::default(),
             called_at: now,
             called_source: 0,
             replies: VecDeque::new(),
@@ -388,6 +398,7 @@ impl Sender {
                 sent: m.sent,
                 arrived: m.arrived,
                 awaited: m.awaited,
+                pass: self.config.series.number + 1,
             })
             .collect()
     }
@@ -431,6 +442,7 @@ impl Sender {
 
     /// Moves from state to state when the time has come.
     fn settle(&mut self, now: Instant) {
+        self.compare_ends(now);
         if matches!(self.state, State::Sending | State::Draining) {
             let sum = self.roster.sum();
             if sum.active == 0 {

@@ -62,6 +62,12 @@ impl Sender {
         }
         overdue.extend(self.too_slow(&stand));
         for (receiver, verdict) in overdue {
+            if verdict == Verdict::Later
+                && let Some(member) = self.roster.get(receiver)
+            {
+                let from = member.addr;
+                self.will_wait(now, from);
+            }
             self.finish_member(receiver, Fate::Dropped(verdict), verdict);
         }
         self.release();
@@ -91,30 +97,32 @@ impl Sender {
 
     /// The receivers that have kept the stream below the floor for the time of grace: by the ring,
     /// their window or their silence at each roll call, or because they keep the rate down. As
-    /// long as others are there that do not: a rate that most of them keep down is not theirs to help.
+    /// long as others are there that do not: what most of them do is not theirs to help.
     fn too_slow(&mut self, stand: &Stand) -> Vec<(u32, Verdict)> {
         let (now, grace) = (stand.now, self.config.slow_grace);
+        let words = match self.config.series.slow_later {
+            true => Verdict::Later,
+            false => Verdict::Slow,
+        };
         let recent = |m: &Member| m.limiting_at.is_some_and(|at| now.since(at) < BLAME_TIME);
         let confirmed = self.roster.sum().confirmed;
         let cutting = self.roster.active_mut().filter(|(_, m)| recent(m)).count();
         let cut = stand.cut && cutting * 2 <= confirmed as usize;
         let mut slow = Vec::new();
         for (n, m) in self.roster.active_mut().filter(|(_, m)| m.is_confirmed()) {
-            if !(stand.below && (stand.is_held_by(m) || (cut && recent(m)))) {
+            let noted = stand.is_held_by(m) || (cut && recent(m));
+            // It may have made room just now; the next look tells whether that was enough.
+            let pardoned = !std::mem::replace(&mut m.noted_last, noted);
+            if !stand.below || (!noted && pardoned) {
                 m.slow_since = None;
+            }
+            if !stand.below || !noted {
                 continue;
             }
             let since = *m.slow_since.get_or_insert(now);
             if now.since(since) >= grace {
                 let silent = now.since(m.heard_at) > REPORT_MAX;
-                slow.push((
-                    n,
-                    if silent {
-                        Verdict::Silent
-                    } else {
-                        Verdict::Slow
-                    },
-                ));
+                slow.push((n, if silent { Verdict::Silent } else { words }));
             }
         }
         if slow.len() >= confirmed as usize {

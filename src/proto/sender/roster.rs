@@ -45,6 +45,8 @@ pub(super) struct Member {
     pub(super) limiting_at: Option<Instant>,
     /// Since when it keeps the stream below the floor.
     pub(super) slow_since: Option<Instant>,
+    /// It held the others up when it was looked at last.
+    pub(super) noted_last: bool,
     pub(super) nacks: u64,
     /// Its place in the list of those that may take part.
     pub(super) listed: Option<usize>,
@@ -87,6 +89,7 @@ impl Member {
             finishing_since: None,
             limiting_at: None,
             slow_since: None,
+            noted_last: false,
             nacks: 0,
             listed: None,
             sent: 0,

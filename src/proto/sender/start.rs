@@ -165,6 +165,10 @@ impl Sender {
             self.end(SenderEnd::NobodyCame);
             return;
         }
+        if self.config.series.with_some && self.joined() > 0 {
+            self.start(now);
+            return;
+        }
         let (joined, wanted) = self.turnout();
         let abort = self.failed.take().unwrap_or_else(|| Abort {
             reason: AbortReason::NotStarted,

@@ -124,6 +124,14 @@ impl Window {
         }
     }
 
+    /// The same in a series that began with another session.
+    pub(super) fn of_series(self, series: SessionId) -> Self {
+        Self {
+            chain: Chain::new(series).in_session(self.session),
+            ..self
+        }
+    }
+
     /// Takes bytes of the stream, as many as there is room for.
     pub(super) fn push(&mut self, mut data: &[u8]) -> usize {
         let all = data.len();
@@ -181,6 +189,11 @@ impl Window {
             last_k,
             digest: self.chain.digest(),
         });
+    }
+
+    /// The end of the stream, once it is known.
+    pub(super) fn finished(&self) -> Option<End> {
+        self.finished
     }
 
     /// The end of the stream, once it is known and all of it was sent once.

@@ -26,6 +26,7 @@ pub(super) fn describe(fate: Fate) -> String {
         Fate::Dropped(Verdict::Stalled) => "its consumer stood still for too long",
         Fate::Dropped(Verdict::Unfinished) => "its consumer did not end within --finish-timeout",
         Fate::Dropped(Verdict::Slow) => "it was too slow for the rest",
+        Fate::Dropped(Verdict::Later) => "it was too slow for the rest, and is left for later",
         Fate::Dropped(Verdict::Differs) => "what it received is something else",
         Fate::Dropped(Verdict::Thanks | Verdict::Left) => "let go",
         Fate::Left(LeaveReason::Consumer) => "its consumer went away",
@@ -127,6 +128,7 @@ pub(super) fn json(report: &Report, names: &[String], require: Require) -> Value
                 "sent": m.sent,
                 "arrived": m.arrived,
                 "nacks": m.nacks,
+                "pass": m.pass,
             })
         })
         .collect();
@@ -142,6 +144,7 @@ pub(super) fn json(report: &Report, names: &[String], require: Require) -> Value
         "feedbacks": stats.feedbacks,
         "nacks": stats.nacks,
         "refused": stats.refused,
+        "passes": report.passes,
         "receivers": receivers,
         "missing": report.missing,
     })
@@ -157,17 +160,22 @@ pub(super) fn conclude(
     if report.end == SenderEnd::NobodyCame {
         return Err(failure(report, args));
     }
+    tell_pass(report, names, voice);
+    if succeeded(report, args.require) {
+        Ok(())
+    } else {
+        Err(failure(report, args))
+    }
+}
+
+/// Says how a pass went, or all of them together.
+pub(super) fn tell_pass(report: &Report, names: &[String], voice: &Voice) {
     summarise(report, voice);
     let failed = report.members.iter().any(|m| m.fate != Fate::Done);
     if failed || !report.missing.is_empty() || voice.tells(1) {
         for line in table(report, names, voice.tells(1)) {
             voice.note(&line);
         }
-    }
-    if succeeded(report, args.require) {
-        Ok(())
-    } else {
-        Err(failure(report, args))
     }
 }
 
@@ -178,8 +186,12 @@ fn summarise(report: &Report, voice: &Voice) {
         stats.bytes as f64 * 8.0 / 1e6 / report.elapsed.as_secs_f64().max(1e-6),
         stats.wire_bytes as f64 / (stats.bytes as f64).max(1.0),
     );
+    let passes = match report.passes {
+        1 => String::new(),
+        n => format!("{n} passes, "),
+    };
     voice.note(&format!(
-        "{} in {:.2} s, {rate:.0} Mbit/s; {} on the wire, {overhead:.4} times; \
+        "{} in {passes}{:.2} s, {rate:.0} Mbit/s; {} on the wire, {overhead:.4} times; \
          {} repair symbols to {}",
         bytes(stats.bytes),
         report.elapsed.as_secs_f64(),

@@ -59,23 +59,44 @@ pub(crate) struct CastArgs {
     /// 0 waits for ever.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = value::milliseconds)]
     pub(crate) finish_timeout: u64,
-    /// What to do about receivers that hold the others up: wait, or evict those below a floor.
+    /// What to do about receivers that hold the others up: wait, evict those below a floor, or
+    /// leave them for later.
     ///
     /// With `wait`, the default, the slowest receiver sets the pace of all. With `evict`, one that
     /// keeps the stream below --min-rate for the time of --slow-grace is let go: its `catch` ends
     /// with status 7, and `cast` counts it as failed. That is a receiver whose consumer or whose
     /// silence keeps the sender waiting, or whose loss makes it slow down; not one that most others
     /// are no better than, and not while all that is left to send is repair at the end.
+    ///
+    /// With `later` the same receivers are let go, but only for now: they keep what they have
+    /// written, wait for the next pass over the input, and go on there with the rest. That takes an
+    /// input that can be read again, as `--late next` does.
     #[arg(long, value_name = "POLICY", value_enum)]
     pub(crate) slow: Option<Slow>,
     /// Evict receivers that keep the stream below BITS a second; k, M and G are understood.
     ///
-    /// 10M when `--slow evict` stands alone. Bytes of the stream count, not repair and headers.
+    /// With `--slow later` they are left for later. 10M when --slow evict or --slow later stands
+    /// alone. Bytes of the stream count, not repair and headers.
     #[arg(long, value_name = "BITS", value_parser = value::bits_per_s)]
     pub(crate) min_rate: Option<u64>,
-    /// How long a receiver may do so, with --slow evict or --min-rate [default: 3s].
+    /// How long a receiver may do so, with --slow evict, --slow later or --min-rate [default: 3s].
     #[arg(long, value_name = "TIME", value_parser = value::milliseconds)]
     pub(crate) slow_grace: Option<u64>,
+    /// What to do about receivers that come too late: serve them in another pass, or refuse them.
+    ///
+    /// With `next`, the default when standard input is a file or a block device, they are told to
+    /// wait, and the stream is sent once more when all others have it, from where standard input
+    /// stood; and again, as long as somebody waits. With `refuse`, the only choice for a pipe and,
+    /// without --repeat, for COMMAND, they are turned away.
+    #[arg(long, value_name = "POLICY", value_enum)]
+    pub(crate) late: Option<Late>,
+    /// When all have the stream, wait for receivers again, until a signal comes.
+    ///
+    /// For a machine that serves the same file, or what COMMAND writes, to whoever asks. Waits
+    /// without a time limit. SIGINT and SIGTERM end it: while nothing is being sent with status 0,
+    /// if everything before went well. COMMAND is run anew each time, when the session starts.
+    #[arg(long, conflicts_with = "start_timeout")]
+    pub(crate) repeat: bool,
     /// Send at most BITS a second, headers included; k, M and G are understood.
     ///
     /// Without it the sender finds the rate itself: it becomes faster until a receiver loses more
@@ -157,6 +178,17 @@ pub(crate) enum Slow {
     Wait,
     /// Who keeps the stream below the floor is let go.
     Evict,
+    /// Who keeps the stream below the floor gets the rest in the next pass.
+    Later,
+}
+
+/// What to do about late receivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Late {
+    /// They are served in another pass over the input.
+    Next,
+    /// They are turned away.
+    Refuse,
 }
 
 /// Where on the network a session is: the same on all sides.

@@ -67,6 +67,9 @@ impl From<net::Error> for Failure {
             net::Error::Output(source) => {
                 Self::new(ExitStatus::Local, message).or_closed_pipe(&source)
             }
+            net::Error::Changed => Self::new(ExitStatus::Transfer, message)
+                .hint("all receivers of this pass were told that the stream is not complete")
+                .hint("--late refuse sends it once"),
             net::Error::Producer(_) => Self::new(ExitStatus::Transfer, message)
                 .hint("all receivers were told that the stream is not complete"),
             net::Error::Consumer(_) => Self::new(ExitStatus::Transfer, message)

@@ -1,0 +1,83 @@
+//! What a receiver goes by that waits for another session of a series: it came too late for one, or
+//! was too slow for it.
+
+use crate::crypt::sign::VerifyingKey;
+use crate::proto::block::Chain;
+use crate::proto::config::{CONFIRM_MAX, PEER_SILENT_MAX};
+use crate::units::{Duration, Instant};
+use crate::wire::{Announce, SessionId};
+
+/// What was handed out of the stream, and into what blocks it was cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SoFar {
+    pub(super) chain: Chain,
+    /// Symbols of a block, and bytes of a symbol.
+    pub(super) shape: (u16, u16),
+}
+
+/// The series that a receiver waits for.
+#[derive(Clone, Debug)]
+pub(super) struct Ticket {
+    series: SessionId,
+    /// Whoever signed one session of the series signs all.
+    signer: Option<VerifyingKey>,
+    so_far: Option<SoFar>,
+    /// When a session of the series was announced,
+    heard_at: Instant,
+    /// and when its sender answered us. An ANNOUNCE can be repeated by anybody, an answer cannot.
+    answered_at: Instant,
+}
+
+impl Ticket {
+    pub(super) fn new(
+        series: SessionId,
+        signer: Option<VerifyingKey>,
+        so_far: Option<SoFar>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            series,
+            signer,
+            so_far,
+            heard_at: now,
+            answered_at: now,
+        }
+    }
+
+    /// Whether this session is one of the series, in which we can go on; notes that it was heard.
+    pub(super) fn admits(&mut self, now: Instant, announce: &Announce) -> bool {
+        let signer = self.signer.map(|key| *key.as_bytes());
+        let shape = (announce.k, announce.symbol_len);
+        let admits = announce.series == self.series
+            && announce.protection.signer == signer
+            && self.so_far.is_none_or(|so_far| so_far.shape == shape);
+        if admits {
+            self.heard_at = now;
+        }
+        admits
+    }
+
+    /// The sender has answered.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.answered_at = now;
+    }
+
+    /// What was handed out already.
+    pub(super) fn so_far(&self) -> Option<Chain> {
+        self.so_far.map(|so_far| so_far.chain)
+    }
+
+    /// When the sender is lost, if nothing more is heard of it.
+    pub(super) fn lost_at(&self) -> Instant {
+        (self.heard_at + PEER_SILENT_MAX).min(self.answered_at + CONFIRM_MAX)
+    }
+
+    /// For how long it was silent, if that is too long.
+    pub(super) fn silence(&self, now: Instant) -> Option<Duration> {
+        if now.since(self.heard_at) >= PEER_SILENT_MAX {
+            Some(PEER_SILENT_MAX)
+        } else {
+            (now.since(self.answered_at) >= CONFIRM_MAX).then_some(CONFIRM_MAX)
+        }
+    }
+}
