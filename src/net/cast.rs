@@ -18,7 +18,7 @@ use crate::edge::clock::Clock;
 use crate::edge::interrupt::Watch;
 use crate::edge::starter::Starter;
 use crate::edge::stdio::{Cancel, Input};
-use crate::proto::config::{k_for, symbol_len};
+use crate::proto::config::{K_DEFAULT, k_for, symbol_len};
 use crate::proto::{
     MemberReport, Sender, SenderConfig, SenderEnd, SenderEvent, SenderStats, Target, Waiting,
 };
@@ -129,7 +129,11 @@ pub fn cast(
         .inspect_err(|_| producer.take().into_iter().for_each(Group::stop))?;
     config.ip_udp_len = ip_udp_len(link.target);
     config.symbol_len = symbol_len(link.mtu, config.ip_udp_len);
-    config.k = k_for(config.symbol_len);
+    // Of many symbols the unlucky are a smaller share, and there is no second chance.
+    config.k = match config.one_way {
+        Some(_) => K_DEFAULT,
+        None => k_for(config.symbol_len),
+    };
     let clock = Clock::new();
     let stop = input.cancel();
     let (chunks_in, chunks) = sync_channel(READS_MAX);

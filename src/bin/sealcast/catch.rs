@@ -50,7 +50,8 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
             record(event, &mut journal);
         }
         News::SmallBuffer(granted) => voice.warning(&format!(
-            "the system grants a receive buffer of {} only, which slows the cast down; \
+            "the system grants a receive buffer of {} only, which slows the cast down, and loses \
+             datagrams of one that is one-way; \
              `sysctl -w net.core.rmem_max=16777216` allows more",
             bytes(granted.into())
         )),
@@ -145,8 +146,14 @@ fn tell_event(event: &ReceiverEvent, senders: &[Named<Sender>], voice: &Voice) {
             from,
             signer,
             session,
+            one_way,
             ..
         } => {
+            let kind = if *one_way {
+                "one-way session"
+            } else {
+                "session"
+            };
             let name = if name.is_empty() {
                 String::new()
             } else {
@@ -156,7 +163,7 @@ fn tell_event(event: &ReceiverEvent, senders: &[Named<Sender>], voice: &Voice) {
                 Some(key) => signed_by(key, senders),
                 None => ", which is not signed".into(),
             };
-            voice.note(&format!("found session{name} of {}{signer}", from.ip()));
+            voice.note(&format!("found {kind}{name} of {}{signer}", from.ip()));
             voice.detail(1, || format!("session {session}"));
         }
         ReceiverEvent::PassedOver { from, why } => {
@@ -183,6 +190,7 @@ fn record(event: &ReceiverEvent, journal: &mut Journal) {
             name,
             signer,
             from,
+            one_way,
             ..
         } => journal.event(
             "found",
@@ -191,6 +199,7 @@ fn record(event: &ReceiverEvent, journal: &mut Journal) {
                 "name": name,
                 "signer": signer.and_then(|key| sender(&key)).map(|s| s.to_string()),
                 "address": from.ip().to_string(),
+                "one_way": one_way,
                 "unix_s": clock::unix_seconds(),
             }),
         ),
@@ -230,6 +239,7 @@ fn describe(why: PassedOver) -> &'static str {
         PassedOver::SharedKeyNeeded => "it has a shared secret; give it with --key or -p",
         PassedOver::OtherSharedKey => "it has another shared secret than ours, or is forged",
         PassedOver::NoSharedKey => "it has no shared secret, and ours asks for one",
+        PassedOver::MoreMemory => "it is one-way, and sends more at once than --memory allows for",
     }
 }
 
@@ -292,6 +302,7 @@ fn finish(report: &Report, voice: &Voice) -> Result<(), Failure> {
         ReceiverEnd::Rejected(RejectReason::TooLate) => {
             transfer("came too late: the beginning of the stream is gone")
                 .hint("wait for the next cast; --receivers on the sender makes it wait for all")
+                .hint("where it is one-way, a longer --min-wait gives receivers more time")
         }
         ReceiverEnd::Rejected(RejectReason::Full) => transfer("the session is full"),
         ReceiverEnd::Rejected(RejectReason::KeyNeeded) => Failure::new(
@@ -319,6 +330,14 @@ fn finish(report: &Report, voice: &Voice) -> Result<(), Failure> {
             "the sender let us go: we kept the stream slower than it puts up with",
         )
         .hint("look for a slow disk, port or cable here; --min-rate on the sender is the limit"),
+        ReceiverEnd::Lost { block, lacks } => transfer(&format!(
+            "lost too much: block {block} lacks {lacks} symbols, and nothing is sent again"
+        ))
+        .hint("a greater --redundancy on the sender makes good more losses"),
+        ReceiverEnd::Overrun { block } => transfer(&format!(
+            "our consumer is slower than the sender's rate: there was no room for block {block}"
+        ))
+        .hint("the sender does not wait: it needs a lower --rate, or we more --memory"),
         ReceiverEnd::Dropped(_) => transfer("the sender let us go: it had not heard of us"),
         ReceiverEnd::Corrupt | ReceiverEnd::Left(LeaveReason::Corrupt) => {
             Failure::new(ExitStatus::Data, "what the sender sent contradicts itself")

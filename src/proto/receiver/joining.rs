@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 
+use super::Awaits;
+use super::overheard::Overheard;
 use crate::crypt::agree::{PublicKey, SecretKey};
 use crate::crypt::sign::VerifyingKey;
 use crate::proto::config::{
@@ -147,6 +149,8 @@ pub(super) enum Reply {
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     list: Vec<Candidate>,
+    /// Those that are one-way, and cannot be asked.
+    one_way: Vec<Overheard>,
     checks_left: u32,
     checks_counted_at: Instant,
 }
@@ -162,12 +166,8 @@ impl Candidates {
         rng: &mut StdRng,
     ) -> Found {
         let announce = &announced.announce;
-        let same = |c: &&mut Candidate| c.from == from && c.announce.session == announce.session;
-        if let Some(known) = self.list.iter_mut().find(same) {
-            known.heard_at = now;
-            return Found::Nothing;
-        }
-        if from.port() == 0 || !config.accepts(announce) {
+        let one_way = announce.protection.one_way;
+        if self.hear_again(now, from, announced) || from.port() == 0 || !config.accepts(announce) {
             return Found::Nothing;
         }
         let keys = &config.keys;
@@ -179,8 +179,20 @@ impl Candidates {
             }
             Some(_) => {}
         }
-        let full = self.list.len() >= CANDIDATES_MAX;
-        let mut room = self.list.iter().position(|c| c.makes_room(now));
+        if !config.holds(announce) {
+            return Found::PassedOver(PassedOver::MoreMemory);
+        }
+        let mut room = if one_way {
+            self.one_way.iter().position(|c| c.makes_room(now))
+        } else {
+            self.list.iter().position(|c| c.makes_room(now))
+        };
+        let places = if one_way {
+            self.one_way.len()
+        } else {
+            self.list.len()
+        };
+        let full = places >= CANDIDATES_MAX;
         if full && room.is_none() && rng.random_ratio(1, FLOODED_SHARE) {
             // Whoever repeats ANNOUNCEs from ever new addresses must not fill all places.
             room = Some(rng.random_range(0..CANDIDATES_MAX));
@@ -191,14 +203,41 @@ impl Candidates {
         let Ok(signer) = announced.verify() else {
             return Found::Nothing;
         };
+        let room = room.filter(|_| full);
+        if one_way {
+            room.map(|at| self.one_way.remove(at));
+            let new = Overheard::new(announce.clone(), signer, from, keys, now);
+            self.one_way.push(new);
+            return Found::New;
+        }
         let Some(new) = Candidate::new(announce.clone(), signer, from, keys, 0, rng, now) else {
             return Found::Nothing;
         };
-        if let Some(at) = room.filter(|_| full) {
-            self.list.remove(at);
-        }
+        room.map(|at| self.list.remove(at));
         self.list.push(new);
         Found::New
+    }
+
+    /// Whether an ANNOUNCE is of a session that we know.
+    fn hear_again(&mut self, now: Instant, from: SocketAddr, announced: &Announced<'_>) -> bool {
+        let announce = &announced.announce;
+        if announce.protection.one_way {
+            let known = self.one_way.iter().position(|c| c.is_of(announce));
+            if let Some(at) = known {
+                let may_check = self.may_check(now);
+                self.one_way[at].hear(now, announced, || may_check);
+            }
+            return known.is_some();
+        }
+        let same = |c: &&mut Candidate| c.from == from && c.announce.session == announce.session;
+        let known = self.list.iter_mut().find(same);
+        known.map(|known| known.heard_at = now).is_some()
+    }
+
+    /// The one-way session that a datagram is of, if we can take part in it.
+    pub(super) fn recognise(&mut self, datagram: &[u8]) -> Option<Overheard> {
+        let at = self.one_way.iter().position(|c| c.recognises(datagram))?;
+        Some(self.one_way.swap_remove(at))
     }
 
     /// A signature costs time to check; so many a second are.
@@ -213,16 +252,21 @@ impl Candidates {
 
     /// Gives up those whose time is over; `true` when that leaves none.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
-        let before = self.list.len();
+        let there = |all: &Self| all.list.len() + all.one_way.len();
+        let before = there(self);
         self.list.retain(|c| c.ends_at() > now);
-        before > 0 && self.list.is_empty()
+        self.one_way.retain(|c| c.ends_at() > now);
+        before > 0 && there(self) == 0
     }
 
     /// When there is something to do.
     pub(super) fn next(&self) -> Option<Instant> {
         let join_at = |c: &Candidate| c.refused.is_none().then_some(c.join_at);
         let moments = |c: &Candidate| [Some(c.ends_at()), join_at(c)];
-        self.list.iter().flat_map(moments).flatten().min()
+        let asked = self.list.iter().flat_map(moments).flatten();
+        asked
+            .chain(self.one_way.iter().map(Overheard::ends_at))
+            .min()
     }
 
     /// Writes a JOIN that is due; says where it goes.
@@ -286,15 +330,22 @@ impl Candidates {
         candidate.refused = Some(reason);
     }
 
-    /// A session that has not answered yet.
-    pub(super) fn asked(&self) -> Option<SocketAddr> {
-        let open = self.list.iter().find(|c| c.refused.is_none());
-        open.map(|c| c.from)
+    /// What we wait for: a session that has not answered yet, or one that nobody asks.
+    pub(super) fn awaits(&self) -> Awaits {
+        if let Some(open) = self.list.iter().find(|c| c.refused.is_none()) {
+            Awaits::Answer(open.from)
+        } else if self.one_way.iter().any(|c| !c.is_late()) {
+            Awaits::Start(None)
+        } else {
+            Awaits::Sender
+        }
     }
 
     /// Why we cannot take part, when every session that we know turned us away.
     pub(super) fn all_refused(&self) -> Option<RejectReason> {
-        let last = self.list.last()?.refused;
-        last.filter(|_| self.list.iter().all(|c| c.refused.is_some()))
+        let late = |c: &Overheard| c.is_late().then_some(RejectReason::TooLate);
+        let asked = self.list.iter().map(|c| c.refused);
+        let all: Option<Vec<_>> = self.one_way.iter().map(late).chain(asked).collect();
+        all?.pop()
     }
 }

@@ -1,15 +1,17 @@
 //! The blocks that a sender keeps: closed, sent, repaired, released in order.
 
+mod one_way;
+
 use std::collections::VecDeque;
 
 use super::foresight::Foresight;
 use crate::crypt::sign::SigningKey;
 use crate::fec;
 use crate::proto::block::{Chain, capacity, symbol_hash};
-use crate::proto::config::{DEPTH_MAX, MANIFEST_DOUBLINGS, MANIFEST_EVERY};
+use crate::proto::config::{DEPTH_MAX, MANIFEST_DOUBLINGS, MANIFEST_EVERY, OneWay};
 use crate::proto::protect::{Purpose, sign};
 use crate::units::{Duration, Instant};
-use crate::wire::{End, Manifest, SIGNATURE_LEN, SessionId};
+use crate::wire::{End, Manifest, PLEDGE_MAX, SIGNATURE_LEN, SessionId};
 
 /// A closed block.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ struct Block {
     /// When its first pass was over.
     passed_at: Instant,
     /// Repair symbols that follow it unasked.
-    unasked: u8,
+    unasked: u16,
     /// What its worst-off receiver needed in all, if it was more than what came unasked.
     needed: Option<u16>,
 }
@@ -45,6 +47,8 @@ pub(super) struct Terms {
     pub(super) depth: u32,
     /// Receivers in the session.
     pub(super) receivers: u32,
+    /// They do not answer.
+    pub(super) one_way: Option<OneWay>,
 }
 
 /// A symbol to send.
@@ -70,6 +74,8 @@ pub(super) struct Window {
     edge: u32,
     /// The blocks from the edge up to this one take turns,
     group_end: u32,
+    /// which began with this one,
+    group_start: u32,
     /// and this one is next.
     turn: u32,
     /// The first block of which it is not known whether what came unasked was enough.
@@ -111,6 +117,7 @@ impl Window {
             first: 0,
             edge: 0,
             group_end: 0,
+            group_start: 0,
             turn: 0,
             unjudged: 0,
             foresight: Foresight::default(),
@@ -238,10 +245,16 @@ impl Window {
             let deep = self.edge.saturating_add(terms.depth);
             self.group_end = terms.limit.min(self.end()).min(deep);
             self.turn = self.edge;
+            if self.edge < self.group_end {
+                self.group_start = self.edge;
+            }
             let foresight = self.foresight;
             for number in self.edge..self.group_end {
                 if let Some(block) = self.get(number) {
-                    block.unasked = foresight.count(block.k, terms.receivers);
+                    block.unasked = match terms.one_way {
+                        Some(one_way) => one_way.repair(block.k),
+                        None => foresight.count(block.k, terms.receivers).into(),
+                    };
                 }
             }
         }
@@ -261,7 +274,7 @@ impl Window {
                 number: block.sent,
                 left: block.k - block.sent - 1,
                 repair: false,
-                pledge: block.unasked,
+                pledge: u8::try_from(block.unasked).map_or(PLEDGE_MAX, |n| n.min(PLEDGE_MAX)),
             };
             block.sent += 1;
             if symbol.left == 0 {
@@ -280,7 +293,7 @@ impl Window {
                 break;
             };
             block.passed_at = terms.now;
-            let unasked = u16::from(block.unasked);
+            let unasked = block.unasked;
             self.owe(number, unasked);
             self.edge += 1;
         }
@@ -515,6 +528,7 @@ mod tests {
             limit: u32::MAX,
             depth,
             receivers,
+            one_way: None,
         }
     }
 
