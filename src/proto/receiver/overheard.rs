@@ -22,7 +22,9 @@ pub(super) struct Overheard {
     pub(super) from: SocketAddr,
     pub(super) cipher: Cipher,
     heard_at: Instant,
-    /// It sent before we could take part.
+    /// It sent before we heard of it.
+    missed: bool,
+    /// It sends, be it that nothing of it comes through.
     late: bool,
 }
 
@@ -40,6 +42,7 @@ impl Overheard {
         let secret = one_way_secret(id, &sender, shape, signer.as_ref(), shared);
         Self {
             cipher: multicast_cipher(id, secret.expose()),
+            missed: is_late(&announce),
             late: is_late(&announce),
             announce,
             signer,
@@ -89,7 +92,7 @@ impl Overheard {
         let Ok(header) = Header::parse(datagram) else {
             return false;
         };
-        if self.late || header.tag != self.announce.session.tag() {
+        if self.missed || header.tag != self.announce.session.tag() {
             return false;
         }
         // Opened for good it is by the session that it makes ours.

@@ -501,14 +501,14 @@ impl Sender {
     fn policy(&self) -> Policy {
         let gathering = self.state == State::Gathering;
         let (joined, wanted) = self.turnout();
-        let sending = if self.is_one_way() {
+        let joinable = if self.is_one_way() {
             self.stats.source == 0
         } else {
-            self.window.first() == 0 && !self.shut
+            self.state == State::Sending && self.window.first() == 0 && !self.shut
         };
         Policy {
             started: !gathering,
-            joinable: gathering || (self.state == State::Sending && sending),
+            joinable: gathering || joinable,
             joined,
             wanted,
         }

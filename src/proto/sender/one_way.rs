@@ -1,6 +1,9 @@
 //! Sending to receivers that never answer: at the given rate, group by group, each followed by all
 //! the repair symbols that it will get.
 
+#[cfg(test)]
+mod trial;
+
 use super::{Limits, Sender, State, alarm};
 use crate::proto::config::{
     ONE_WAY_COPIES, ONE_WAY_DEPTH_MAX, ONE_WAY_EVERY, ONE_WAY_GROUP_TIME, POLL_MAX, RATE_START,
