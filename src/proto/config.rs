@@ -103,8 +103,9 @@ pub const ONE_WAY_DEPTH_MAX: u16 = 1_024;
 pub const REDUNDANCY_DEFAULT: u32 = 100;
 /// at most,
 pub const REDUNDANCY_MAX: u32 = 10_000;
-/// and for a block at least, since of few symbols chance takes a greater share.
-pub const ONE_WAY_REPAIR_MIN: u16 = 16;
+/// and for a short last block, if it has more for a whole one, at least so many: of few symbols
+/// chance takes a greater share.
+pub const ONE_WAY_REPAIR_SHORT: u16 = 16;
 /// END and ABORT of a one-way session are sent so many times,
 pub const ONE_WAY_COPIES: u16 = 10;
 /// with this time between.
@@ -191,15 +192,13 @@ impl Default for OneWay {
 }
 
 impl OneWay {
-    /// Repair symbols that follow a block of `k` source symbols.
-    pub(super) fn repair(self, k: u16) -> u16 {
-        if self.redundancy == 0 {
-            return 0;
-        }
-        let share = (u32::from(k) * self.redundancy.min(REDUNDANCY_MAX)).div_ceil(1_000);
-        u16::try_from(share)
-            .unwrap_or(u16::MAX)
-            .max(ONE_WAY_REPAIR_MIN)
+    /// Repair symbols that follow a block of `k` source symbols, where a whole one has `whole`.
+    pub(super) fn repair(self, k: u16, whole: u16) -> u16 {
+        let share = |k: u16| {
+            let share = (u32::from(k) * self.redundancy.min(REDUNDANCY_MAX)).div_ceil(1_000);
+            u16::try_from(share).unwrap_or(u16::MAX)
+        };
+        share(k).max(share(whole).min(ONE_WAY_REPAIR_SHORT))
     }
 }
 
@@ -369,9 +368,9 @@ mod tests {
 
     #[test]
     fn redundancy_is_a_share_and_more_for_few_symbols() {
-        let repair = |redundancy, k| OneWay { redundancy }.repair(k);
-        assert_eq!([100, 125, 1_000].map(|r| repair(r, 256)), [26, 32, 256]);
-        assert_eq!([0, 100, 5_000].map(|r| repair(r, 1)), [0, 16, 16]);
+        let repair = |redundancy, k| OneWay { redundancy }.repair(k, 256);
+        assert_eq!([20, 100, 1_000].map(|r| repair(r, 256)), [6, 26, 256]);
+        assert_eq!([0, 20, 100, 5_000].map(|r| repair(r, 1)), [0, 6, 16, 16]);
         assert_eq!(repair(u32::MAX, u16::MAX), u16::MAX);
     }
 

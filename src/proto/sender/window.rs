@@ -248,11 +248,11 @@ impl Window {
             if self.edge < self.group_end {
                 self.group_start = self.edge;
             }
-            let foresight = self.foresight;
+            let (foresight, k) = (self.foresight, self.k);
             for number in self.edge..self.group_end {
                 if let Some(block) = self.get(number) {
                     block.unasked = match terms.one_way {
-                        Some(one_way) => one_way.repair(block.k),
+                        Some(one_way) => one_way.repair(block.k, k),
                         None => foresight.count(block.k, terms.receivers).into(),
                     };
                 }
