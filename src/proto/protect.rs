@@ -44,8 +44,8 @@ impl Shape {
     }
 }
 
-/// The secret of a one-way session: nobody hands it out, but who heard the ANNOUNCE and has what all
-/// sides have in common, if they have, can make it. What the ANNOUNCE says is bound to it.
+/// The secret of a one-way session: nobody hands it out, but who heard the ANNOUNCE and has what
+/// all sides have in common, if they have, can make it. What the ANNOUNCE says is bound to it.
 pub(super) fn one_way_secret(
     session: SessionId,
     sender: &PublicKey,

@@ -67,16 +67,18 @@ fn receivers_that_cannot_speak_get_everything_in_spite_of_loss() {
     // With somebody to speak, the counter would have seen it.
     lab.start("r1", "echo > /dev/udp/10.83.0.1/9 || true")
         .end(5);
-    assert_eq!(lab.spoken("r1"), 1);
+    assert!(lab.spoken("r1") > 0);
 }
 
 #[test]
 fn keys_decide_who_takes_part() {
     let Some(lab) = muted(4) else { return };
     noise(&lab.dir.path().join("in"), 3_000_000);
-    let setup = "umask 077; echo right horse > a; echo wrong horse > b; \
-                 sealcast keygen --sign -o s.key > s.pub && sealcast keygen --sign -o t.key > t.pub";
-    lab.start("s", setup).ends_with(0, 5);
+    let secrets = "umask 077; echo right horse > a; echo wrong horse > b";
+    let signers = "for k in s t; do sealcast keygen --sign -o $k.key > $k.pub || exit; done";
+    for setup in [secrets, signers] {
+        lab.start("s", setup).ends_with(0, 5);
+    }
     let catch = |i: u32, keys: &str| {
         let line = format!("sealcast catch --start-timeout 6s {keys} > out{i}");
         lab.start(&format!("r{i}"), &line)

@@ -127,7 +127,7 @@ impl Lab {
         self.nft(node, rules);
     }
 
-    /// Datagrams that a node tried to send since it was muted.
+    /// Bytes that a node tried to send since it was muted.
     pub fn spoken(&self, node: &str) -> u64 {
         let output = Command::new("ip")
             .args(["netns", "exec", &self.name(node)])
@@ -141,7 +141,7 @@ impl Lab {
             .filter_map(|entry| entry["rule"]["expr"].as_array())
             .flatten();
         terms
-            .filter_map(|term| term["counter"]["packets"].as_u64())
+            .filter_map(|term| term["counter"]["bytes"].as_u64())
             .sum()
     }
 

@@ -299,11 +299,7 @@ fn finish(report: &Report, voice: &Voice) -> Result<(), Failure> {
         ReceiverEnd::NoSender => transfer("no sender took us in")
             .hint("is `sealcast cast` running, with the same --group and --port?")
             .hint("if it is, choose the right --interface on both sides, and look for a firewall"),
-        ReceiverEnd::Rejected(RejectReason::TooLate) => {
-            transfer("came too late: the beginning of the stream is gone")
-                .hint("wait for the next cast; --receivers on the sender makes it wait for all")
-                .hint("where it is one-way, a longer --min-wait gives receivers more time")
-        }
+        ReceiverEnd::Rejected(RejectReason::TooLate) => too_late(),
         ReceiverEnd::Rejected(RejectReason::Full) => transfer("the session is full"),
         ReceiverEnd::Rejected(RejectReason::KeyNeeded) => Failure::new(
             ExitStatus::NoIdentity,
@@ -330,14 +326,8 @@ fn finish(report: &Report, voice: &Voice) -> Result<(), Failure> {
             "the sender let us go: we kept the stream slower than it puts up with",
         )
         .hint("look for a slow disk, port or cable here; --min-rate on the sender is the limit"),
-        ReceiverEnd::Lost { block, lacks } => transfer(&format!(
-            "lost too much: block {block} lacks {lacks} symbols, and nothing is sent again"
-        ))
-        .hint("a greater --redundancy on the sender makes good more losses"),
-        ReceiverEnd::Overrun { block } => transfer(&format!(
-            "our consumer is slower than the sender's rate: there was no room for block {block}"
-        ))
-        .hint("the sender does not wait: it needs a lower --rate, or we more --memory"),
+        ReceiverEnd::Lost { block, lacks } => lost(*block, *lacks),
+        ReceiverEnd::Overrun { block } => overrun(*block),
         ReceiverEnd::Dropped(_) => transfer("the sender let us go: it had not heard of us"),
         ReceiverEnd::Corrupt | ReceiverEnd::Left(LeaveReason::Corrupt) => {
             Failure::new(ExitStatus::Data, "what the sender sent contradicts itself")
@@ -345,6 +335,28 @@ fn finish(report: &Report, voice: &Voice) -> Result<(), Failure> {
         ReceiverEnd::Left(_) => transfer("left the session"),
     };
     Err(failure)
+}
+
+fn too_late() -> Failure {
+    let fact = "came too late: the beginning of the stream is gone";
+    Failure::new(ExitStatus::Transfer, fact)
+        .hint("wait for the next cast; --receivers on the sender makes it wait for all")
+        .hint("where it is one-way, a longer --min-wait gives receivers more time")
+}
+
+fn lost(block: u32, lacks: u16) -> Failure {
+    let fact =
+        format!("lost too much: block {block} lacks {lacks} symbols, and nothing is sent again");
+    Failure::new(ExitStatus::Transfer, fact)
+        .hint("a greater --redundancy on the sender makes good more losses")
+}
+
+fn overrun(block: u32) -> Failure {
+    let fact = format!(
+        "our consumer is slower than the sender's rate: there was no room for block {block}"
+    );
+    Failure::new(ExitStatus::Transfer, fact)
+        .hint("the sender does not wait: it needs a lower --rate, or we more --memory")
 }
 
 /// Why the sender broke the stream off; `more` is its own words, if it has any.

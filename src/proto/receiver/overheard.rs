@@ -1,5 +1,5 @@
-//! One-way sessions that we heard of. Nobody is asked: the first datagram under the key of one makes
-//! it ours, so that an old ANNOUNCE that somebody repeats does not keep us from the true one.
+//! One-way sessions that we heard of. Nobody is asked: the first datagram under the key of one
+//! makes it ours, so that an old ANNOUNCE that somebody repeats does not keep us from the true one.
 
 use std::net::SocketAddr;
 

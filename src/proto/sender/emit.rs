@@ -68,7 +68,7 @@ impl Sender {
         !buf.is_empty()
     }
 
-    /// The END that is due, if one is. In a one-way session what was owed after the last comes first.
+    /// The END that is due, if one is; one-way, not before what the last one owed.
     fn end_to_say(&self) -> Option<End> {
         let owes = self.is_one_way() && self.window.has_repair();
         self.window.complete().filter(|_| self.end_due && !owes)

@@ -159,6 +159,18 @@ pub struct Sender {
     stats: SenderStats,
 }
 
+/// What is due before anybody has joined.
+fn first_alarms(config: &SenderConfig, now: Instant) -> Timers<{ alarm::COUNT }> {
+    let mut timers = Timers::new();
+    timers.set(alarm::ANNOUNCE, now);
+    if config.one_way.is_some() {
+        timers.set(alarm::START, now + config.min_wait);
+    } else if let Some(timeout) = config.start_timeout {
+        timers.set(alarm::GIVE_UP, now + timeout);
+    }
+    timers
+}
+
 impl Sender {
     /// A sender that announces its session at once. All randomness comes from `seed`, which must
     /// never serve twice.
@@ -181,13 +193,6 @@ impl Sender {
         let mut session = SessionId([0; 16]);
         session.0.copy_from_slice(&id[..16]);
         let key = SecretKey::from_seed(scalar);
-        let mut timers = Timers::new();
-        timers.set(alarm::ANNOUNCE, now);
-        if config.one_way.is_some() {
-            timers.set(alarm::START, now + config.min_wait);
-        } else if let Some(timeout) = config.start_timeout {
-            timers.set(alarm::GIVE_UP, now + timeout);
-        }
         let datagram = usize::from(len) + DATA_OVERHEAD + config.ip_udp_len;
         let pace = Pace::new(config.rate_max, datagram as u64, now);
         let mut sender = Self {
@@ -207,7 +212,7 @@ impl Sender {
             ),
             manifests: VecDeque::new(),
             tx: 0,
-            timers,
+            timers: first_alarms(&config, now),
             failed: None,
             end_is_told: false,
             ends_left: 0,

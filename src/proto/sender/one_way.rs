@@ -17,8 +17,8 @@ impl Sender {
         self.config.one_way.is_some()
     }
 
-    /// Blocks that are mixed at most: they take a certain time at the given rate, but no more than a
-    /// quarter of what we, and half of what a receiver can hold.
+    /// Blocks that are mixed at most: they take a certain time at the given rate, but no more than
+    /// a quarter of what we can hold.
     pub(super) fn one_way_depth(&self) -> u16 {
         let block = u64::from(self.config.k) * self.data_cost();
         let rate = self.config.rate_max.unwrap_or(RATE_START);

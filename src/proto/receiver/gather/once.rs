@@ -127,8 +127,8 @@ impl Gather {
         Outlook::Short(self.verdict(block, lacks))
     }
 
-    /// Why a one-way session is not complete, now that nothing more comes; nothing when not even its
-    /// end is known.
+    /// Why a one-way session is not complete, now that nothing more comes; nothing when not even
+    /// its end is known.
     pub(in crate::proto::receiver) fn shortfall(&self) -> Option<Shortfall> {
         let end = self.end.filter(|_| self.once.is_some())?;
         let mut blocks = self.first..end.blocks;

@@ -25,6 +25,8 @@ const BYTES: usize = 7_000_000;
 /// Which datagrams a receiver loses; `None` for what is not under the session's key.
 type Loses = Box<dyn FnMut(Instant, Option<&Header>) -> bool>;
 
+type Lie = fn(&Sender, &Header) -> Vec<Vec<u8>>;
+
 struct Seat {
     receiver: Receiver,
     loses: Loses,
@@ -44,7 +46,7 @@ struct Room {
     pushed: usize,
     end: Option<(Instant, SenderEnd)>,
     /// What somebody else sends before each datagram.
-    lie: Option<fn(&Sender, &Header) -> Vec<Vec<u8>>>,
+    lie: Option<Lie>,
     gone: bool,
 }
 
