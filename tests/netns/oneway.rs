@@ -145,8 +145,13 @@ fn who_is_late_or_left_alone_is_told_so() {
     let killed = lab.start("r1", "sealcast catch --name feed -o out1");
     let aborted = lab.start("r2", "sealcast catch --name other > out2");
     let sender = lab.start("s", "exec sealcast cast --one-way -r 50M --name feed < in");
-    let other = lab.start("s", "exec sealcast cast --one-way -r 20M --name other < in");
+    let line = "exec sealcast cast --one-way -r 20M --name other --min-wait 1h < in";
+    let other = lab.start("s", line);
     sender.says("sending to whoever listens", 10);
+    // Long before its time.
+    lab.signal("s", "USR1", "--name other");
+    other.says("sending to whoever listens", 2);
+    aborted.says("receiving", 2);
     std::thread::sleep(Duration::from_millis(1_500));
     let came = Instant::now();
     let (status, said) = lab.start("r3", "sealcast catch > out3").wait(10);

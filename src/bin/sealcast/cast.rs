@@ -163,7 +163,7 @@ fn config(args: &CastArgs) -> Result<SenderConfig, Failure> {
         return Err(Failure::new(ExitStatus::Usage, message));
     }
     let expect = expected(&args.expect)?;
-    let alone = u32::from(args.to.is_some() && expect.is_empty());
+    let alone = u32::from(args.to.is_some() && expect.is_empty() && !args.one_way);
     Ok(SenderConfig {
         name: args.name.clone(),
         memory: usize::try_from(args.memory).unwrap_or(usize::MAX),
