@@ -65,7 +65,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__cast)
-            opts="-I -6 -n -r -s -R -p -q -v -h --interface --group --ipv6 --port --receivers --expect --settle --min-wait --max-wait --start-timeout --require --stall-timeout --finish-timeout --slow --min-rate --slow-grace --late --repeat --rate --memory --name --to --broadcast --mtu --ttl --sign --recipients-file --key --passphrase --passphrase-file --report --quiet --verbose --progress --help"
+            opts="-I -6 -n -r -s -R -p -q -v -h --interface --group --ipv6 --port --receivers --expect --settle --min-wait --max-wait --start-timeout --require --stall-timeout --finish-timeout --slow --min-rate --slow-grace --late --repeat --rate --one-way --redundancy --memory --name --to --broadcast --mtu --ttl --sign --recipients-file --key --passphrase --passphrase-file --report --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -148,6 +148,10 @@ _sealcast() {
                     return 0
                     ;;
                 -r)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --redundancy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -84,7 +84,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l port -d 'Use 
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s n -l receivers -d 'Start as soon as N receivers have joined' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l expect -d 'Start as soon as the receivers with these names have joined; @FILE has one a line' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l settle -d 'Without --receivers and --expect, start this long after the last receiver joined' -r
-complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l min-wait -d 'Do not start before this time has passed since the first receiver joined' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l min-wait -d 'Do not start before this time has passed since the first receiver joined [default: 0]' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l max-wait -d 'Start this long after the first receiver joined, whoever is there' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l start-timeout -d 'Give up when the session has not started after this time; 0 waits for ever' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l require -d 'End with status 0 if this many receivers have everything: all, a number, or a share' -r
@@ -98,6 +98,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l slow-grace -d
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l late -d 'What to do about receivers that come too late: serve them in another pass, or refuse them' -r -f -a "next\t'They are served in another pass over the input'
 refuse\t'They are turned away'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s r -l rate -d 'Send at most BITS a second, headers included; k, M and G are understood' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l redundancy -d 'With --one-way, send this share of parity, in per cent of the data, at most 1000' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l memory -d 'Keep up to BYTES of the stream for repairs; K, M and G are understood' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l name -d 'Call the session NAME, at most 64 bytes, so that receivers can choose it' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l to -d 'Send to one receiver, HOST or HOST:PORT, instead of a multicast group' -r
@@ -113,6 +114,7 @@ always\t'Even into a file'
 never\t'Not at all'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s 6 -l ipv6 -d 'Use IPv6'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l repeat -d 'When all have the stream, wait for receivers again, until a signal comes'
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l one-way -d 'Send to receivers that cannot answer, at --rate, and never hear of them'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l broadcast -d 'Send to everybody on the interface\'s IPv4 network, instead of a multicast group'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s p -l passphrase -d 'Ask for the common secret on the terminal'
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -s q -l quiet -d 'Say nothing but errors'

@@ -18,7 +18,7 @@ use crate::edge::clock::Clock;
 use crate::edge::interrupt::Watch;
 use crate::edge::starter::Starter;
 use crate::edge::stdio::Cancel;
-use crate::proto::config::{k_for, symbol_len};
+use crate::proto::config::{K_DEFAULT, k_for, symbol_len};
 use crate::proto::{
     MemberReport, Sender, SenderConfig, SenderEnd, SenderEvent, SenderStats, Target, Waiting,
 };
@@ -133,7 +133,11 @@ pub fn cast(
     let link = net.sender(way).inspect_err(|_| tap.close())?;
     config.ip_udp_len = ip_udp_len(link.target);
     config.symbol_len = symbol_len(link.mtu, config.ip_udp_len);
-    config.k = k_for(config.symbol_len);
+    // Of many symbols the unlucky are a smaller share, and there is no second chance.
+    config.k = match config.one_way {
+        Some(_) => K_DEFAULT,
+        None => k_for(config.symbol_len),
+    };
     let clock = Clock::new();
     // A burst lasts half a millisecond on a gigabit link: the system must not wake us later than it
     // can. Where it will not have that, the rate is kept with later bursts.

@@ -94,6 +94,24 @@ pub const RTT_MAX: Duration = Duration::from_secs(1);
 pub const DEPTH_MAX: u16 = 16;
 /// and as many as take this time at the present rate, so that a burst of losses hits many a little.
 pub const INTERLEAVE_TIME: Duration = Duration::from_ms(40);
+/// In a one-way session the blocks that are mixed are as many as take this time, so that an outage
+/// of a tenth of it does no harm with a redundancy of a bit more than a tenth,
+pub const ONE_WAY_GROUP_TIME: Duration = Duration::from_secs(1);
+/// and at most these. What comes slower than the rate is waited for as long as a group takes.
+pub const ONE_WAY_DEPTH_MAX: u16 = 1_024;
+/// Repair symbols of a one-way session for each 1000 source symbols, unless told otherwise,
+pub const REDUNDANCY_DEFAULT: u32 = 100;
+/// at most,
+pub const REDUNDANCY_MAX: u32 = 10_000;
+/// and for a short last block, if it has more for a whole one, at least so many: of few symbols
+/// chance takes a greater share.
+pub const ONE_WAY_REPAIR_SHORT: u16 = 16;
+/// END and ABORT of a one-way session are sent so many times,
+pub const ONE_WAY_COPIES: u16 = 10;
+/// with this time between.
+pub const ONE_WAY_EVERY: Duration = Duration::from_ms(200);
+/// What belongs to a block of a one-way session may come so much later than what follows it.
+pub const ONE_WAY_REORDER: Duration = Duration::from_ms(500);
 /// Repair symbols that follow a block unasked are at most this part of the block: 10,000 receivers
 /// at 1 % loss need 12 of 256;
 pub const UNASKED_SHARE: u16 = 20;
@@ -160,6 +178,35 @@ const _: () = assert!(JOINS_AT_ONCE_MAX as usize * 2 <= PENDING_MAX);
 const _: () = assert!(LATER_EVERY.as_us() * 4 <= LATER_HEARD_MAX.as_us());
 const _: () = assert!(LATER_EVERY.as_us() * 2 <= PEER_SILENT_MAX.as_us());
 const _: () = assert!(BURST_BYTES >= *MTU_RANGE.end());
+const _: () = assert!(ONE_WAY_EVERY.as_us() * 4 <= PEER_SILENT_MAX.as_us());
+// The smallest window holds two groups of the least depth.
+const _: () = assert!(WINDOW_BLOCKS_MIN >= 4);
+
+/// What a sender does that hears nothing of its receivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OneWay {
+    /// Repair symbols for each 1000 source symbols of a block, at most [`REDUNDANCY_MAX`].
+    pub redundancy: u32,
+}
+
+impl Default for OneWay {
+    fn default() -> Self {
+        Self {
+            redundancy: REDUNDANCY_DEFAULT,
+        }
+    }
+}
+
+impl OneWay {
+    /// Repair symbols that follow a block of `k` source symbols, where a whole one has `whole`.
+    pub(super) fn repair(self, k: u16, whole: u16) -> u16 {
+        let share = |k: u16| {
+            let share = (u32::from(k) * self.redundancy.min(REDUNDANCY_MAX)).div_ceil(1_000);
+            u16::try_from(share).unwrap_or(u16::MAX)
+        };
+        share(k).max(share(whole).min(ONE_WAY_REPAIR_SHORT))
+    }
+}
 
 /// What a sender is told.
 #[derive(Clone, Debug)]
@@ -181,6 +228,7 @@ pub struct SenderConfig {
     /// Without such a number or names: start this long after the last receiver joined.
     pub settle: Duration,
     /// Do not start before this time has passed since the first receiver joined, but when told to.
+    /// One-way: start when it has passed since the beginning.
     pub min_wait: Duration,
     /// Start this long after the first receiver joined, however many there are.
     pub max_wait: Option<Duration>,
@@ -196,6 +244,8 @@ pub struct SenderConfig {
     pub slow_grace: Duration,
     /// Send no faster than this, in bytes of datagrams with IP headers.
     pub rate_max: Option<Rate>,
+    /// Receivers do not answer, and none is listed in the keys: send at `rate_max`, with this.
+    pub one_way: Option<OneWay>,
     /// Its keys.
     pub keys: SenderKeys,
     /// Its place in a series.
@@ -239,6 +289,7 @@ impl Default for SenderConfig {
             floor: None,
             slow_grace: SLOW_GRACE_DEFAULT,
             rate_max: None,
+            one_way: None,
             keys: SenderKeys::default(),
             series: Series::default(),
         }
@@ -272,6 +323,13 @@ impl ReceiverConfig {
             && announce.symbol_len >= SYMBOL_LEN_MIN
             && block <= self.memory.max(BLOCK_BYTES_SMALL)
             && wanted.is_none_or(|wanted| *wanted == announce.name)
+    }
+
+    /// Whether our memory holds what comes at once: of a one-way session one group of blocks that
+    /// the consumer takes, and the next.
+    pub(super) fn holds(&self, announce: &Announce) -> bool {
+        let blocks = window_blocks(self.memory, announce.k, announce.symbol_len);
+        !announce.protection.one_way || usize::from(announce.depth) * 2 <= blocks
     }
 }
 
@@ -336,6 +394,14 @@ mod tests {
     }
 
     #[test]
+    fn redundancy_is_a_share_and_more_for_few_symbols() {
+        let repair = |redundancy, k| OneWay { redundancy }.repair(k, 256);
+        assert_eq!([20, 100, 1_000].map(|r| repair(r, 256)), [6, 26, 256]);
+        assert_eq!([0, 20, 100, 5_000].map(|r| repair(r, 1)), [0, 6, 16, 16]);
+        assert_eq!(repair(u32::MAX, u16::MAX), u16::MAX);
+    }
+
+    #[test]
     fn sessions_of_huge_blocks_are_passed_over() {
         let mut announce = Announce {
             session: SessionId([1; 16]),
@@ -356,5 +422,12 @@ mod tests {
         assert!(config.accepts(&announce));
         announce.k = u16::MAX;
         assert!(!config.accepts(&announce));
+        (announce.k, announce.depth) = (K_DEFAULT, 15);
+        config.memory = 29 * usize::from(announce.k) * usize::from(announce.symbol_len);
+        assert!(config.holds(&announce));
+        announce.protection.one_way = true;
+        assert!(!config.holds(&announce));
+        announce.depth = 14;
+        assert!(config.holds(&announce));
     }
 }

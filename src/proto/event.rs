@@ -52,6 +52,8 @@ pub enum SenderEnd {
     AllLost,
     /// No receiver came in time.
     NobodyCame,
+    /// Everything was sent to receivers that do not answer: nothing is known of them.
+    Sent,
     /// The stream was broken off on our side.
     Aborted(AbortReason),
 }
@@ -121,6 +123,18 @@ pub enum ReceiverEnd {
     Dropped(Verdict),
     /// A block or the end of the stream contradicts what was authenticated before.
     Corrupt,
+    /// One-way: a block lacks so many symbols, and no more of it will come.
+    Lost {
+        /// The block.
+        block: u32,
+        /// Symbols that it lacks.
+        lacks: u16,
+    },
+    /// One-way: there was no room for a block, as the consumer is slower than the sender.
+    Overrun {
+        /// The block.
+        block: u32,
+    },
     /// We left.
     Left(LeaveReason),
 }
@@ -138,6 +152,8 @@ pub enum PassedOver {
     OtherSharedKey,
     /// It has no shared secret, and we have one.
     NoSharedKey,
+    /// It is one-way, and sends more at once than our memory holds.
+    MoreMemory,
 }
 
 /// What a receiver reports.
@@ -151,6 +167,8 @@ pub enum ReceiverEvent {
         name: String,
         /// The key that signed it, if one did.
         signer: Option<[u8; 32]>,
+        /// We send it nothing.
+        one_way: bool,
         /// Who sends.
         from: SocketAddr,
         /// Bytes of its longest datagrams, without headers of IP and UDP.

@@ -32,7 +32,7 @@ mod sender;
 mod timer;
 
 pub use block::trailer_len;
-pub use config::{ReceiverConfig, SenderConfig};
+pub use config::{OneWay, ReceiverConfig, SenderConfig};
 pub use event::{
     Delivery, Fate, PassedOver, ReceiverEnd, ReceiverEvent, ReceiverStats, SenderEnd, SenderEvent,
     SenderStats, Target, Transmit,

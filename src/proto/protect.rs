@@ -25,6 +25,7 @@ pub(super) struct Shape {
     pub(super) k: u16,
     pub(super) symbol_len: u16,
     pub(super) depth: u16,
+    pub(super) series: SessionId,
 }
 
 impl Shape {
@@ -33,15 +34,37 @@ impl Shape {
             k: announce.k,
             symbol_len: announce.symbol_len,
             depth: announce.depth,
+            series: announce.series,
         }
     }
 
-    fn bytes(self) -> [u8; 6] {
-        let [a, b] = self.k.to_be_bytes();
-        let [c, d] = self.symbol_len.to_be_bytes();
-        let [e, f] = self.depth.to_be_bytes();
-        [a, b, c, d, e, f]
+    fn bytes(self) -> [u8; 22] {
+        let mut bytes = [0; 22];
+        for (n, figure) in [self.k, self.symbol_len, self.depth].iter().enumerate() {
+            bytes[n * 2..][..2].copy_from_slice(&figure.to_be_bytes());
+        }
+        bytes[6..].copy_from_slice(&self.series.0);
+        bytes
     }
+}
+
+/// The secret of a one-way session: nobody hands it out, but who heard the ANNOUNCE and has what
+/// all sides have in common, if they have, can make it. What the ANNOUNCE says is bound to it.
+pub(super) fn one_way_secret(
+    session: SessionId,
+    sender: &PublicKey,
+    shape: Shape,
+    signer: Option<&VerifyingKey>,
+    shared: Option<&Secret<SHARED_LEN>>,
+) -> Key {
+    let info = [
+        b"sealcast v2 one-way\0".as_slice(),
+        sender.as_bytes(),
+        &shape.bytes(),
+        signer.map_or(&[][..], |key| key.as_bytes()),
+    ];
+    let secret = shared.map_or(&[][..], |s| s.expose());
+    kdf::derive(secret, &session.0, &info.concat())
 }
 
 /// What the sender and one receiver agree on with their keys of this session, before the receiver
@@ -364,6 +387,7 @@ mod tests {
         k: 256,
         symbol_len: 1_436,
         depth: 1,
+        series: SESSION,
     };
 
     /// The greeting of both sides.
@@ -429,6 +453,28 @@ mod tests {
     }
 
     #[test]
+    fn the_key_of_a_one_way_session_is_bound_to_its_announce() {
+        let sender = PublicKey([1; 32]);
+        let signer = SigningKey::from_seed([2; 32]).public();
+        let shared = [Secret::new([3; 32]), Secret::new([4; 32])];
+        let deeper = Shape { depth: 2, ..SHAPE };
+        let other = PublicKey([9; 32]);
+        let secrets = [
+            one_way_secret(SESSION, &sender, SHAPE, None, None),
+            one_way_secret(SessionId([4; 16]), &sender, SHAPE, None, None),
+            one_way_secret(SESSION, &other, SHAPE, None, None),
+            one_way_secret(SESSION, &sender, deeper, None, None),
+            one_way_secret(SESSION, &sender, SHAPE, Some(&signer), None),
+            one_way_secret(SESSION, &sender, SHAPE, None, Some(&shared[0])),
+            one_way_secret(SESSION, &sender, SHAPE, None, Some(&shared[1])),
+        ];
+        let different: BTreeSet<[u8; 32]> = secrets.iter().map(|s| *s.expose()).collect();
+        assert_eq!(different.len(), secrets.len());
+        let again = one_way_secret(SESSION, &sender, SHAPE, None, Some(&shared[1]));
+        assert!(different.contains(again.expose()));
+    }
+
+    #[test]
     fn an_announce_is_its_signers_and_of_its_group() {
         let signing = SigningKey::from_seed([9; 32]);
         let keys = SenderKeys {
@@ -446,8 +492,8 @@ mod tests {
             policy: wire::Policy::default(),
             protection: wire::Protection {
                 signer: Some(*signing.public().as_bytes()),
-                listed: false,
                 shared: true,
+                ..wire::Protection::default()
             },
             name: "lab".into(),
         };

@@ -16,7 +16,8 @@ mod flag {
     pub(super) const SIGNED: u8 = 1 << 2;
     pub(super) const LISTED: u8 = 1 << 3;
     pub(super) const SHARED: u8 = 1 << 4;
-    pub(super) const ALL: u8 = STARTED | JOINABLE | SIGNED | LISTED | SHARED;
+    pub(super) const ONE_WAY: u8 = 1 << 5;
+    pub(super) const ALL: u8 = STARTED | JOINABLE | SIGNED | LISTED | SHARED | ONE_WAY;
 }
 
 /// When the session starts, for people who wait.
@@ -41,6 +42,9 @@ pub struct Protection {
     pub listed: bool,
     /// All sides have a secret in common, without which nothing can be read.
     pub shared: bool,
+    /// Receivers send nothing: this and the secret in common give them the session's key. None is
+    /// listed then.
+    pub one_way: bool,
 }
 
 /// What the sender tells everyone, every 200 ms before the start and each second after it. The
@@ -103,8 +107,12 @@ impl Announce {
             signer: signed.then(|| c.array()).transpose()?,
             listed: flags & flag::LISTED != 0,
             shared: flags & flag::SHARED != 0,
+            one_way: flags & flag::ONE_WAY != 0,
         };
         c.end()?;
+        if protection.one_way && protection.listed {
+            return Err(Error::Malformed);
+        }
         let fits = (2..=DATAGRAM_LEN_MAX - DATA_OVERHEAD).contains(&usize::from(symbol_len));
         let even = symbol_len.is_multiple_of(2);
         if flags & !flag::ALL != 0 || tag != session.tag() || k == 0 || !fits || !even || depth == 0
@@ -153,6 +161,7 @@ impl Announce {
             (protection.signer.is_some(), flag::SIGNED),
             (protection.listed, flag::LISTED),
             (protection.shared, flag::SHARED),
+            (protection.one_way, flag::ONE_WAY),
         ]
         .into_iter()
         .filter_map(|(on, flag)| on.then_some(flag))
@@ -170,7 +179,7 @@ mod tests {
             1..=u16::MAX,
             1..=4_590u16,
             1..=64u16,
-            any::<[bool; 4]>(),
+            any::<[bool; 5]>(),
             any::<[u32; 2]>(),
             any::<Option<[u8; 32]>>(),
         );
@@ -184,9 +193,10 @@ mod tests {
                 |(
                     [session, series],
                     sender_key,
-                    (k, half, depth, [started, joinable, listed, shared], [joined, wanted], signer),
+                    (k, half, depth, flags, [joined, wanted], signer),
                     name,
                 )| {
+                    let [started, joinable, listed, shared, one_way] = flags;
                     Announce {
                         session: SessionId(session),
                         series: SessionId(series),
@@ -204,6 +214,7 @@ mod tests {
                             signer,
                             listed,
                             shared,
+                            one_way: one_way && !listed,
                         },
                         name,
                     }
@@ -225,5 +236,27 @@ mod tests {
                 prop_assert_eq!(Announce::parse(&bytes[..end]), Err(Error::Malformed));
             }
         }
+    }
+
+    #[test]
+    fn nobody_is_listed_who_cannot_answer() {
+        let announce = Announce {
+            session: SessionId([1; 16]),
+            series: SessionId([1; 16]),
+            sender_key: [2; 32],
+            k: 4,
+            symbol_len: 64,
+            depth: 1,
+            policy: Policy::default(),
+            protection: Protection {
+                listed: true,
+                one_way: true,
+                ..Protection::default()
+            },
+            name: String::new(),
+        };
+        let mut bytes = Vec::new();
+        announce.emit(&mut bytes);
+        assert_eq!(Announce::parse(&bytes), Err(Error::Malformed));
     }
 }

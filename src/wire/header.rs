@@ -27,7 +27,8 @@ pub struct Header {
     pub symbol: u16,
     /// The transmission number, below 2^48: one more with each datagram, never used twice.
     pub tx: u64,
-    /// DATA: symbols of this block that follow in this round.
+    /// DATA: symbols of this block that follow in this round. END of a one-way session: ENDs that
+    /// follow.
     pub left: u16,
     /// DATA: the block.
     pub block: u32,
@@ -58,8 +59,9 @@ impl Header {
             block: c.u32()?,
         };
         let control = header.kind != Data;
-        let used = flags != 0 || header.symbol != 0 || header.left != 0 || header.block != 0;
-        if (header.repair && header.pledge != 0) || (control && used) {
+        let used = flags != 0 || header.symbol != 0 || header.block != 0;
+        let counts = matches!(kind, Data | End) || header.left == 0;
+        if (header.repair && header.pledge != 0) || (control && used) || !counts {
             return Err(Error::Malformed);
         }
         Ok(header)

@@ -11,7 +11,7 @@ use sealcast::archive::{self, Decoder, Entry, Kind, Reader, name};
 use sealcast::crypt::sign::SigningKey;
 use sealcast::edge::tree::{Existing, Limits, Unpack, unpack};
 use sealcast::proto::{
-    Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, SenderConfig, SenderKeys,
+    OneWay, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, SenderConfig, SenderKeys,
 };
 use sealcast::seal::cut::PlainCutter;
 use sealcast::seal::opener::{Checker, Policy};
@@ -302,7 +302,13 @@ pub fn wire(data: &[u8]) {
 /// A sender, two receivers and what the network does to their datagrams, each byte a step: whatever
 /// comes out is what went in, and who says that it is complete has all of it.
 pub fn session(data: &[u8]) {
+    session_of(data, None);
+    session_of(data, Some(OneWay::default()));
+}
+
+fn session_of(data: &[u8], one_way: Option<OneWay>) {
     let config = SenderConfig {
+        one_way,
         k: 4,
         symbol_len: 64,
         receivers: 2,
@@ -355,6 +361,7 @@ pub fn session(data: &[u8]) {
         }
         for (n, peer) in receivers.iter_mut().enumerate() {
             for mut datagram in peer.run(now, &stream) {
+                assert!(one_way.is_none(), "an answer that nobody hears");
                 if what != 6 || how % 2 != n {
                     sender.handle_datagram(now, from(n), &mut datagram);
                 }

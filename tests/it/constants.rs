@@ -69,6 +69,8 @@ fn the_page_has_every_constant_as_it_is() {
         RECEIVERS_MAX ANNOUNCE_WAITING ANNOUNCE_RUNNING JOIN_RETRY_MIN JOIN_RETRY_MAX CONFIRM_MAX
         JOINS_PER_S_MAX PENDING_MAX JOINS_PER_ADDRESS_S_MAX JOINS_AT_ONCE_MAX PEER_SILENT_MAX
         STALL_MAX_DEFAULT FINISH_MAX_DEFAULT SLOW_GRACE_DEFAULT FLOOR_DEFAULT ROLL_CALL_EVERY
+        ONE_WAY_GROUP_TIME ONE_WAY_DEPTH_MAX REDUNDANCY_DEFAULT REDUNDANCY_MAX
+        ONE_WAY_REPAIR_SHORT ONE_WAY_COPIES ONE_WAY_EVERY ONE_WAY_REORDER
         DEPTH_MAX INTERLEAVE_TIME UNASKED_SHARE UNASKED_RECEIVERS_MIN PLEDGE_MAX BATCH_MAX
         ARREARS_TIME ARREARS_BYTES BACKOFF_EACH POLL_MAX FEEDBACK_PER_S_MAX REPORT_MAX
         REPORT_WAITING REPORT_MIN
@@ -99,4 +101,45 @@ fn the_page_has_every_constant_as_it_is() {
             }
         }
     }
+}
+
+/// The chance that more than `repair` of a block's symbols are lost.
+fn block_is_lost(repair: u32, loss: f64) -> f64 {
+    let n = u32::from(K_DEFAULT) + repair;
+    let mut term = (1.0 - loss).powf(n.into());
+    let mut lost = 0.0;
+    for i in 0..=n {
+        if i > repair {
+            lost += term;
+        }
+        term *= f64::from(n - i) / f64::from(i + 1) * loss / (1.0 - loss);
+    }
+    lost
+}
+
+#[test]
+fn the_odds_of_one_way_sessions_are_as_told() {
+    const LOSSES: [f64; 6] = [1.0, 2.0, 3.0, 5.0, 10.0, 20.0];
+    let symbol = usize::from(symbol_len(MTU_DEFAULT, IP_UDP_LEN));
+    let block = usize::from(K_DEFAULT) * symbol - TRAILER_LEN;
+    let blocks = 1_000_000_000_f64 / block as f64;
+    let mut table = String::from("    --redundancy");
+    for loss in LOSSES {
+        table += &format!("  {:>7}", format!("{loss} %"));
+    }
+    for redundancy in [5, 10, 15, 20, 30, 50] {
+        table += &format!("\n    {redundancy:>12}");
+        let repair = (u32::from(K_DEFAULT) * redundancy).div_ceil(100);
+        for loss in LOSSES {
+            let whole = (-block_is_lost(repair, loss / 100.0)).ln_1p() * blocks.ceil();
+            let shown = match -whole.exp_m1() {
+                odds if odds < 1e-15 => "<1e-15".into(),
+                odds if odds < 0.01 => format!("{odds:.0e}"),
+                odds => format!("{odds:.2}"),
+            };
+            table += &format!("  {shown:>7}");
+        }
+    }
+    let page = include_str!("../../src/bin/sealcast/man/cast.txt");
+    assert!(page.contains(&table), "the page should have:\n{table}");
 }

@@ -91,7 +91,7 @@ fn a_consumers_status_reaches_the_sender() {
     // Programs rely on these names.
     assert_eq!(
         fields(&events[0]),
-        "event mtu name pass session t_us to unix_s v"
+        "event mtu name one_way pass session t_us to unix_s v"
     );
     let joined = "address event key name pass receiver t_us v";
     assert_eq!(fields(&events[1]), joined);
@@ -117,7 +117,7 @@ fn catch_report(lab: &Lab) {
     assert_eq!(
         lines,
         [
-            "address event name session signer t_us unix_s v",
+            "address event name one_way session signer t_us unix_s v",
             "event receiver t_us v",
             "event t_us v",
             "bytes event t_us v",

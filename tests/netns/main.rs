@@ -16,6 +16,7 @@
 
 mod flood;
 mod life;
+mod oneway;
 mod pace;
 mod passes;
 mod rates;

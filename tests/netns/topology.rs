@@ -118,6 +118,33 @@ impl Lab {
         std::thread::sleep(Duration::from_millis(1200));
     }
 
+    /// Lets nothing out of a node but what asks a switch for groups.
+    pub fn mute(&self, node: &str) {
+        let rules = "table inet mute {\nchain out {\n\
+                     type filter hook output priority 0; policy accept;\n\
+                     meta l4proto { igmp, ipv6-icmp } accept\n\
+                     oifname \"eth0\" counter drop\n}\n}";
+        self.nft(node, rules);
+    }
+
+    /// Bytes that a node tried to send since it was muted.
+    pub fn spoken(&self, node: &str) -> u64 {
+        let output = Command::new("ip")
+            .args(["netns", "exec", &self.name(node)])
+            .args(["nft", "-j", "list", "table", "inet", "mute"])
+            .output()
+            .unwrap();
+        let listed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let entries = listed["nftables"].as_array().unwrap();
+        let terms = entries
+            .iter()
+            .filter_map(|entry| entry["rule"]["expr"].as_array())
+            .flatten();
+        terms
+            .filter_map(|term| term["counter"]["bytes"].as_u64())
+            .sum()
+    }
+
     /// Drops this share of what goes to each receiver, independently.
     pub fn lose(&self, percent: f64) {
         let mut rules = String::from("table netdev loss\ndelete table netdev loss\n");

@@ -19,6 +19,7 @@
 mod flood;
 mod hot;
 mod link;
+mod oneway;
 mod oracle;
 mod plan;
 mod rates;

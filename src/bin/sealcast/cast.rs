@@ -15,7 +15,7 @@ use sealcast::edge::{clock, entropy, interrupt};
 use sealcast::net::cast::{Feed, News, Source};
 use sealcast::net::{Control, Error, NetConfig, To, Way};
 use sealcast::proto::config::{FLOOR_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT, Series};
-use sealcast::proto::{Fate, Sender, SenderConfig, SenderEvent, Waiting};
+use sealcast::proto::{Fate, OneWay, Sender, SenderConfig, SenderEvent, Waiting};
 use sealcast::units::{Duration, Rate};
 use sealcast::wire::{NAME_LEN_MAX, RejectReason};
 
@@ -29,6 +29,9 @@ use crate::report::{self, Voice, bytes, plain};
 
 mod outcome;
 
+/// What is announced before it is sent one-way, unless told otherwise.
+const ONE_WAY_MIN_WAIT: Duration = Duration::from_secs(2);
+
 /// Receivers that are turned away, or told to wait, with a word.
 const TURNED_AWAY_MAX: u32 = 10;
 
@@ -38,6 +41,8 @@ struct Words {
     names: Vec<String>,
     turned_away: Cell<u32>,
     waiting: Cell<u32>,
+    /// Nobody answers.
+    one_way: bool,
 }
 
 pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
@@ -46,6 +51,7 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
         names,
         turned_away: Cell::new(0),
         waiting: Cell::new(0),
+        one_way: args.one_way,
     };
     let open = keys.is_empty();
     let mut config = SenderConfig {
@@ -82,7 +88,10 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
             pass,
         } => {
             journal.pass(pass);
-            if open && pass == 1 {
+            if open && pass == 1 && args.one_way {
+                voice
+                    .note("anybody can listen, and pass for this sender; --key and -s change that");
+            } else if open && pass == 1 {
                 voice.note("anybody on this network can take part; -s, -R and --key keep them out");
             }
             voice.detail(1, || format!("session {session}, to {to}, MTU {mtu}"));
@@ -93,6 +102,7 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
                     "name": args.name,
                     "to": to.to_string(),
                     "mtu": mtu,
+                    "one_way": args.one_way,
                     "unix_s": clock::unix_seconds(),
                 }),
             );
@@ -117,7 +127,11 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
             starts_in,
             enter,
         } => {
-            let (text, countdown) = waiting_for(waiting, starts_in, enter);
+            let (text, countdown) = if args.one_way {
+                ("announcing".into(), countdown(starts_in, enter))
+            } else {
+                waiting_for(waiting, starts_in, enter)
+            };
             voice.waiting(&text, &countdown);
         }
         News::Finishing(n) => {
@@ -177,24 +191,32 @@ pub(crate) fn limit(ms: u64) -> Option<Duration> {
 }
 
 fn config(args: &CastArgs) -> Result<SenderConfig, Failure> {
-    if args.max_wait.is_some_and(|most| most < args.min_wait) {
+    let min_wait = args.min_wait.map(Duration::from_ms);
+    if args.max_wait < args.min_wait && args.max_wait.is_some() {
         let message = "--max-wait is shorter than --min-wait";
         return Err(Failure::new(ExitStatus::Usage, message));
     }
     let expect = expected(&args.expect)?;
-    let alone = u32::from(args.to.is_some() && expect.is_empty());
+    let alone = u32::from(args.to.is_some() && expect.is_empty() && !args.one_way);
     Ok(SenderConfig {
         name: args.name.clone(),
         memory: usize::try_from(args.memory).unwrap_or(usize::MAX),
         receivers: args.receivers.unwrap_or(alone),
         expect,
         settle: Duration::from_ms(args.settle),
-        min_wait: Duration::from_ms(args.min_wait),
+        min_wait: min_wait.unwrap_or(if args.one_way {
+            ONE_WAY_MIN_WAIT
+        } else {
+            Duration::ZERO
+        }),
         max_wait: args.max_wait.map(Duration::from_ms),
         start_timeout: limit(args.start_timeout).filter(|_| !args.repeat),
         stall_max: limit(args.stall_timeout),
         finish_max: limit(args.finish_timeout),
         rate_max: args.rate.map(Rate::from_bits_per_s),
+        one_way: args.one_way.then_some(OneWay {
+            redundancy: args.redundancy,
+        }),
         floor: floor(args)?,
         slow_grace: args
             .slow_grace
@@ -209,7 +231,8 @@ fn series(args: &CastArgs, again: bool) -> Result<Series, Failure> {
     let slow_later = args.slow == Some(Slow::Later);
     let by_command = args.repeat && !args.command.is_empty();
     let goes_on = match args.late {
-        None => again || args.repeat,
+        // One-way, nobody says that it came too late.
+        None => (again || args.repeat) && !args.one_way,
         Some(late) => late == Late::Next,
     };
     let option = match (slow_later, goes_on) {
@@ -364,13 +387,18 @@ fn waiting_for(waiting: &Waiting, starts_in: Option<Duration>, enter: bool) -> (
             text += &format!(" and {} more", waiting.more);
         }
     }
-    let mut countdown = starts_in.map_or(String::new(), |time| {
+    (text, countdown(starts_in, enter && *joined > 0))
+}
+
+/// How long it is to the start, and how to make it come sooner.
+fn countdown(starts_in: Option<Duration>, enter: bool) -> String {
+    let mut text = starts_in.map_or(String::new(), |time| {
         format!("; starts in {} s", time.as_us().div_ceil(1_000_000))
     });
-    if enter && *joined > 0 {
-        countdown += "; Enter starts now";
+    if enter {
+        text += "; Enter starts now";
     }
-    (text, countdown)
+    text
 }
 
 fn turned_away(reason: RejectReason) -> &'static str {
@@ -408,6 +436,9 @@ fn tell_event(event: &SenderEvent, words: &Words, voice: &Voice) {
             } else {
                 voice.detail(1, || why);
             }
+        }
+        SenderEvent::Started { .. } if words.one_way => {
+            voice.note("sending to whoever listens");
         }
         SenderEvent::Started { receivers } => {
             voice.note(&format!("sending to {}", report::receivers(*receivers)));
@@ -483,6 +514,13 @@ fn record(event: &SenderEvent, names: &[String], journal: &mut Journal) {
 
 fn progress(sender: &Sender) -> String {
     let stats = sender.stats();
+    if sender.is_one_way() {
+        return format!(
+            "{} sent, {} repair symbols",
+            bytes(stats.bytes),
+            stats.repair
+        );
+    }
     format!(
         "{} sent, {} Mbit/s at most, {} active, {} done, {} repair symbols",
         bytes(stats.bytes),

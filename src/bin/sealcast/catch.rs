@@ -56,7 +56,8 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
             }
         }
         News::SmallBuffer(granted) => voice.warning(&format!(
-            "the system grants a receive buffer of {} only, which slows the cast down; \
+            "the system grants a receive buffer of {} only, which slows the cast down, and loses \
+             datagrams of one that is one-way; \
              `sysctl -w net.core.rmem_max=16777216` allows more",
             bytes(granted.into())
         )),
@@ -174,8 +175,14 @@ fn tell_event(event: &ReceiverEvent, senders: &[Named<Sender>], voice: &Voice) {
             from,
             signer,
             session,
+            one_way,
             ..
         } => {
+            let kind = if *one_way {
+                "one-way session"
+            } else {
+                "session"
+            };
             let name = if name.is_empty() {
                 String::new()
             } else {
@@ -185,7 +192,7 @@ fn tell_event(event: &ReceiverEvent, senders: &[Named<Sender>], voice: &Voice) {
                 Some(key) => signed_by(key, senders),
                 None => ", which is not signed".into(),
             };
-            voice.note(&format!("found session{name} of {}{signer}", from.ip()));
+            voice.note(&format!("found {kind}{name} of {}{signer}", from.ip()));
             voice.detail(1, || format!("session {session}"));
         }
         ReceiverEvent::PassedOver { from, why } => {
@@ -219,6 +226,7 @@ fn record(event: &ReceiverEvent, journal: &mut Journal) {
             name,
             signer,
             from,
+            one_way,
             ..
         } => journal.event(
             "found",
@@ -227,6 +235,7 @@ fn record(event: &ReceiverEvent, journal: &mut Journal) {
                 "name": name,
                 "signer": signer.and_then(|key| sender(&key)).map(|s| s.to_string()),
                 "address": from.ip().to_string(),
+                "one_way": one_way,
                 "unix_s": clock::unix_seconds(),
             }),
         ),
@@ -267,6 +276,7 @@ fn describe(why: PassedOver) -> &'static str {
         PassedOver::SharedKeyNeeded => "it has a shared secret; give it with --key or -p",
         PassedOver::OtherSharedKey => "it has another shared secret than ours, or is forged",
         PassedOver::NoSharedKey => "it has no shared secret, and ours asks for one",
+        PassedOver::MoreMemory => "it is one-way, and sends more at once than --memory allows for",
     }
 }
 
@@ -328,10 +338,7 @@ fn finish(report: &Report, passed_over: bool, voice: &Voice) -> Result<(), Failu
         ReceiverEnd::NoSender => transfer("no sender took us in")
             .hint("is `sealcast cast` running, with the same --group and --port?")
             .hint("if it is, choose the right --interface on both sides, and look for a firewall"),
-        ReceiverEnd::Rejected(RejectReason::TooLate | RejectReason::Later) => {
-            transfer("came too late: the beginning of the stream is gone")
-                .hint("wait for the next cast; --receivers on the sender makes it wait for all")
-        }
+        ReceiverEnd::Rejected(RejectReason::TooLate | RejectReason::Later) => too_late(),
         ReceiverEnd::Rejected(RejectReason::Full) => transfer("the session is full"),
         ReceiverEnd::Rejected(RejectReason::KeyNeeded) => Failure::new(
             ExitStatus::NoIdentity,
@@ -358,6 +365,8 @@ fn finish(report: &Report, passed_over: bool, voice: &Voice) -> Result<(), Failu
             "the sender let us go: we kept the stream slower than it puts up with",
         )
         .hint("look for a slow disk, port or cable here; --min-rate on the sender is the limit"),
+        ReceiverEnd::Lost { block, lacks } => lost(*block, *lacks),
+        ReceiverEnd::Overrun { block } => overrun(*block),
         ReceiverEnd::Dropped(_) => transfer("the sender let us go: it had not heard of us"),
         ReceiverEnd::Corrupt | ReceiverEnd::Left(LeaveReason::Corrupt) => corrupt(report.resumed),
         ReceiverEnd::Left(_) => transfer("left the session"),
@@ -374,6 +383,28 @@ fn corrupt(resumed: bool) -> Failure {
     } else {
         failure
     }
+}
+
+fn too_late() -> Failure {
+    let fact = "came too late: the beginning of the stream is gone";
+    Failure::new(ExitStatus::Transfer, fact)
+        .hint("wait for the next cast; --receivers on the sender makes it wait for all")
+        .hint("where it is one-way, a longer --min-wait gives receivers more time")
+}
+
+fn lost(block: u32, lacks: u16) -> Failure {
+    let fact =
+        format!("lost too much: block {block} lacks {lacks} symbols, and nothing is sent again");
+    Failure::new(ExitStatus::Transfer, fact)
+        .hint("a greater --redundancy on the sender makes good more losses")
+}
+
+fn overrun(block: u32) -> Failure {
+    let fact = format!(
+        "our consumer is slower than the sender's rate: there was no room for block {block}"
+    );
+    Failure::new(ExitStatus::Transfer, fact)
+        .hint("the sender does not wait: it needs a lower --rate, or we more --memory")
 }
 
 /// Why the sender broke the stream off; `more` is its own words, if it has any.

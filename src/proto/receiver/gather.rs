@@ -1,9 +1,12 @@
 //! Blocks that a receiver puts together, and hands out in order.
 
 mod doubt;
+mod once;
 
 use std::collections::VecDeque;
 
+use self::once::Once;
+pub(super) use self::once::Outlook;
 use super::slot::Slot;
 use crate::crypt::sign::VerifyingKey;
 use crate::fec;
@@ -11,7 +14,7 @@ use crate::proto::block::Chain;
 use crate::proto::config::DEPTH_MAX;
 use crate::proto::event::Delivery;
 use crate::units::{Duration, Instant};
-use crate::wire::{DOUBT, End, Header, Need, SessionId};
+use crate::wire::{Announce, DOUBT, End, Header, Need};
 
 /// Buffers kept for the next blocks: a group's.
 const SPARE_MAX: usize = DEPTH_MAX as usize;
@@ -55,6 +58,8 @@ pub(super) struct Gather {
     end: Option<End>,
     chain: Chain,
     signer: Option<VerifyingKey>,
+    /// Nothing comes again, as it is a one-way session.
+    once: Option<Once>,
     spare: Vec<Vec<u8>>,
     /// The end of the random delay before asking, while it lasts.
     ask_at: Option<Instant>,
@@ -63,26 +68,25 @@ pub(super) struct Gather {
 }
 
 impl Gather {
+    /// For the stream of a session, of which `blocks_max` blocks are kept.
     pub(super) fn new(
-        session: SessionId,
-        k: u16,
-        symbol_len: u16,
-        depth: u16,
+        announce: &Announce,
         blocks_max: usize,
         signer: Option<VerifyingKey>,
     ) -> Self {
         Self {
-            k,
-            symbol_len,
-            depth: u32::from(depth),
+            k: announce.k,
+            symbol_len: announce.symbol_len,
+            depth: u32::from(announce.depth),
             blocks_max: u32::try_from(blocks_max).unwrap_or(u32::MAX),
             first: 0,
             slots: VecDeque::new(),
             over_below: 0,
             full_below: 0,
             end: None,
-            chain: Chain::new(session),
+            chain: Chain::new(announce.series).in_session(announce.session),
             signer,
+            once: announce.protection.one_way.then(Once::default),
             spare: Vec::new(),
             ask_at: None,
             alarm: None,
@@ -133,6 +137,11 @@ impl Gather {
         self.end.is_some_and(|end| self.first >= end.blocks) && self.complete().is_none()
     }
 
+    /// Whether a block in doubt can be had once more: the sender signs, and can be asked.
+    fn can_refetch(&self) -> bool {
+        self.signer.is_some() && self.once.is_none()
+    }
+
     fn slot(&mut self, block: u32) -> Option<&mut Slot> {
         self.reach(block.checked_add(1)?);
         let at = usize::try_from(block.checked_sub(self.first)?).ok()?;
@@ -164,6 +173,7 @@ impl Gather {
             return Taken::Needless;
         }
         if header.block >= self.window_end() {
+            self.refused(header.block);
             return Taken::NoRoom;
         }
         if source {
@@ -265,12 +275,12 @@ impl Gather {
         if end.last_k > self.k || end.blocks < self.first {
             return false;
         }
-        let signed = self.signer.is_some();
+        let refetch = self.can_refetch();
         if let Some(last) = end.blocks.checked_sub(1)
             && let Some(slot) = self.slot(last)
         {
             if slot.k.is_some_and(|known| known != end.last_k) {
-                if !signed || slot.manifest.as_ref().is_some_and(|m| !m.is_empty()) {
+                if !refetch || slot.manifest.as_ref().is_some_and(|m| !m.is_empty()) {
                     return false;
                 }
                 slot.doubt();
@@ -399,7 +409,7 @@ impl Gather {
             fec::recover(&mut slot.bytes, len, &missing, &mut slot.repairs);
         }
         let Some(data_len) = self.chain.check(&slot.bytes, self.signer.as_ref()) else {
-            if self.signer.is_none() || slot.manifest.is_some() {
+            if !self.can_refetch() || slot.manifest.is_some() {
                 return Pulled::Corrupt;
             }
             slot.doubt();
@@ -420,7 +430,9 @@ impl Gather {
 
     /// Takes a buffer back.
     pub(super) fn recycle(&mut self, buf: Vec<u8>) {
-        if self.spare.len() < SPARE_MAX {
+        // Of a one-way session whole groups are handed out at once.
+        let group = usize::try_from(self.depth).unwrap_or(SPARE_MAX);
+        if self.spare.len() < SPARE_MAX.max(group) {
             // What is left in it counts for nothing, and to clear it would take time.
             self.spare.push(buf);
         }
@@ -430,11 +442,29 @@ impl Gather {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::wire::Kind;
+    use crate::wire::{Kind, Policy, Protection, SessionId};
 
     pub(in super::super) const SESSION: SessionId = SessionId([5; 16]);
     pub(in super::super) const LEN: u16 = 64;
     const PATIENCE: Duration = Duration::from_us(70);
+
+    pub(in super::super) fn announce(depth: u16) -> Announce {
+        Announce {
+            session: SESSION,
+            series: SESSION,
+            sender_key: [1; 32],
+            k: 4,
+            symbol_len: LEN,
+            depth,
+            policy: Policy::default(),
+            protection: Protection::default(),
+            name: String::new(),
+        }
+    }
+
+    fn gather(depth: u16, blocks: usize) -> Gather {
+        Gather::new(&announce(depth), blocks, None)
+    }
 
     /// Three blocks of four symbols and one of two, with their END.
     pub(in super::super) fn stream() -> (Vec<Vec<u8>>, End) {
@@ -512,7 +542,7 @@ pub(super) mod tests {
     #[test]
     fn lost_symbols_are_asked_for_and_repaired() {
         let (blocks, end) = stream();
-        let mut g = Gather::new(SESSION, 4, LEN, 1, 8, None);
+        let mut g = gather(1, 8);
         let now = Instant::from_us(1_000);
         for (block, symbol) in [(0, 0), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3), (3, 0)] {
             assert_eq!(take(&mut g, source(&blocks, block, symbol)), Taken::Kept);
@@ -550,7 +580,7 @@ pub(super) mod tests {
     #[test]
     fn a_promise_delays_the_question() {
         let (blocks, _) = stream();
-        let mut g = Gather::new(SESSION, 4, LEN, 1, 8, None);
+        let mut g = gather(1, 8);
         take(&mut g, source(&blocks, 0, 0));
         take(&mut g, source(&blocks, 1, 0));
         let at = Instant::from_us;
@@ -585,7 +615,7 @@ pub(super) mod tests {
     #[test]
     fn what_comes_unasked_is_waited_for_if_it_is_enough() {
         let (blocks, _) = stream();
-        let mut g = Gather::new(SESSION, 4, LEN, 3, 8, None);
+        let mut g = gather(3, 8);
         let at = Instant::from_us;
         // Three blocks in turn: one lacks what is pledged, one more than that.
         for (block, symbol) in [(0, 0), (1, 0), (0, 1), (2, 1), (2, 2), (1, 3)] {
@@ -611,7 +641,7 @@ pub(super) mod tests {
     #[test]
     fn what_does_not_fit_is_dropped() {
         let (blocks, end) = stream();
-        let mut g = Gather::new(SESSION, 4, LEN, 1, 2, None);
+        let mut g = gather(1, 2);
         assert_eq!(take(&mut g, source(&blocks, 2, 0)), Taken::NoRoom);
         let (mut header, symbol) = source(&blocks, 0, 1);
         assert_eq!(g.take(&header, &symbol[..63]), Taken::Wrong);
@@ -621,7 +651,7 @@ pub(super) mod tests {
             Taken::Wrong,
             "five symbols in a block of four"
         );
-        let mut g = Gather::new(SESSION, 4, LEN, 1, 8, None);
+        let mut g = gather(1, 8);
         assert!(g.finish(End { blocks: 2, ..end }));
         assert_eq!(take(&mut g, source(&blocks, 3, 0)), Taken::Wrong);
     }
@@ -629,7 +659,7 @@ pub(super) mod tests {
     #[test]
     fn a_block_keeps_its_size() {
         let (blocks, end) = stream();
-        let mut g = Gather::new(SESSION, 4, LEN, 1, 8, None);
+        let mut g = gather(1, 8);
         assert_eq!(take(&mut g, source(&blocks, 0, 3)), Taken::Kept);
         // A block of two, of which one is there: with a repair symbol it would seem complete.
         let (mut header, symbol) = source(&blocks, 0, 0);
@@ -648,7 +678,7 @@ pub(super) mod tests {
     #[test]
     fn a_false_end_is_noticed() {
         let (blocks, end) = stream();
-        let mut g = Gather::new(SESSION, 4, LEN, 1, 8, None);
+        let mut g = gather(1, 8);
         for symbol in 0..4 {
             take(&mut g, source(&blocks, 0, symbol));
         }

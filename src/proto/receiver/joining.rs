@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 
+use super::Awaits;
+use super::overheard::Overheard;
 use super::ticket::Ticket;
 use crate::crypt::agree::{PublicKey, SecretKey};
 use crate::crypt::sign::VerifyingKey;
@@ -171,6 +173,8 @@ pub(super) struct Candidates {
     list: Vec<Candidate>,
     /// The series that we wait for, if we do, and what we have of it.
     ticket: Option<Box<Ticket>>,
+    /// Those that are one-way, and cannot be asked.
+    one_way: Vec<Overheard>,
     checks_left: u32,
     checks_counted_at: Instant,
 }
@@ -191,12 +195,8 @@ impl Candidates {
         {
             return Found::Nothing;
         }
-        let same = |c: &&mut Candidate| c.from == from && c.announce.session == announce.session;
-        if let Some(known) = self.list.iter_mut().find(same) {
-            known.heard_at = now;
-            return Found::Nothing;
-        }
-        if from.port() == 0 || !config.accepts(announce) {
+        let one_way = announce.protection.one_way;
+        if self.hear_again(now, from, announced) || from.port() == 0 || !config.accepts(announce) {
             return Found::Nothing;
         }
         let keys = &config.keys;
@@ -208,8 +208,20 @@ impl Candidates {
             }
             Some(_) => {}
         }
-        let full = self.list.len() >= CANDIDATES_MAX;
-        let mut room = self.list.iter().position(|c| c.makes_room(now));
+        if !config.holds(announce) {
+            return Found::PassedOver(PassedOver::MoreMemory);
+        }
+        let mut room = if one_way {
+            self.one_way.iter().position(|c| c.makes_room(now))
+        } else {
+            self.list.iter().position(|c| c.makes_room(now))
+        };
+        let places = if one_way {
+            self.one_way.len()
+        } else {
+            self.list.len()
+        };
+        let full = places >= CANDIDATES_MAX;
         if full && room.is_none() && rng.random_ratio(1, FLOODED_SHARE) {
             // Whoever repeats ANNOUNCEs from ever new addresses must not fill all places.
             room = Some(rng.random_range(0..CANDIDATES_MAX));
@@ -220,14 +232,41 @@ impl Candidates {
         let Ok(signer) = announced.verify() else {
             return Found::Nothing;
         };
+        let room = room.filter(|_| full);
+        if one_way {
+            room.map(|at| self.one_way.remove(at));
+            let new = Overheard::new(announce.clone(), signer, from, keys, now);
+            self.one_way.push(new);
+            return Found::New;
+        }
         let Some(new) = Candidate::new(announce.clone(), signer, from, keys, 0, rng, now) else {
             return Found::Nothing;
         };
-        if let Some(at) = room.filter(|_| full) {
-            self.list.remove(at);
-        }
+        room.map(|at| self.list.remove(at));
         self.list.push(new);
         Found::New
+    }
+
+    /// Whether an ANNOUNCE is of a session that we know.
+    fn hear_again(&mut self, now: Instant, from: SocketAddr, announced: &Announced<'_>) -> bool {
+        let announce = &announced.announce;
+        if announce.protection.one_way {
+            let known = self.one_way.iter().position(|c| c.is_of(announce));
+            if let Some(at) = known {
+                let may_check = self.may_check(now);
+                self.one_way[at].hear(now, announced, || may_check);
+            }
+            return known.is_some();
+        }
+        let same = |c: &&mut Candidate| c.from == from && c.announce.session == announce.session;
+        let known = self.list.iter_mut().find(same);
+        known.map(|known| known.heard_at = now).is_some()
+    }
+
+    /// The one-way session that a datagram is of, if we can take part in it.
+    pub(super) fn recognise(&mut self, datagram: &[u8]) -> Option<Overheard> {
+        let at = self.one_way.iter().position(|c| c.recognises(datagram))?;
+        Some(self.one_way.swap_remove(at))
     }
 
     /// A signature costs time to check; so many a second are.
@@ -242,9 +281,11 @@ impl Candidates {
 
     /// Gives up those whose time is over; `true` when that leaves none.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
-        let before = self.list.len();
+        let there = |all: &Self| all.list.len() + all.one_way.len();
+        let before = there(self);
         self.list.retain(|c| c.ends_at() > now);
-        before > 0 && self.list.is_empty() && self.ticket.is_none()
+        self.one_way.retain(|c| c.ends_at() > now);
+        before > 0 && there(self) == 0 && self.ticket.is_none()
     }
 
     /// Waits for another session of a series, and for no other.
@@ -268,6 +309,7 @@ impl Candidates {
         };
         let mut ticket = Ticket::new(told.announce.series, told.signer, None, now);
         self.list.retain(|c| ticket.admits(now, &c.announce));
+        self.one_way.clear();
         self.ticket = Some(Box::new(ticket));
         true
     }
@@ -283,18 +325,14 @@ impl Candidates {
         self.ticket.as_ref()?.so_far()
     }
 
-    /// Whether we wait for another session of a series.
-    pub(super) fn waits(&self) -> bool {
-        self.ticket.is_some()
-    }
-
     /// When there is something to do.
     pub(super) fn next(&self) -> Option<Instant> {
         let join_at = |c: &Candidate| c.is_asked().then_some(c.join_at);
         let moments = |c: &Candidate| [Some(c.ends_at()), join_at(c)];
+        let asked = self.list.iter().flat_map(moments).flatten();
+        let overheard = self.one_way.iter().map(Overheard::ends_at);
         let lost_at = self.ticket.as_ref().map(|ticket| ticket.lost_at());
-        let moments = self.list.iter().flat_map(moments).flatten();
-        moments.chain(lost_at).min()
+        asked.chain(overheard).chain(lost_at).min()
     }
 
     /// Writes a JOIN that is due; says where it goes.
@@ -374,21 +412,29 @@ impl Candidates {
         }
     }
 
-    /// A session that has not answered yet.
-    pub(super) fn asked(&self) -> Option<SocketAddr> {
-        let open = self.list.iter().find(|c| c.refused.is_none());
-        open.map(|c| c.from)
+    /// What we wait for: a session that has not answered yet, or one that nobody asks.
+    pub(super) fn awaits(&self) -> Awaits {
+        if let Some(open) = self.list.iter().find(|c| c.refused.is_none()) {
+            Awaits::Answer(open.from)
+        } else if self.one_way.iter().any(|c| !c.is_late()) {
+            Awaits::Start(None)
+        } else if self.ticket.is_some() {
+            Awaits::Next
+        } else {
+            Awaits::Sender
+        }
     }
 
     /// Why we cannot take part, when every session that we know turned us away: one that will have
     /// us later counts most.
     pub(super) fn all_refused(&self) -> Option<RejectReason> {
-        let last = self.list.last()?.refused;
-        let mut reasons = self.list.iter().map(|c| c.refused);
-        if reasons.clone().any(|refused| refused.is_none()) {
-            return None;
-        }
-        let later = Some(RejectReason::Later);
-        reasons.find(|&refused| refused == later).unwrap_or(last)
+        let late = |c: &Overheard| c.is_late().then_some(RejectReason::TooLate);
+        let asked = self.list.iter().map(|c| c.refused);
+        let all: Option<Vec<_>> = self.one_way.iter().map(late).chain(asked).collect();
+        let mut all = all?;
+        let later = all
+            .contains(&RejectReason::Later)
+            .then_some(RejectReason::Later);
+        later.or(all.pop())
     }
 }

@@ -2,6 +2,7 @@
 
 mod gather;
 mod joining;
+mod overheard;
 mod session;
 mod slot;
 mod ticket;
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use self::gather::Outlook;
 use self::joining::{Candidates, Found, Reply};
 use self::session::Session;
 use self::ticket::Ticket;
@@ -39,7 +41,7 @@ mod alarm {
     pub(super) const SILENCE: usize = 2;
     /// A FEEDBACK is due, whatever we lack: set while receiving and lingering.
     pub(super) const REPORT: usize = 3;
-    /// A FEEDBACK is due for what we lack: set while receiving.
+    /// A FEEDBACK is due for what we lack, or that is given up: set while receiving.
     pub(super) const NACK: usize = 4;
     /// A BYE is not waited for any longer: set while lingering.
     pub(super) const LINGER: usize = 5;
@@ -109,11 +111,7 @@ impl Receiver {
     /// What the receiver waits for; nothing once data flows.
     pub fn awaits(&self) -> Option<Awaits> {
         match &self.state {
-            State::Searching(candidates) => match candidates.asked() {
-                Some(from) => Some(Awaits::Answer(from)),
-                None if candidates.waits() => Some(Awaits::Next),
-                None => Some(Awaits::Sender),
-            },
+            State::Searching(candidates) => Some(candidates.awaits()),
             State::Receiving(session) if !session.started => Some(Awaits::Start(self.policy)),
             State::Receiving(_) | State::Lingering(..) | State::Ended => None,
         }
@@ -239,6 +237,7 @@ impl Receiver {
                 session.repaired += u64::from(repaired);
                 session.delivered(now);
                 self.after_progress(now);
+                self.watch(now);
                 Some(delivery)
             }
             gather::Pulled::Nothing => None,
@@ -294,6 +293,11 @@ impl Receiver {
     }
 
     fn linger(&mut self, now: Instant, end: ReceiverEnd, outcome: Outcome) {
+        if matches!(&self.state, State::Receiving(session) if session.is_one_way()) {
+            // Nobody is told.
+            self.end(end);
+            return;
+        }
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Receiving(mut session) => {
                 session.conclude(now, outcome);
@@ -323,10 +327,26 @@ impl Receiver {
         let (State::Receiving(session) | State::Lingering(session, _)) = &mut self.state else {
             return;
         };
+        if session.is_one_way() {
+            self.watch(now);
+            return;
+        }
         timers.set(alarm::REPORT, session.report_at());
         match session.nack_at(now, rng) {
             Some(at) => timers.set(alarm::NACK, at),
             None => timers.clear(alarm::NACK),
+        }
+    }
+
+    /// One-way: looks whether something is lost for good.
+    fn watch(&mut self, now: Instant) {
+        let State::Receiving(session) = &mut self.state else {
+            return;
+        };
+        match session.gather.outlook(now) {
+            Outlook::Good => self.timers.clear(alarm::NACK),
+            Outlook::Doubtful(until) => self.timers.set(alarm::NACK, until),
+            Outlook::Short(why) => self.end(why.into()),
         }
     }
 
@@ -337,6 +357,10 @@ impl Receiver {
         let at = session.lost_at();
         if now < at {
             self.timers.set(alarm::SILENCE, at);
+        } else if session.is_one_way() && session.gather.has_all() {
+            // All that is left is the consumer's, which may take its time.
+        } else if let Some(why) = session.gather.shortfall() {
+            self.end(why.into());
         } else if session.gather.complete().is_none() {
             // With everything here the sender is not needed any more.
             let silent = now.since(session.heard_at) >= PEER_SILENT_MAX;
@@ -373,11 +397,16 @@ impl Receiver {
                 self.pass_over(from, PassedOver::NoSharedKey);
             }
             State::Searching(candidates) => {
-                match candidates.hear(now, from, &announced, &self.config, &mut self.rng) {
+                let found = candidates.hear(now, from, &announced, &self.config, &mut self.rng);
+                if candidates.all_refused().is_some() {
+                    self.timers.set_earlier(alarm::REFUSED, now + REFUSED_WAIT);
+                }
+                match found {
                     Found::New => self.events.push_back(ReceiverEvent::Found {
                         session: announced.announce.session,
                         name: announced.announce.name.clone(),
                         signer: announced.announce.protection.signer,
+                        one_way: announced.announce.protection.one_way,
                         from,
                         datagram_len: usize::from(announced.announce.symbol_len) + DATA_OVERHEAD,
                     }),
@@ -419,14 +448,10 @@ impl Receiver {
                 }
             }
             Reply::Accepted(chosen, receiver, accept) => {
-                let a = &chosen.announce;
-                let blocks = window_blocks(self.config.memory, a.k, a.symbol_len);
                 let so_far = candidates.so_far();
-                let session = Session::new(&chosen, receiver, &accept, blocks, so_far, now);
-                self.state = State::Receiving(Box::new(session));
-                self.timers.clear(alarm::GIVE_UP);
-                self.timers.clear(alarm::JOIN);
-                self.timers.set(alarm::SILENCE, now + PEER_SILENT_MAX);
+                let blocks = self.blocks_of(&chosen.announce);
+                let session = Session::joined(&chosen, receiver, &accept, blocks, so_far, now);
+                self.take_part(now, session);
                 self.events.push_back(ReceiverEvent::Joined {
                     receiver,
                     from: chosen.from,
@@ -437,6 +462,18 @@ impl Receiver {
         Some(())
     }
 
+    /// Blocks of a session that we can hold.
+    fn blocks_of(&self, announce: &Announce) -> usize {
+        window_blocks(self.config.memory, announce.k, announce.symbol_len)
+    }
+
+    fn take_part(&mut self, now: Instant, session: Session) {
+        self.state = State::Receiving(Box::new(session));
+        self.timers.clear(alarm::GIVE_UP);
+        self.timers.clear(alarm::JOIN);
+        self.timers.set(alarm::SILENCE, now + PEER_SILENT_MAX);
+    }
+
     fn handle_session(
         &mut self,
         now: Instant,
@@ -444,6 +481,12 @@ impl Receiver {
         tag: u32,
         datagram: &mut [u8],
     ) -> Option<()> {
+        if let State::Searching(candidates) = &mut self.state
+            && let Some(chosen) = candidates.recognise(datagram)
+        {
+            let blocks = self.blocks_of(&chosen.announce);
+            self.take_part(now, Session::overheard(chosen, blocks, now));
+        }
         // Those of a session that we are not in are no fault of anybody.
         let Some(session) = self.session().filter(|session| session.tag() == tag) else {
             return Some(());

@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 
 use super::gather::{Gather, Taken};
 use super::joining::Candidate;
+use super::overheard::Overheard;
 use super::ticket::{SoFar, Ticket};
 use crate::crypt::aead::Cipher;
 use crate::crypt::sign::VerifyingKey;
@@ -21,8 +22,8 @@ use crate::proto::protect::{
 };
 use crate::units::{Duration, Instant};
 use crate::wire::{
-    Abort, Accept, Bye, ByeHeader, ENTRIES_MAX, End, Feedback, FeedbackHeader, HEADER_LEN, Header,
-    Kind, Manifest, Outcome, Poll, SessionId, Verdict,
+    Abort, Accept, Announce, Bye, ByeHeader, ENTRIES_MAX, End, Feedback, FeedbackHeader,
+    HEADER_LEN, Header, Kind, Manifest, Outcome, Poll, SessionId, Verdict,
 };
 
 /// Of the ANNOUNCEs that come in this time one is checked, while we wait for the start.
@@ -39,16 +40,22 @@ pub(super) enum News {
     Wrong,
 }
 
+/// What we talk to the sender with, unless the session is one-way.
+#[derive(Debug)]
+struct Back {
+    number: u32,
+    feedback_cipher: Cipher,
+    bye_cipher: Cipher,
+}
+
 /// A session in which we are.
 #[derive(Debug)]
 pub(super) struct Session {
     id: SessionId,
     series: SessionId,
     sender: SocketAddr,
-    number: u32,
     cipher: Cipher,
-    feedback_cipher: Cipher,
-    bye_cipher: Cipher,
+    back: Option<Back>,
     /// The key that signs the sender's blocks and last words.
     signer: Option<VerifyingKey>,
     pub(super) gather: Gather,
@@ -83,9 +90,9 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// A session that takes up the stream from the beginning, or from what was handed out of it in
-    /// another session of the series.
-    pub(super) fn new(
+    /// One that took us in, which takes up the stream from the beginning, or from what was handed
+    /// out of it in another session of the series.
+    pub(super) fn joined(
         chosen: &Candidate,
         number: u32,
         accept: &Accept,
@@ -93,18 +100,52 @@ impl Session {
         so_far: Option<Chain>,
         now: Instant,
     ) -> Self {
-        let (a, pair, signer) = (&chosen.announce, &chosen.pair, chosen.signer);
-        let mut gather = Gather::new(a.session, a.k, a.symbol_len, a.depth, blocks, signer);
-        gather.go_on(so_far.unwrap_or(Chain::new(a.series)).in_session(a.session));
-        Self {
-            id: a.session,
-            series: a.series,
-            sender: chosen.from,
+        let (a, pair) = (&chosen.announce, &chosen.pair);
+        let back = Back {
             number,
-            cipher: multicast_cipher(a.session, &accept.session_secret),
             feedback_cipher: pair.feedback.clone(),
             bye_cipher: pair.bye.clone(),
-            signer,
+        };
+        let cipher = multicast_cipher(a.session, &accept.session_secret);
+        let mut gather = Gather::new(a, blocks, chosen.signer);
+        if let Some(so_far) = so_far {
+            gather.go_on(so_far.in_session(a.session));
+        }
+        Self::new(gather, a, chosen.from, cipher, now)
+            .signed_by(chosen.signer)
+            .talking(back)
+    }
+
+    /// One-way: one that does not know of us.
+    pub(super) fn overheard(chosen: Overheard, blocks: usize, now: Instant) -> Self {
+        let gather = Gather::new(&chosen.announce, blocks, chosen.signer);
+        let from = chosen.from;
+        Self::new(gather, &chosen.announce, from, chosen.cipher, now).signed_by(chosen.signer)
+    }
+
+    fn signed_by(self, signer: Option<VerifyingKey>) -> Self {
+        Self { signer, ..self }
+    }
+
+    fn talking(self, back: Back) -> Self {
+        let back = Some(back);
+        Self { back, ..self }
+    }
+
+    fn new(
+        gather: Gather,
+        announce: &Announce,
+        sender: SocketAddr,
+        cipher: Cipher,
+        now: Instant,
+    ) -> Self {
+        Self {
+            id: announce.session,
+            series: announce.series,
+            sender,
+            cipher,
+            back: None,
+            signer: None,
             gather,
             started: false,
             completed: false,
@@ -142,6 +183,11 @@ impl Session {
         Ticket::new(self.series, self.signer, Some(so_far), now)
     }
 
+    /// Whether we say nothing.
+    pub(super) fn is_one_way(&self) -> bool {
+        self.back.is_none()
+    }
+
     pub(super) fn tag(&self) -> u32 {
         self.id.tag()
     }
@@ -171,6 +217,11 @@ impl Session {
             }
             Kind::End => {
                 let end = End::parse(self.signed(Purpose::End, body)?).ok()?;
+                match header.left {
+                    0 => self.gather.sent_all(),
+                    _ if self.is_one_way() => {}
+                    _ => return None,
+                }
                 if self.gather.finish(end) {
                     News::Progress
                 } else {
@@ -221,13 +272,17 @@ impl Session {
     fn handle_data(&mut self, now: Instant, header: &Header, symbol: &[u8]) -> News {
         self.started = true;
         let taken = self.gather.take(header, symbol);
-        if header.repair {
+        if self.is_one_way() {
+            self.gather.sent_before(header.block);
+        } else if header.repair {
             let wait = self.retry(0);
             self.gather.promised(header.block, header.left, now + wait);
         }
         match taken {
             Taken::Kept => News::Progress,
             Taken::Needless | Taken::NoRoom => News::None,
+            // Nothing tells which of the two is true: the first stays.
+            Taken::Clash if self.signer.is_some() && self.is_one_way() => News::None,
             Taken::Clash if self.signer.is_some() => {
                 self.gather.doubt(header.block);
                 News::Progress
@@ -256,17 +311,19 @@ impl Session {
         self.report_every = poll.report_every.max(1);
         self.report = Duration::from_us(u64::from(poll.report_us)).min(REPORT_MAX);
         self.gather.pass_full(poll.edge);
+        self.gather.sent(poll.edge);
         News::Progress
     }
 
     /// Reads a BYE to us.
     pub(super) fn open_bye(&self, datagram: &mut [u8]) -> Option<Verdict> {
+        let back = self.back.as_ref()?;
         let header = ByeHeader::parse(datagram).ok()?;
-        if header.receiver != self.number {
+        if header.receiver != back.number {
             return None;
         }
         let nonce = member_nonce(Kind::Bye, header.receiver, header.number);
-        let body = open(&self.bye_cipher, &nonce, datagram, ByeHeader::LEN)?;
+        let body = open(&back.bye_cipher, &nonce, datagram, ByeHeader::LEN)?;
         Some(Bye::parse(body).ok()?.verdict)
     }
 
@@ -327,9 +384,11 @@ impl Session {
 
     /// Writes a FEEDBACK if one is due; says where it goes.
     pub(super) fn emit_feedback(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<SocketAddr> {
+        let back = self.back.as_ref()?;
         if !std::mem::take(&mut self.due) {
             return None;
         }
+        let receiver = back.number;
         let retries = [0, 1, 2, 3, 4, 5, 6].map(|n| self.retry(n));
         let retry = |times: u32| retries[usize::try_from(times).unwrap_or(6).min(6)];
         let needs = match self.outcome {
@@ -355,7 +414,7 @@ impl Session {
             outcome,
             needs,
         };
-        let (receiver, number) = (self.number, self.feedbacks);
+        let number = self.feedbacks;
         self.feedbacks = self.feedbacks.checked_add(1)?;
         FeedbackHeader {
             tag: self.id.tag(),
@@ -365,7 +424,7 @@ impl Session {
         .emit(buf);
         feedback.emit(buf);
         let nonce = member_nonce(Kind::Feedback, receiver, number);
-        seal(&self.feedback_cipher, &nonce, buf, 0, FeedbackHeader::LEN);
+        seal(&back.feedback_cipher, &nonce, buf, 0, FeedbackHeader::LEN);
         self.since_report = 0;
         self.reported_at = now;
         Some(self.sender)

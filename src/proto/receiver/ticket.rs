@@ -50,6 +50,7 @@ impl Ticket {
         let shape = (announce.k, announce.symbol_len);
         let admits = announce.series == self.series
             && announce.protection.signer == signer
+            && !announce.protection.one_way
             && self.so_far.is_none_or(|so_far| so_far.shape == shape);
         if admits {
             self.heard_at = now;

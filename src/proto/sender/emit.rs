@@ -2,15 +2,19 @@
 
 use super::window::{Symbol, Terms};
 use super::{Limits, POLL_AFTER_DATA, Sender, State, alarm};
+use crate::crypt::aead::Cipher;
+use crate::crypt::sign::SigningKey;
 use crate::proto::config::{
     ABORT_EVERY, BATCH_MAX, DEPTH_MAX, FEEDBACK_PER_S_MAX, FLIGHT_MIN, INTERLEAVE_TIME,
-    NACK_RETRY_MIN, RATE_MAX, REPORT_MAX, REPORT_MIN, SOCKET_COST, backoff_max,
+    NACK_RETRY_MIN, ONE_WAY_EVERY, RATE_MAX, REPORT_MAX, REPORT_MIN, SOCKET_COST, backoff_max,
 };
 use crate::proto::event::SenderEnd;
-use crate::proto::protect::{Purpose, Shape, emit_announce, multicast_nonce, seal};
+use crate::proto::protect::{
+    Purpose, Shape, emit_announce, multicast_cipher, multicast_nonce, one_way_secret, seal,
+};
 use crate::units::{Duration, Instant, Rate};
 use crate::wire::{
-    AbortReason, Announce, HEADER_LEN, Header, Kind, Poll, Protection, SIGNATURE_LEN,
+    AbortReason, Announce, End, HEADER_LEN, Header, Kind, Poll, Protection, SIGNATURE_LEN,
 };
 
 impl Sender {
@@ -23,7 +27,12 @@ impl Sender {
             let (abort, copies) = (abort.clone(), *copies);
             self.emit_signed(Kind::Abort, Purpose::Abort, buf, |body| abort.emit(body));
             if copies > 1 {
-                self.timers.set(alarm::ABORT, now + ABORT_EVERY);
+                let every = if self.is_one_way() {
+                    ONE_WAY_EVERY
+                } else {
+                    ABORT_EVERY
+                };
+                self.timers.set(alarm::ABORT, now + every);
                 self.state = State::Aborting {
                     abort,
                     copies: copies - 1,
@@ -41,28 +50,52 @@ impl Sender {
         }
         if std::mem::take(&mut self.announce_due) {
             self.emit_announce(buf);
-        } else if let Some(end) = self.window.complete().filter(|_| self.end_due) {
+        } else if let Some(end) = self.end_to_say() {
             self.end_due = false;
+            self.count_end();
             self.emit_signed(Kind::End, Purpose::End, buf, |body| end.emit(body));
         } else if let Some(manifest) = self.manifests.pop_front() {
             self.emit_signed(Kind::Manifest, Purpose::Manifest, buf, |body| {
                 manifest.emit(body);
             });
             self.pace.spend(self.data_cost());
-        } else if std::mem::take(&mut self.poll_due) && self.roster.sum().active > 0 {
+        } else if std::mem::take(&mut self.poll_due)
+            && (self.is_one_way() || self.roster.sum().active > 0)
+        {
             let poll = self.poll(now);
             self.emit_signed(Kind::Poll, Purpose::Poll, buf, |body| poll.emit(body));
         }
         !buf.is_empty()
     }
 
+    /// The END that is due, if one is; one-way, not before what the last one owed.
+    fn end_to_say(&self) -> Option<End> {
+        let owes = self.is_one_way() && self.window.has_repair();
+        self.window.complete().filter(|_| self.end_due && !owes)
+    }
+
     /// What every ANNOUNCE says about the stream.
     pub(super) fn shape(&self) -> Shape {
+        let depth = if self.is_one_way() {
+            self.one_way_depth()
+        } else {
+            self.depth_at(self.config.rate_max.unwrap_or(RATE_MAX))
+        };
         Shape {
             k: self.config.k,
             symbol_len: self.config.symbol_len,
-            depth: self.depth_at(self.config.rate_max.unwrap_or(RATE_MAX)),
+            depth,
+            series: self.series(),
         }
+    }
+
+    /// The cipher of a one-way session, whose secret follows from what every ANNOUNCE says.
+    pub(super) fn one_way_cipher(&self) -> Cipher {
+        let keys = &self.config.keys;
+        let signer = keys.signing.as_ref().map(SigningKey::public);
+        let (shape, shared) = (self.shape(), keys.shared.as_ref());
+        let secret = one_way_secret(self.session, &self.public, shape, signer.as_ref(), shared);
+        multicast_cipher(self.session, secret.expose())
     }
 
     fn emit_announce(&self, buf: &mut Vec<u8>) {
@@ -70,10 +103,11 @@ impl Sender {
             k,
             symbol_len,
             depth,
+            series,
         } = self.shape();
         let announce = Announce {
             session: self.session,
-            series: self.series(),
+            series,
             sender_key: self.public.0,
             k,
             symbol_len,
@@ -91,14 +125,20 @@ impl Sender {
             signer: keys.signing.as_ref().map(|key| *key.public().as_bytes()),
             listed: keys.listed.is_some(),
             shared: keys.shared.is_some(),
+            one_way: self.is_one_way(),
         }
     }
 
     pub(super) fn poll(&mut self, now: Instant) -> Poll {
         let limits = self.limits();
+        let edge = if self.is_one_way() {
+            self.window.group_start()
+        } else {
+            self.window.edge_for_poll()
+        };
         let us = |d: Duration| u32::try_from(d.as_us()).unwrap_or(u32::MAX);
         Poll {
-            edge: self.window.edge_for_poll(),
+            edge,
             clock_us: now.as_us(),
             rtt_us: us(self.roster.sum().rtt),
             receivers: self.roster.sum().confirmed,
@@ -137,7 +177,7 @@ impl Sender {
             pledge: 0,
             symbol: 0,
             tx,
-            left: 0,
+            left: if kind == Kind::End { self.ends_left } else { 0 },
             block: 0,
         }
         .emit(buf);
@@ -166,10 +206,14 @@ impl Sender {
         if !matches!(self.state, State::Sending | State::Draining) {
             return false;
         }
-        let (limits, sum) = (self.limits(), self.roster.sum());
+        let (mut limits, sum) = (self.limits(), self.roster.sum());
         let cost = self.data_cost();
         let patience = NACK_RETRY_MIN + backoff_max(sum.confirmed, sum.rtt).times(2);
         self.window.judge(now, patience);
+        let one_way = self.config.one_way;
+        if one_way.is_some() && !self.group_is_ready(now) {
+            limits.block_end = 0;
+        }
         let fresh = self.window.has_source(limits.block_end);
         if (!fresh && !self.window.has_repair()) || self.tx >= limits.tx_end {
             self.pace.rest();
@@ -185,13 +229,18 @@ impl Sender {
         }
         let room = limits.tx_end - self.tx;
         let count = (allowance / cost).min(room).min(batch);
-        let repairing = self.window.has_repair() && (!fresh || !self.repaired_last);
+        let repairing = self.window.has_repair()
+            && match one_way {
+                Some(_) => !self.window.in_group(),
+                None => !fresh || !self.repaired_last,
+            };
         self.repaired_last = repairing;
         let terms = Terms {
             now,
             limit: limits.block_end,
             depth: self.depth(),
             receivers: sum.confirmed,
+            one_way,
         };
         let mut sent = 0;
         while sent < count {
@@ -220,13 +269,16 @@ impl Sender {
     }
 
     /// Bytes of a DATA datagram with its IP and UDP headers.
-    fn data_cost(&self) -> u64 {
+    pub(super) fn data_cost(&self) -> u64 {
         (self.data_len() + self.config.ip_udp_len) as u64
     }
 
     /// Blocks to mix at present: no more than a part of what a receiver can hold, since all of a
     /// group stay until the first is complete.
     fn depth(&self) -> u32 {
+        if self.is_one_way() {
+            return self.one_way_depth().into();
+        }
         let held = (self.roster.sum().window / 4).max(1);
         u32::from(self.depth_at(self.pace.rate())).min(held)
     }
@@ -266,6 +318,9 @@ impl Sender {
 
     /// The limits that the receivers set. Who has not shown that it has the keys holds nobody up.
     pub(super) fn limits(&self) -> Limits {
+        if self.is_one_way() {
+            return Self::one_way_limits();
+        }
         let sum = self.roster.sum();
         let cost = SOCKET_COST * self.data_cost().div_ceil(1500);
         let receivers = u64::from(sum.confirmed);

@@ -19,6 +19,7 @@ impl Sender {
     /// Takes a datagram that came to the sender's own address. Its bytes are decrypted in place.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         let taken = match wire::peek(datagram) {
+            _ if self.is_one_way() => None,
             Ok((Kind::Join, tag)) if tag == self.session.tag() => {
                 self.handle_join(now, from, datagram)
             }
@@ -316,6 +317,10 @@ impl Sender {
     /// for a little. The beginning is kept until there is no room for more, for those who come
     /// late.
     pub(super) fn release(&mut self) {
+        if self.is_one_way() {
+            self.window.release(self.window.group_start());
+            return;
+        }
         let sum = self.roster.sum();
         let has_room = self.window.first() == 0 && !self.window.is_full();
         if sum.active == sum.confirmed && !has_room {

@@ -7,6 +7,7 @@ mod feedback;
 mod foresight;
 mod gate;
 mod later;
+mod one_way;
 mod roll;
 mod roster;
 #[cfg(test)]
@@ -29,8 +30,8 @@ use self::start::Expected;
 pub use self::start::Waiting;
 use self::window::Window;
 use super::config::{
-    ABORT_COPIES, ANNOUNCE_RUNNING, ANNOUNCE_WAITING, END_EVERY, POLL_MAX, SenderConfig, fit_name,
-    window_blocks,
+    ABORT_COPIES, ANNOUNCE_RUNNING, ANNOUNCE_WAITING, END_EVERY, ONE_WAY_COPIES, ONE_WAY_EVERY,
+    POLL_MAX, SenderConfig, fit_name, window_blocks,
 };
 use super::event::{Fate, SenderEnd, SenderEvent, SenderStats, Target, Transmit};
 use super::pace::Pace;
@@ -51,7 +52,7 @@ const POLL_AFTER_DATA: Duration = Duration::from_ms(5);
 mod alarm {
     /// An ANNOUNCE is due: set from the beginning until the end.
     pub(super) const ANNOUNCE: usize = 0;
-    /// A POLL is due: set while there are receivers.
+    /// A POLL is due: set while there are receivers, or may be.
     pub(super) const POLL: usize = 1;
     /// An END is due: set while draining.
     pub(super) const END: usize = 2;
@@ -137,9 +138,13 @@ pub struct Sender {
     failed: Option<Abort>,
     /// Receivers were told where the stream ends.
     end_is_told: bool,
+    /// One-way: ENDs that follow, and when a group begins that is not complete.
+    ends_left: u16,
+    group_at: Option<Instant>,
     /// The last batch was of repair symbols: new data is next.
     repaired_last: bool,
     expected: Expected,
+    began_at: Instant,
     first_join: Option<Instant>,
     last_join: Instant,
     /// Nobody is let in any more: those who might come held up those who are there.
@@ -159,6 +164,18 @@ pub struct Sender {
     /// Bytes taken from the input.
     taken: u64,
     stats: SenderStats,
+}
+
+/// What is due before anybody has joined.
+fn first_alarms(config: &SenderConfig, now: Instant) -> Timers<{ alarm::COUNT }> {
+    let mut timers = Timers::new();
+    timers.set(alarm::ANNOUNCE, now);
+    if config.one_way.is_some() {
+        timers.set(alarm::START, now + config.min_wait);
+    } else if let Some(timeout) = config.start_timeout {
+        timers.set(alarm::GIVE_UP, now + timeout);
+    }
+    timers
 }
 
 impl Sender {
@@ -184,14 +201,9 @@ impl Sender {
         session.0.copy_from_slice(&id[..16]);
         let series = config.series.id.unwrap_or(session);
         let key = SecretKey::from_seed(scalar);
-        let mut timers = Timers::new();
-        timers.set(alarm::ANNOUNCE, now);
-        if let Some(timeout) = config.start_timeout {
-            timers.set(alarm::GIVE_UP, now + timeout);
-        }
         let datagram = usize::from(len) + DATA_OVERHEAD + config.ip_udp_len;
         let pace = Pace::new(config.rate_max, datagram as u64, now);
-        Self {
+        let mut sender = Self {
             session,
             cipher: multicast_cipher(session, &secret),
             secret: Secret::new(secret),
@@ -209,9 +221,11 @@ impl Sender {
             .of_series(series),
             manifests: VecDeque::new(),
             tx: 0,
-            timers,
+            timers: first_alarms(&config, now),
             failed: None,
             end_is_told: false,
+            ends_left: 0,
+            group_at: None,
             repaired_last: false,
             expected: Expected::new(&config.expect),
             first_join: None,
@@ -230,8 +244,13 @@ impl Sender {
             taken: 0,
             stats: SenderStats::default(),
             pace,
+            began_at: now,
             config,
+        };
+        if sender.is_one_way() {
+            sender.cipher = sender.one_way_cipher();
         }
+        sender
     }
 
     /// The session's id.
@@ -264,10 +283,12 @@ impl Sender {
             reason,
             text: text.to_owned(),
         };
-        self.state = State::Aborting {
-            abort,
-            copies: ABORT_COPIES,
+        let copies = if self.is_one_way() {
+            ONE_WAY_COPIES.into()
+        } else {
+            ABORT_COPIES
         };
+        self.state = State::Aborting { abort, copies };
         self.timers.set(alarm::ABORT, now);
         self.timers.clear(alarm::ANNOUNCE);
     }
@@ -310,7 +331,11 @@ impl Sender {
         if self.timers.rings(alarm::END, now) {
             self.end_due = true;
             // Those who have everything need no hurry.
-            let every = self.finishing().map_or(END_EVERY, |_| POLL_MAX);
+            let every = match self.finishing() {
+                _ if self.is_one_way() => ONE_WAY_EVERY,
+                None => END_EVERY,
+                Some(_) => POLL_MAX,
+            };
             self.timers.set(alarm::END, now + every);
         }
         if self.timers.rings(alarm::ROLL_CALL, now) {
@@ -378,7 +403,8 @@ impl Sender {
                 .filter(|(_, m)| m.is_active())
                 .map(|(_, m)| m)
         };
-        let all = self.state == State::Draining && active().all(|m| m.finishing_since.is_some());
+        let drains = self.state == State::Draining && !self.is_one_way();
+        let all = drains && active().all(|m| m.finishing_since.is_some());
         all.then(|| u32::try_from(active().count()).unwrap_or(u32::MAX))
     }
 
@@ -443,7 +469,9 @@ impl Sender {
     /// Moves from state to state when the time has come.
     fn settle(&mut self, now: Instant) {
         self.compare_ends(now);
-        if matches!(self.state, State::Sending | State::Draining) {
+        if self.is_one_way() {
+            self.settle_one_way(now);
+        } else if matches!(self.state, State::Sending | State::Draining) {
             let sum = self.roster.sum();
             if sum.active == 0 {
                 let done = sum.done;
@@ -473,6 +501,9 @@ impl Sender {
         });
         self.poll_due = true;
         self.announce_due = true;
+        if self.is_one_way() {
+            self.timers.set(alarm::POLL, now + POLL_MAX);
+        }
         self.timers.set(alarm::ANNOUNCE, now + ANNOUNCE_RUNNING);
         if let Some(abort) = self.failed.take() {
             self.abort(now, abort.reason, &abort.text);
@@ -487,10 +518,14 @@ impl Sender {
     fn policy(&self) -> Policy {
         let gathering = self.state == State::Gathering;
         let (joined, wanted) = self.turnout();
+        let joinable = if self.is_one_way() {
+            self.stats.source == 0
+        } else {
+            self.state == State::Sending && self.window.first() == 0 && !self.shut
+        };
         Policy {
             started: !gathering,
-            joinable: gathering
-                || (self.state == State::Sending && self.window.first() == 0 && !self.shut),
+            joinable: gathering || joinable,
             joined,
             wanted,
         }

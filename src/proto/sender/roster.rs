@@ -435,6 +435,7 @@ mod tests {
             k: 4,
             symbol_len: 64,
             depth: 1,
+            series: SESSION,
         };
         Greeting::agree(SESSION, &ours, &r, [&s, &r], shape, None)
             .unwrap()

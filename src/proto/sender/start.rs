@@ -92,7 +92,8 @@ impl Sender {
     /// Starts as soon as possible, whomever it waits for; `false` when there is nobody to start
     /// with, or no start to wait for any more.
     pub fn start_now(&mut self, now: Instant) -> bool {
-        let may = self.state == State::Gathering && self.joined() > 0;
+        let somebody = self.joined() > 0 || self.is_one_way();
+        let may = self.state == State::Gathering && somebody;
         if may {
             self.timers.set(alarm::START, now);
         }
@@ -189,6 +190,9 @@ impl Sender {
     }
 
     fn start_at(&self) -> Option<Instant> {
+        if self.is_one_way() {
+            return Some(self.began_at + self.config.min_wait);
+        }
         let (first, config) = (self.first_join?, &self.config);
         let all_here = self.expected.missing.is_empty() && self.joined() >= config.receivers;
         let early = if config.receivers == 0 && self.expected.names.is_empty() {

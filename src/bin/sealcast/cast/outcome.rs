@@ -98,6 +98,7 @@ fn some_names(names: &[String]) -> String {
 /// Whether the cast counts as a success.
 fn succeeded(report: &Report, require: Require) -> bool {
     match report.end {
+        SenderEnd::Sent => true,
         SenderEnd::Complete | SenderEnd::Partial { .. } => Count::of(report).suffices(require),
         SenderEnd::AllLost | SenderEnd::NobodyCame | SenderEnd::Aborted(_) => false,
     }
@@ -108,6 +109,12 @@ fn succeeded(report: &Report, require: Require) -> bool {
 fn loss(member: &MemberReport) -> f64 {
     let lost = member.sent.saturating_sub(member.arrived);
     lost as f64 * 100.0 / (member.sent as f64).max(1.0)
+}
+
+/// Whether all have everything, if anything is known of them.
+fn complete(report: &Report) -> Option<bool> {
+    let all = report.end == SenderEnd::Complete && report.missing.is_empty();
+    (report.end != SenderEnd::Sent).then_some(all)
 }
 
 /// The last event of the report; `man/sealcast-cast.1` says what it holds.
@@ -134,7 +141,7 @@ pub(super) fn json(report: &Report, names: &[String], require: Require) -> Value
         .collect();
     json!({
         "success": succeeded(report, require),
-        "complete": report.end == SenderEnd::Complete && report.missing.is_empty(),
+        "complete": complete(report),
         "elapsed_us": report.elapsed.as_us(),
         "bytes": stats.bytes,
         "wire_bytes": stats.wire_bytes,
@@ -171,6 +178,10 @@ pub(super) fn conclude(
 /// Says how a pass went, or all of them together.
 pub(super) fn tell_pass(report: &Report, names: &[String], voice: &Voice) {
     summarise(report, voice);
+    if report.end == SenderEnd::Sent {
+        voice.note("all of it was sent; whether anybody has it is not known");
+        return;
+    }
     let failed = report.members.iter().any(|m| m.fate != Fate::Done);
     if failed || !report.missing.is_empty() || voice.tells(1) {
         for line in table(report, names, voice.tells(1)) {
@@ -273,7 +284,7 @@ fn failure(report: &Report, args: &CastArgs) -> Failure {
             receivers(args.receivers.unwrap_or(0))
         ))
         .hint("--max-wait starts with those that are there"),
-        SenderEnd::Partial { .. } | SenderEnd::Complete => {
+        SenderEnd::Partial { .. } | SenderEnd::Complete | SenderEnd::Sent => {
             transfer(Count::of(report).lacks(args.require))
         }
         SenderEnd::AllLost | SenderEnd::Aborted(_) => {

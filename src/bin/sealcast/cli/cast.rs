@@ -36,9 +36,11 @@ pub(crate) struct CastArgs {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = value::milliseconds,
           conflicts_with_all = ["receivers", "expect"])]
     pub(crate) settle: u64,
-    /// Do not start before this time has passed since the first receiver joined.
-    #[arg(long, value_name = "TIME", default_value = "0", value_parser = value::milliseconds)]
-    pub(crate) min_wait: u64,
+    /// Do not start before this time has passed since the first receiver joined [default: 0].
+    ///
+    /// With --one-way, start when it has passed since the first ANNOUNCE [default: 2s].
+    #[arg(long, value_name = "TIME", value_parser = value::milliseconds)]
+    pub(crate) min_wait: Option<u64>,
     /// Start this long after the first receiver joined, whoever is there.
     #[arg(long, value_name = "TIME", value_parser = value::milliseconds)]
     pub(crate) max_wait: Option<u64>,
@@ -103,6 +105,19 @@ pub(crate) struct CastArgs {
     /// than it used to.
     #[arg(short, long, value_name = "BITS", value_parser = value::bits_per_s)]
     pub(crate) rate: Option<u64>,
+    /// Send to receivers that cannot answer, at --rate, and never hear of them.
+    ///
+    /// For networks on which receivers must not or cannot send: satellites, data diodes. Parity for
+    /// losses is sent in advance, as --redundancy says. `catch` needs no option for it. Status 0
+    /// then means that everything was sent, not that anybody has it.
+    #[arg(long, requires = "rate", conflicts_with_all = ["receivers", "expect", "settle",
+          "max_wait", "start_timeout", "require", "stall_timeout", "finish_timeout", "slow",
+          "min_rate", "slow_grace", "late", "recipients_file"])]
+    pub(crate) one_way: bool,
+    /// With --one-way, send this share of parity, in per cent of the data, at most 1000.
+    #[arg(long, value_name = "PERCENT", value_parser = value::redundancy, default_value = "10",
+          requires = "one_way")]
+    pub(crate) redundancy: u32,
     /// Keep up to BYTES of the stream for repairs; K, M and G are understood.
     #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = value::bytes)]
     pub(crate) memory: u64,

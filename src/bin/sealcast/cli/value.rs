@@ -1,6 +1,7 @@
 //! Values with units or parts on the command line.
 
 use sealcast::edge::tree::Range;
+use sealcast::proto::config::REDUNDANCY_MAX;
 use sealcast::wire::NAME_LEN_MAX;
 
 /// The number in `text` times the factor of the unit after it, letters of either case.
@@ -130,6 +131,18 @@ pub(crate) fn require(text: &str) -> Result<Require, String> {
         None => text.parse().ok().filter(|n| *n > 0).map(Require::Count),
     };
     parsed.ok_or_else(|| "give all, a number of receivers, or a share such as 95%".into())
+}
+
+/// A share in per cent with one decimal, perhaps above 100; as a number of thousandths.
+pub(crate) fn redundancy(text: &str) -> Result<u32, String> {
+    let text = text.strip_suffix('%').unwrap_or(text);
+    let (whole, tenths) = text.split_once('.').unwrap_or((text, "0"));
+    let number = |text: &str| text.parse::<u32>().ok().filter(|_| !text.starts_with('+'));
+    let parsed = number(whole).zip(number(tenths).filter(|_| tenths.len() == 1));
+    parsed
+        .map(|(whole, tenths)| whole.saturating_mul(10).saturating_add(tenths))
+        .filter(|&thousandths| thousandths <= REDUNDANCY_MAX)
+        .ok_or_else(|| "give a share between 0 and 1000, such as 10, 12.5 or 20%".into())
 }
 
 /// A share in per cent, such as 5 or 0.1.

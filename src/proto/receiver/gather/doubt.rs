@@ -8,7 +8,7 @@ impl Gather {
     /// A symbol of `block` has shown that a member lies: the sender's hashes decide. Nothing where
     /// the sender does not sign.
     pub(in crate::proto::receiver) fn doubt(&mut self, block: u32) {
-        if self.signer.is_some()
+        if self.can_refetch()
             && block >= self.first
             && let Some(slot) = self.slot(block)
         {
@@ -53,7 +53,7 @@ impl Gather {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{LEN, SESSION, source, stream};
+    use super::super::tests::{LEN, announce, source, stream};
     use super::super::{Pulled, Taken};
     use super::*;
     use crate::crypt::sign::SigningKey;
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn a_signer_that_contradicts_itself_does_no_harm() {
         let key = SigningKey::from_seed([1; 32]).public();
-        let mut g = Gather::new(SESSION, 4, LEN, 1, 8, Some(key));
+        let mut g = Gather::new(&announce(1), 8, Some(key));
         let junk = vec![7; usize::from(LEN)];
         let (blocks, end) = stream();
         for symbol in 0..4 {

@@ -1,0 +1,107 @@
+//! One-way sessions that we heard of. Nobody is asked: the first datagram under the key of one
+//! makes it ours, so that an old ANNOUNCE that somebody repeats does not keep us from the true one.
+
+use std::net::SocketAddr;
+
+use crate::crypt::aead::Cipher;
+use crate::crypt::agree::PublicKey;
+use crate::crypt::sign::VerifyingKey;
+use crate::proto::config::{CANDIDATE_PATIENCE, PEER_SILENT_MAX};
+use crate::proto::keys::ReceiverKeys;
+use crate::proto::protect::{
+    Announced, Shape, multicast_cipher, multicast_nonce, one_way_secret, open,
+};
+use crate::units::Instant;
+use crate::wire::{Announce, HEADER_LEN, Header};
+
+/// A one-way session of which we heard an ANNOUNCE.
+#[derive(Debug)]
+pub(super) struct Overheard {
+    pub(super) announce: Announce,
+    pub(super) signer: Option<VerifyingKey>,
+    pub(super) from: SocketAddr,
+    pub(super) cipher: Cipher,
+    heard_at: Instant,
+    /// It sent before we heard of it.
+    missed: bool,
+    /// It sends, be it that nothing of it comes through.
+    late: bool,
+}
+
+impl Overheard {
+    pub(super) fn new(
+        announce: Announce,
+        signer: Option<VerifyingKey>,
+        from: SocketAddr,
+        keys: &ReceiverKeys,
+        now: Instant,
+    ) -> Self {
+        let (id, sender) = (announce.session, PublicKey(announce.sender_key));
+        let shared = keys.shared.as_ref();
+        let shape = Shape::of(&announce);
+        let secret = one_way_secret(id, &sender, shape, signer.as_ref(), shared);
+        Self {
+            cipher: multicast_cipher(id, secret.expose()),
+            missed: is_late(&announce),
+            late: is_late(&announce),
+            announce,
+            signer,
+            from,
+            heard_at: now,
+        }
+    }
+
+    /// Whether an ANNOUNCE seems to be of this session.
+    pub(super) fn is_of(&self, announce: &Announce) -> bool {
+        let of = |a: &Announce| {
+            let shape = (a.k, a.symbol_len, a.depth, a.series);
+            (a.session, a.sender_key, a.protection, shape)
+        };
+        of(&self.announce) == of(announce)
+    }
+
+    /// It was heard again; `may_check` allows to check a signature.
+    pub(super) fn hear(
+        &mut self,
+        now: Instant,
+        announced: &Announced<'_>,
+        may_check: impl FnOnce() -> bool,
+    ) {
+        self.heard_at = now;
+        // That it has begun without us must come from the sender.
+        if !self.late && is_late(&announced.announce) && may_check() {
+            self.late = announced.verify() == Ok(self.signer);
+        }
+    }
+
+    pub(super) fn is_late(&self) -> bool {
+        self.late
+    }
+
+    /// When it is forgotten, if it is not heard again.
+    pub(super) fn ends_at(&self) -> Instant {
+        self.heard_at + PEER_SILENT_MAX
+    }
+
+    pub(super) fn makes_room(&self, now: Instant) -> bool {
+        self.late || now.since(self.heard_at) >= CANDIDATE_PATIENCE
+    }
+
+    /// Whether a datagram is of this session, and we can still take part.
+    pub(super) fn recognises(&self, datagram: &[u8]) -> bool {
+        let Ok(header) = Header::parse(datagram) else {
+            return false;
+        };
+        if self.missed || header.tag != self.announce.session.tag() {
+            return false;
+        }
+        // Opened for good it is by the session that it makes ours.
+        let mut copy = datagram.to_vec();
+        let nonce = multicast_nonce(header.tx);
+        open(&self.cipher, &nonce, &mut copy, HEADER_LEN).is_some()
+    }
+}
+
+fn is_late(announce: &Announce) -> bool {
+    announce.policy.started && !announce.policy.joinable
+}

@@ -1,0 +1,175 @@
+//! Trials of the window.
+
+use super::*;
+
+const SESSION: SessionId = SessionId([1; 16]);
+
+fn window() -> Window {
+    Window::new(SESSION, 4, 100, 4, None)
+}
+
+fn terms(depth: u32, receivers: u32) -> Terms {
+    Terms {
+        now: Instant::ZERO,
+        limit: u32::MAX,
+        depth,
+        receivers,
+        one_way: None,
+    }
+}
+
+fn send_all(w: &mut Window) -> Vec<Symbol> {
+    std::iter::from_fn(|| w.next_source(&terms(1, 1))).collect()
+}
+
+#[test]
+fn symbols_come_in_order_and_say_how_many_are_left() {
+    let mut w = window();
+    assert_eq!(w.push(&[7; 352 + 10]), 362);
+    let lefts: Vec<_> = send_all(&mut w).iter().map(|s| s.left).collect();
+    assert_eq!(lefts, [3, 2, 1, 0]);
+    w.finish();
+    assert!(w.complete().is_none());
+    let last = w.next_source(&terms(1, 1)).unwrap();
+    assert_eq!((last.block, last.number, last.left), (1, 0, 0));
+    let end = w.complete().unwrap();
+    assert_eq!((end.length, end.blocks, end.last_k), (362, 2, 1));
+    assert_eq!((w.edge, w.edge_for_poll()), (2, 1));
+}
+
+#[test]
+fn neighbours_take_turns_and_nobody_waits_for_more() {
+    let mut w = window();
+    w.push(&[7; 2 * 352]);
+    let mut next = || {
+        let symbol = w.next_source(&terms(3, 1)).unwrap();
+        w.push(&[7; 352 + 10]);
+        w.finish();
+        (symbol.block, symbol.number, w.edge)
+    };
+    // Two blocks are there when the first group begins; the last has one symbol.
+    let order: Vec<_> = (0..13).map(|_| next()).collect();
+    let expected = [
+        (0, 0, 0),
+        (1, 0, 0),
+        (0, 1, 0),
+        (1, 1, 0),
+        (0, 2, 0),
+        (1, 2, 0),
+        (0, 3, 1),
+        (1, 3, 2),
+        (2, 0, 2),
+        (3, 0, 2),
+        (2, 1, 2),
+        (2, 2, 2),
+        (2, 3, 4),
+    ];
+    assert_eq!(order, expected);
+    assert!(w.next_source(&terms(3, 1)).is_none() && w.complete().is_some());
+}
+
+#[test]
+fn a_full_ring_takes_no_more() {
+    let mut w = window();
+    assert_eq!(w.push(&[0; 10_000]), 4 * 352);
+    send_all(&mut w);
+    w.release(2);
+    assert_eq!((w.first(), w.push(&[0; 10_000])), (2, 2 * 352));
+}
+
+#[test]
+fn what_is_under_way_is_not_sent_twice() {
+    let mut w = window();
+    w.push(&[0; 352]);
+    w.request(0, 2, 0, 0.0);
+    assert!(!w.has_repair(), "its first pass is not over");
+    send_all(&mut w);
+    w.request(0, 2, 4, 0.0);
+    w.request(0, 1, 4, 0.0);
+    let rows: Vec<_> = (10..)
+        .map_while(|tx| w.next_repair(tx, 0))
+        .map(|s| s.number)
+        .collect();
+    assert_eq!(rows, [65_535, 65_534]);
+    w.request(0, 2, 10, 0.0);
+    assert!(!w.has_repair(), "both are still under way");
+    w.request(0, 1, 12, 0.0);
+    assert_eq!(w.next_repair(12, 11).map(|s| s.number), Some(65_533));
+    assert_eq!(w.blocks[0].repairs, [11, 12], "10 has arrived or was lost");
+}
+
+#[test]
+fn blocks_that_owe_take_turns_and_are_forgotten_with_their_debts() {
+    let mut w = window();
+    w.push(&[0; 3 * 352]);
+    send_all(&mut w);
+    for block in 0..3 {
+        w.request(block, 2, 12, 0.0);
+    }
+    w.release(1);
+    let order: Vec<_> = (12..)
+        .map_while(|tx| w.next_repair(tx, 0))
+        .map(|s| (s.block, s.left))
+        .collect();
+    assert_eq!(order, [(1, 1), (2, 1), (1, 0), (2, 0)]);
+    assert!(!w.has_repair());
+}
+
+#[test]
+fn many_that_lack_something_get_it_unasked_the_next_time() {
+    let mut w = Window::new(SESSION, 40, 100, 99, None);
+    let many = terms(1, 1_000);
+    for block in 0..40 {
+        w.push(&[0; 3_952]);
+        while w.next_source(&many).is_some() {}
+        w.request(block, 3, u64::MAX, 0.0);
+        w.judge(Instant::ZERO, Duration::ZERO);
+        while w.next_repair(0, 1).is_some() {}
+    }
+    w.push(&[0; 3_952]);
+    while w.next_source(&many).is_some() {}
+    assert_eq!(w.owed, 2, "a part of the block at most");
+}
+
+#[test]
+fn a_block_in_doubt_is_sent_once_more_with_its_hashes() {
+    let mut w = Window::new(SESSION, 4, 100, 4, Some(SigningKey::from_seed([1; 32])));
+    assert_eq!(w.push(&[7; 300]), 300);
+    let at = Instant::from_us;
+    assert_eq!(w.doubt(0, at(1)), [], "its first pass is not over");
+    send_all(&mut w);
+    let parts = w.doubt(0, at(2));
+    let firsts: Vec<_> = parts.iter().map(|m| (m.first, m.hashes.len())).collect();
+    assert_eq!(firsts, [(0, 1), (1, 1), (2, 1), (3, 1)]);
+    assert_eq!(w.doubt(0, at(3)), [], "it is on its way");
+    let numbers: Vec<_> = (10..).map_while(|tx| w.next_repair(tx, 0)).collect();
+    let numbers: Vec<_> = numbers.iter().map(|s| (s.number, s.repair)).collect();
+    assert_eq!(numbers, [0, 1, 2, 3].map(|n| (n, false)));
+    assert_eq!(w.doubt(0, at(4)), [], "so soon");
+    let again = at(2) + MANIFEST_EVERY;
+    assert_eq!(w.doubt(0, again).len(), 4);
+    while w.next_repair(20, 0).is_some() {}
+    let soon = again + MANIFEST_EVERY;
+    assert_eq!(w.doubt(0, soon), [], "each time later");
+    assert_eq!(w.doubt(0, soon + MANIFEST_EVERY).len(), 4);
+    // Who doubts without end does not keep repair from the others.
+    w.request(0, 2, 30, 0.0);
+    let repair: Vec<_> = (30..36).filter_map(|tx| w.next_repair(tx, 0)).collect();
+    assert_eq!(repair.iter().filter(|s| s.repair).count(), 2);
+    assert_eq!(window().doubt(0, at(5)), []);
+}
+
+#[test]
+fn empty_streams_end() {
+    let mut w = window();
+    w.finish();
+    let end = w.complete().unwrap();
+    assert_eq!((end.length, end.blocks, end.last_k), (0, 0, 0));
+}
+
+#[test]
+fn losses_are_allowed_for() {
+    assert_eq!((with_losses(1, 0.0), with_losses(10, 0.0)), (1, 10));
+    assert_eq!(with_losses(10, 0.05), 12);
+    assert!(with_losses(10, 0.9) < 30);
+}
