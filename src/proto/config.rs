@@ -264,6 +264,8 @@ pub struct Series {
     pub goes_on: bool,
     /// Who keeps the stream below the floor is told so, too, and not let go for good.
     pub slow_later: bool,
+    /// Another session follows in any case, be it of another stream.
+    pub repeats: bool,
     /// At the start timeout, start with those who are there.
     pub with_some: bool,
     /// How the stream ended before, and must end again.

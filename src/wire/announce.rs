@@ -17,7 +17,8 @@ mod flag {
     pub(super) const LISTED: u8 = 1 << 3;
     pub(super) const SHARED: u8 = 1 << 4;
     pub(super) const ONE_WAY: u8 = 1 << 5;
-    pub(super) const ALL: u8 = STARTED | JOINABLE | SIGNED | LISTED | SHARED | ONE_WAY;
+    pub(super) const AGAIN: u8 = 1 << 6;
+    pub(super) const ALL: u8 = STARTED | JOINABLE | SIGNED | LISTED | SHARED | ONE_WAY | AGAIN;
 }
 
 /// When the session starts, for people who wait.
@@ -27,6 +28,8 @@ pub struct Policy {
     pub started: bool,
     /// A receiver that joins now still gets everything.
     pub joinable: bool,
+    /// One-way: another session follows when it is over.
+    pub again: bool,
     /// Receivers that have joined.
     pub joined: u32,
     /// Receivers that the sender waits for; 0 when it waits for no number.
@@ -98,6 +101,7 @@ impl Announce {
         let policy = Policy {
             started: flags & flag::STARTED != 0,
             joinable: flags & flag::JOINABLE != 0,
+            again: flags & flag::AGAIN != 0,
             joined: c.u32()?,
             wanted: c.u32()?,
         };
@@ -110,7 +114,8 @@ impl Announce {
             one_way: flags & flag::ONE_WAY != 0,
         };
         c.end()?;
-        if protection.one_way && protection.listed {
+        let two_way = !protection.one_way;
+        if protection.one_way && protection.listed || two_way && policy.again {
             return Err(Error::Malformed);
         }
         let fits = (2..=DATAGRAM_LEN_MAX - DATA_OVERHEAD).contains(&usize::from(symbol_len));
@@ -158,6 +163,7 @@ impl Announce {
         [
             (policy.started, flag::STARTED),
             (policy.joinable, flag::JOINABLE),
+            (policy.again, flag::AGAIN),
             (protection.signer.is_some(), flag::SIGNED),
             (protection.listed, flag::LISTED),
             (protection.shared, flag::SHARED),
@@ -179,7 +185,7 @@ mod tests {
             1..=u16::MAX,
             1..=4_590u16,
             1..=64u16,
-            any::<[bool; 5]>(),
+            any::<[bool; 6]>(),
             any::<[u32; 2]>(),
             any::<Option<[u8; 32]>>(),
         );
@@ -196,7 +202,7 @@ mod tests {
                     (k, half, depth, flags, [joined, wanted], signer),
                     name,
                 )| {
-                    let [started, joinable, listed, shared, one_way] = flags;
+                    let [started, joinable, again, listed, shared, one_way] = flags;
                     Announce {
                         session: SessionId(session),
                         series: SessionId(series),
@@ -207,6 +213,7 @@ mod tests {
                         policy: Policy {
                             started,
                             joinable,
+                            again: again && one_way && !listed,
                             joined,
                             wanted,
                         },

@@ -107,6 +107,31 @@ fn keys_decide_who_takes_part() {
 }
 
 #[test]
+fn who_comes_late_waits_for_the_next_round() {
+    let Some(lab) = muted(2) else { return };
+    noise(&lab.dir.path().join("in"), 3_000_000);
+    let first = lab.start("r1", "sealcast catch > out1");
+    let line = "exec sealcast cast --one-way -r 20M --min-wait 2s --repeat < in";
+    let sender = lab.start("s", line);
+    first.says("found one-way session", 5);
+    sender.says("sending to whoever listens", 5);
+    let late = lab.start("r2", "sealcast catch > out2");
+    late.says("waiting for the next pass", 5);
+    first.ends_with(0, 10);
+    late.ends_with(0, 10);
+    same(&lab, 2);
+    nobody_spoke(&lab, 2);
+    let rounds = |said: &str| said.matches("whether anybody has it").count();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while rounds(&sender.said()) < 2 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Nothing is being sent now.
+    lab.signal("s", "TERM", "cast");
+    sender.ends_with(0, 5);
+}
+
+#[test]
 fn what_is_lost_for_good_is_an_error() {
     let Some(lab) = muted(2) else { return };
     lab.lose(20.0);

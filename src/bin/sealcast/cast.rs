@@ -253,6 +253,7 @@ fn series(args: &CastArgs, again: bool) -> Result<Series, Failure> {
     Ok(Series {
         goes_on,
         slow_later,
+        repeats: args.repeat,
         ..Series::default()
     })
 }

@@ -418,7 +418,7 @@ impl Candidates {
             Awaits::Answer(open.from)
         } else if self.one_way.iter().any(|c| !c.is_late()) {
             Awaits::Start(None)
-        } else if self.ticket.is_some() {
+        } else if self.ticket.is_some() || self.one_way.iter().any(|c| !c.is_missed()) {
             Awaits::Next
         } else {
             Awaits::Sender
@@ -428,7 +428,7 @@ impl Candidates {
     /// Why we cannot take part, when every session that we know turned us away: one that will have
     /// us later counts most.
     pub(super) fn all_refused(&self) -> Option<RejectReason> {
-        let late = |c: &Overheard| c.is_late().then_some(RejectReason::TooLate);
+        let late = |c: &Overheard| c.is_missed().then_some(RejectReason::TooLate);
         let asked = self.list.iter().map(|c| c.refused);
         let all: Option<Vec<_>> = self.one_way.iter().map(late).chain(asked).collect();
         let mut all = all?;

@@ -78,6 +78,11 @@ impl Overheard {
         self.late
     }
 
+    /// Whether it is over for us, and none follows.
+    pub(super) fn is_missed(&self) -> bool {
+        self.late && !self.announce.policy.again
+    }
+
     /// When it is forgotten, if it is not heard again.
     pub(super) fn ends_at(&self) -> Instant {
         self.heard_at + PEER_SILENT_MAX

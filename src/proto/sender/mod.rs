@@ -526,6 +526,7 @@ impl Sender {
         Policy {
             started: !gathering,
             joinable: gathering || joinable,
+            again: self.is_one_way() && self.config.series.repeats,
             joined,
             wanted,
         }
