@@ -36,17 +36,23 @@ fn independent(count: usize, bytes: usize, options: &str, figures: &[(f64, f64)]
     }
 }
 
-/// What udpcast sends: 1.20 and 1.67 times the bytes.
+/// What udpcast sends: 1.20 and 1.67 times the bytes. So many on one machine lose more than they are
+/// meant to when they have to hurry, hence the rate.
 #[test]
 fn sixteen_receivers_cost_little_more_than_one() {
-    independent(16, 60_000_000, "", &[(1.0, 1.05), (5.0, 1.12)]);
+    independent(16, 40_000_000, "-r 40M", &[(1.0, 1.03), (5.0, 1.09)]);
 }
 
-/// What udpcast sends: 2.22 times the bytes. So many on one machine are not fast enough for more
-/// than the rate given here.
+/// What udpcast sends: 2.22 times the bytes.
 #[test]
 fn sixty_four_receivers_cost_little_more_than_sixteen() {
-    independent(64, 25_000_000, "-r 20M", &[(5.0, 1.13)]);
+    independent(64, 25_000_000, "-r 20M", &[(5.0, 1.11)]);
+}
+
+/// The queue of the link, which is full at about 100 Mbit/s, must not overflow all the time.
+#[test]
+fn finding_the_rate_costs_little() {
+    independent(16, 50_000_000, "", &[(1.0, 1.05)]);
 }
 
 #[test]
@@ -63,5 +69,5 @@ fn bursts_cost_little() {
         begun > 60 && (7.0..14.0).contains(&mean),
         "{begun} of {mean}"
     );
-    assert!(overhead <= 1.06, "{overhead}");
+    assert!(overhead <= 1.04, "{overhead}");
 }
