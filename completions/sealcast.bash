@@ -215,7 +215,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__catch)
-            opts="-I -6 -f -i -p -o -q -v -h --interface --group --ipv6 --port --name --as --from --identity --key --passphrase --passphrase-file --start-timeout --memory --output --report --test-loss --quiet --verbose --progress --help"
+            opts="-I -6 -f -i -p -o -q -v -h --interface --group --ipv6 --port --name --as --from --identity --key --passphrase --passphrase-file --one-way --start-timeout --memory --output --report --test-loss --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -139,6 +139,7 @@ always\t'Even into a file'
 never\t'Not at all'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s 6 -l ipv6 -d 'Use IPv6'
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s p -l passphrase -d 'Ask for the common secret on the terminal'
+complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -l one-way -d 'Send nothing, and take part in sessions of `cast --one-way` alone'
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s q -l quiet -d 'Say nothing but errors'
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s v -l verbose -d 'Say more; `cast` and `catch` say still more when it is given twice'
 complete -c sealcast -n "__fish_sealcast_using_subcommand catch" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -67,8 +67,15 @@ pub enum News<'a> {
         /// So many receivers wait for the next.
         waiting: u32,
     },
+    /// Nobody came for the pass that was announced.
+    NobodyCameAgain,
     /// All that waited for the stream were served, and further receivers are waited for.
     RoundOver(&'a Report),
+    /// Likewise, but the input changed, and some were not served; how it went before, if anybody
+    /// was.
+    RoundChanged(Option<&'a Report>),
+    /// A pass fails, for a reason that follows; this is how those before it went.
+    Before(&'a Report),
     /// It has not started; told once a second.
     Waiting {
         /// For whom.
@@ -129,7 +136,7 @@ pub fn cast(
         starter,
         repeat,
     } = source;
-    let mut tap = Tap::new(feed, control)?;
+    let mut tap = Tap::new(feed, repeat, control)?;
     let link = net.sender(way).inspect_err(|_| tap.close())?;
     config.ip_udp_len = ip_udp_len(link.target);
     config.symbol_len = symbol_len(link.mtu, config.ip_udp_len);
@@ -151,12 +158,18 @@ pub fn cast(
         repeat,
     };
     loop {
-        let pass = setting.cast(config, &mut tap, tell)?;
-        match series.take(pass, tell) {
-            Next::Pass(next) => config = *next,
-            Next::End(report) => return Ok(report),
+        match setting.cast(config, &mut tap, tell) {
+            Ok(pass) => match series.take(pass, tell) {
+                Next::Pass(next) => config = *next,
+                Next::End(report) => return Ok(report),
+            },
+            Err(Error::Changed) if repeat => config = series.changed(tell),
+            Err(error) => {
+                series.broken(tell);
+                return Err(error);
+            }
         }
-        tap.rewind()?;
+        tap.rewind().inspect_err(|_| series.broken(tell))?;
     }
 }
 
@@ -213,6 +226,10 @@ impl Setting<'_> {
                 repeat: self.repeat,
                 stopped: false,
             };
+            if number > 0 {
+                // What was asked for before was not meant for this session.
+                self.starter.asked();
+            }
             tell(News::Announced {
                 session: driver.sender.session(),
                 to: self.link.target,

@@ -27,11 +27,16 @@ pub(super) struct Group {
 
 impl Group {
     /// Takes charge of a command that leads a process group.
-    pub(super) fn new(child: Child, watch: &Watch) -> Result<Self, Error> {
+    pub(super) fn new(mut child: Child, watch: &Watch) -> Result<Self, Error> {
         let number = Pid::from_child(&child);
-        let pid = pidfd_open(number, PidfdFlags::empty()).map_err(|e| Error::Socket {
-            what: "cannot watch the command",
-            source: e.into(),
+        let pid = pidfd_open(number, PidfdFlags::empty()).map_err(|e| {
+            // What cannot be watched must not go on; it may have ended already.
+            let _ = kill_process_group(number, Signal::KILL);
+            let _ = child.wait();
+            Error::Socket {
+                what: "cannot watch the command",
+                source: e.into(),
+            }
         })?;
         // Before our end of a pipe closes: it must not take what it has for the whole.
         let last = watch.at_last(move || {

@@ -53,6 +53,26 @@ impl Series {
         }
     }
 
+    /// Another pass fails: tells how those before it went.
+    pub(super) fn broken(&self, tell: &mut dyn FnMut(News<'_>)) {
+        if let Some(total) = &self.total {
+            tell(News::Before(total));
+        }
+    }
+
+    /// The input has changed between two passes: whoever waited must begin anew, with others.
+    pub(super) fn changed(&mut self, tell: &mut dyn FnMut(News<'_>)) -> SenderConfig {
+        tell(News::RoundChanged(self.total.take().as_ref()));
+        let series = &mut self.config.series;
+        *series = config::Series {
+            end: None,
+            number: series.number + 1,
+            with_some: false,
+            ..*series
+        };
+        self.config.clone()
+    }
+
     /// Takes in how a pass went, and says what follows.
     pub(super) fn take(&mut self, pass: Pass, tell: &mut dyn FnMut(News<'_>)) -> Next {
         let Pass {
@@ -68,6 +88,9 @@ impl Series {
         }
         // Whoever seemed to wait was not there, or nothing was sent yet.
         let nothing = stopped || report.end == SenderEnd::NobodyCame;
+        if nothing && !stopped && self.total.is_some() {
+            tell(News::NobodyCameAgain);
+        }
         let total = match self.total.take() {
             None if stopped => None,
             None => Some(report),
@@ -126,8 +149,10 @@ impl Report {
             self.members.push(member);
         }
         self.missing = missing.into_iter().collect();
-        let done = self.members.iter().filter(|m| m.fate == Fate::Done).count();
-        let failed = self.members.len() - done;
+        // Who went before the start never was in it.
+        let counted = || self.members.iter().filter(|m| !m.forgotten);
+        let done = counted().filter(|m| m.fate == Fate::Done).count();
+        let failed = counted().count() - done;
         let count = |n| u32::try_from(n).unwrap_or(u32::MAX);
         self.end = match (count(done), count(failed)) {
             (0, _) => SenderEnd::AllLost,

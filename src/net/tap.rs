@@ -32,16 +32,18 @@ pub(super) enum Chunk {
 
 /// The source as the drivers use it, session after session.
 pub(super) enum Tap<'a> {
-    Input(Input, Option<Group>),
+    /// With `true` it is not read before the session has started: it may change until then.
+    Input(Input, Option<Group>, bool),
     Command(&'a Make<'a>, Cancel),
 }
 
 impl<'a> Tap<'a> {
-    pub(super) fn new(feed: Feed<'a>, control: Control<'_>) -> Result<Self, Error> {
+    /// A source that is sent once, or again and again.
+    pub(super) fn new(feed: Feed<'a>, repeat: bool, control: Control<'_>) -> Result<Self, Error> {
         Ok(match feed {
             Feed::Input(input, producer) => {
                 let group = |child| Group::new(child, control.watch);
-                Self::Input(input, producer.map(group).transpose()?)
+                Self::Input(input, producer.map(group).transpose()?, repeat)
             }
             Feed::Command(make) => Self::Command(make, Cancel::new()?),
         })
@@ -50,20 +52,20 @@ impl<'a> Tap<'a> {
     /// The handle that stops [`Tap::run`] once it reads.
     pub(super) fn stop(&self) -> Cancel {
         match self {
-            Self::Input(input, _) => input.cancel(),
+            Self::Input(input, ..) => input.cancel(),
             Self::Command(_, stop) => stop.clone(),
         }
     }
 
     /// Whether it gives the same once more.
     pub(super) fn can_rewind(&self) -> bool {
-        matches!(self, Self::Input(input, _) if input.can_rewind())
+        matches!(self, Self::Input(input, ..) if input.can_rewind())
     }
 
     /// Makes ready for another session.
     pub(super) fn rewind(&mut self) -> Result<(), Error> {
         match self {
-            Self::Input(input, _) => input.rewind().map_err(Error::Input),
+            Self::Input(input, ..) => input.rewind().map_err(Error::Input),
             Self::Command(_, stop) => {
                 stop.clear();
                 Ok(())
@@ -73,15 +75,16 @@ impl<'a> Tap<'a> {
 
     /// Stops the command that writes, if there is one.
     pub(super) fn close(&mut self) {
-        if let Self::Input(_, producer) = self
+        if let Self::Input(_, producer, _) = self
             && let Some(group) = producer.take()
         {
             group.stop();
         }
     }
 
-    /// Reads the stream to its end, and tells how it ended. A command that is started for each
-    /// session is started when `may_go` says that this one has begun, and not if it never does.
+    /// Reads the stream to its end, and tells how it ended. What is sent again and again is read,
+    /// and a command for it started, when `may_go` says that the session has begun, and not if it
+    /// never does.
     pub(super) fn run(
         &mut self,
         may_go: &Receiver<()>,
@@ -90,7 +93,8 @@ impl<'a> Tap<'a> {
     ) {
         let (chunks, spare) = pipes;
         match self {
-            Self::Input(input, producer) => {
+            Self::Input(_, _, true) if may_go.recv().is_err() => {}
+            Self::Input(input, producer, _) => {
                 read(input, producer.take(), chunks, spare, control.wake);
             }
             Self::Command(make, stop) => {

@@ -130,6 +130,11 @@ pub const LEAVE_LINGER_MAX: Duration = Duration::from_ms(250);
 pub const CANDIDATES_MAX: usize = 8;
 /// Who was told to wait for another session of the series asks again this often.
 pub const LATER_EVERY: Duration = Duration::from_secs(2);
+/// It gives up when nothing is heard of the series for this time: between two sessions the sender
+/// may have a slow command to stop, and in one it says little,
+pub const LATER_SILENT_MAX: Duration = Duration::from_secs(15);
+/// or when nobody answers it for this time: anybody can repeat what was announced.
+pub const LATER_UNANSWERED_MAX: Duration = Duration::from_secs(30);
 /// Such a receiver is still there if it was heard within this time.
 pub const LATER_HEARD_MAX: Duration = Duration::from_secs(10);
 /// A session that has not answered for this time makes room for another.
@@ -177,6 +182,7 @@ const _: () = assert!(NACK_RETRY_MIN.as_us() <= NACK_RETRY_MAX.as_us());
 const _: () = assert!(JOINS_AT_ONCE_MAX as usize * 2 <= PENDING_MAX);
 const _: () = assert!(LATER_EVERY.as_us() * 4 <= LATER_HEARD_MAX.as_us());
 const _: () = assert!(LATER_EVERY.as_us() * 2 <= PEER_SILENT_MAX.as_us());
+const _: () = assert!(LATER_EVERY.as_us() * 10 <= LATER_UNANSWERED_MAX.as_us());
 const _: () = assert!(BURST_BYTES >= *MTU_RANGE.end());
 const _: () = assert!(ONE_WAY_EVERY.as_us() * 4 <= PEER_SILENT_MAX.as_us());
 // The smallest window holds two groups of the least depth.
@@ -313,6 +319,9 @@ pub struct ReceiverConfig {
     pub start_timeout: Option<Duration>,
     /// Its keys.
     pub keys: ReceiverKeys,
+    /// Send nothing, and take part in one-way sessions alone; else in no such session, as a
+    /// recording of one can be played again.
+    pub one_way: bool,
 }
 
 impl ReceiverConfig {
@@ -344,6 +353,7 @@ impl Default for ReceiverConfig {
             socket_bytes: 212_992,
             start_timeout: Some(Duration::from_secs(600)),
             keys: ReceiverKeys::default(),
+            one_way: false,
         }
     }
 }

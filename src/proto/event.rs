@@ -152,6 +152,10 @@ pub enum PassedOver {
     OtherSharedKey,
     /// It has no shared secret, and we have one.
     NoSharedKey,
+    /// It is one-way, and we take part in others.
+    OneWay,
+    /// It is not one-way, and we send nothing.
+    TwoWay,
     /// It is one-way, and sends more at once than our memory holds.
     MoreMemory,
 }

@@ -33,6 +33,8 @@ pub(super) struct Pace {
     /// When it was last heard that all of it waits in a queue.
     queued_at: Option<Instant>,
     sent: u64,
+    /// What was allowed is about to leave.
+    leaving: bool,
 }
 
 impl Pace {
@@ -51,6 +53,7 @@ impl Pace {
             last_cut: now,
             queued_at: None,
             sent: 0,
+            leaving: false,
         };
         pace.tokens = pace.depth();
         pace
@@ -91,13 +94,14 @@ impl Pace {
     pub(super) fn spend(&mut self, bytes: u64) {
         self.tokens = self.tokens.saturating_sub(bytes);
         self.sent += bytes;
+        self.leaving = true;
     }
 
-    /// What was allowed has left. If the system kept it for long, another burst must not follow it
-    /// at once: what was earned meanwhile is made good by and by.
+    /// What was allowed, if anything was, has left. If the system kept it for long, another burst
+    /// must not follow it at once: what was earned meanwhile is made good by and by.
     pub(super) fn left(&mut self, now: Instant) {
         let span = now.since(self.filled_at);
-        if span < LATE_MIN {
+        if !std::mem::take(&mut self.leaving) || span < LATE_MIN {
             return;
         }
         self.filled_at = now;
@@ -266,6 +270,18 @@ mod tests {
             );
             assert!(first.depth() <= first.rate().as_bytes_per_s() / 50);
         }
+    }
+
+    #[test]
+    fn what_is_not_data_takes_nothing_from_the_rate() {
+        let mut pace = Pace::new(Some(Rate::from_bytes_per_s(2_000)), 1_500, Instant::ZERO);
+        pace.spend(1_500);
+        pace.left(Instant::from_us(200));
+        // POLLs leave while the bucket fills.
+        for n in 1..=3 {
+            pace.left(Instant::from_us(n * 200_000));
+        }
+        assert!(pace.allowance(Instant::from_us(750_000)) >= 1_499);
     }
 
     #[test]

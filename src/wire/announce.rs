@@ -36,6 +36,13 @@ pub struct Policy {
     pub wanted: u32,
 }
 
+impl Policy {
+    /// Whether a receiver that hears of it now cannot have everything.
+    pub fn is_late(&self) -> bool {
+        self.started && !self.joinable
+    }
+}
+
 /// What a receiver needs to take part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Protection {

@@ -153,16 +153,19 @@ pub enum RejectReason {
     NotListed = 4,
     /// The beginning of the stream is gone, but another session of the series will have it.
     Later = 5,
+    /// The stream was broken off.
+    BrokenOff = 6,
 }
 
 impl RejectReason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::TooLate,
         Self::Full,
         Self::KeyNeeded,
         Self::NotListed,
         Self::Later,
+        Self::BrokenOff,
     ];
 
     /// The reason with this code.

@@ -34,10 +34,13 @@ fn receivers_that_cannot_speak_get_everything_in_spite_of_loss() {
     noise(&lab.dir.path().join("in"), 30_000_000);
     let before = lab.wire_bytes();
     let receivers = [
-        lab.start("r1", "sealcast catch --report caught > out1"),
-        lab.start("r2", "sealcast catch -o out2"),
-        lab.start("r3", "sealcast catch -- sh -c 'cat > out3; sleep 7'"),
-        lab.start("r4", "sealcast catch --name feed > out4"),
+        lab.start("r1", "sealcast catch --one-way --report caught > out1"),
+        lab.start("r2", "sealcast catch --one-way -o out2"),
+        lab.start(
+            "r3",
+            "sealcast catch --one-way -- sh -c 'cat > out3; sleep 7'",
+        ),
+        lab.start("r4", "sealcast catch --one-way --name feed > out4"),
     ];
     let line = "sealcast cast --one-way -r 200M --name feed --report sent < in";
     let (status, said) = lab.start("s", line).wait(20);
@@ -80,7 +83,7 @@ fn keys_decide_who_takes_part() {
         lab.start("s", setup).ends_with(0, 5);
     }
     let catch = |i: u32, keys: &str| {
-        let line = format!("sealcast catch --start-timeout 6s {keys} > out{i}");
+        let line = format!("sealcast catch --one-way --start-timeout 6s {keys} > out{i}");
         lab.start(&format!("r{i}"), &line)
     };
     let receivers = [
@@ -110,12 +113,12 @@ fn keys_decide_who_takes_part() {
 fn who_comes_late_waits_for_the_next_round() {
     let Some(lab) = muted(2) else { return };
     noise(&lab.dir.path().join("in"), 3_000_000);
-    let first = lab.start("r1", "sealcast catch > out1");
+    let first = lab.start("r1", "sealcast catch --one-way > out1");
     let line = "exec sealcast cast --one-way -r 20M --min-wait 2s --repeat < in";
     let sender = lab.start("s", line);
     first.says("found one-way session", 5);
     sender.says("sending to whoever listens", 5);
-    let late = lab.start("r2", "sealcast catch > out2");
+    let late = lab.start("r2", "sealcast catch --one-way > out2");
     late.says("waiting for the next pass", 5);
     first.ends_with(0, 10);
     late.ends_with(0, 10);
@@ -138,8 +141,8 @@ fn what_is_lost_for_good_is_an_error() {
     // More than one group of blocks: what a shorter one lacks in length it gets in parity.
     noise(&lab.dir.path().join("in"), 14_000_000);
     let receivers = [
-        lab.start("r1", "sealcast catch > out1"),
-        lab.start("r2", "sealcast catch -o out2"),
+        lab.start("r1", "sealcast catch --one-way > out1"),
+        lab.start("r2", "sealcast catch --one-way -o out2"),
     ];
     let cast = |more: &str| {
         let line = format!("sealcast cast --one-way -r 100M {more} < in");
@@ -156,7 +159,7 @@ fn what_is_lost_for_good_is_an_error() {
         !lab.dir.path().join("out2").exists(),
         "a part of it appears"
     );
-    let receivers = catch_all(&lab, 2, "");
+    let receivers = catch_all(&lab, 2, "--one-way");
     cast("--redundancy 60");
     receivers.into_iter().for_each(|r| r.ends_with(0, 10));
     same(&lab, 2);
@@ -167,8 +170,8 @@ fn what_is_lost_for_good_is_an_error() {
 fn who_is_late_or_left_alone_is_told_so() {
     let Some(lab) = muted(3) else { return };
     noise(&lab.dir.path().join("in"), 40_000_000);
-    let killed = lab.start("r1", "sealcast catch --name feed -o out1");
-    let aborted = lab.start("r2", "sealcast catch --name other > out2");
+    let killed = lab.start("r1", "sealcast catch --one-way --name feed -o out1");
+    let aborted = lab.start("r2", "sealcast catch --one-way --name other > out2");
     let sender = lab.start("s", "exec sealcast cast --one-way -r 50M --name feed < in");
     let line = "exec sealcast cast --one-way -r 20M --name other --min-wait 1h < in";
     let other = lab.start("s", line);
@@ -179,7 +182,7 @@ fn who_is_late_or_left_alone_is_told_so() {
     aborted.says("receiving", 2);
     std::thread::sleep(Duration::from_millis(1_500));
     let came = Instant::now();
-    let (status, said) = lab.start("r3", "sealcast catch > out3").wait(10);
+    let (status, said) = lab.start("r3", "sealcast catch --one-way > out3").wait(10);
     assert_eq!(status, Some(6), "{said}");
     assert!(said.contains("came too late"), "{said}");
     assert!(
@@ -213,7 +216,7 @@ fn who_is_late_or_left_alone_is_told_so() {
 fn a_consumer_below_the_rate_is_told_so() {
     let Some(lab) = muted(1) else { return };
     noise(&lab.dir.path().join("in"), 60_000_000);
-    let slow = "sealcast catch --memory 16M | (sleep 4; cat > out1)";
+    let slow = "sealcast catch --one-way --memory 16M | (sleep 4; cat > out1)";
     let receiver = lab.start("r1", slow);
     let line = "sealcast cast --one-way -r 200M --memory 16M < in";
     lab.start("s", line).ends_with(0, 20);

@@ -103,7 +103,7 @@ fn a_sender_that_goes_leaves_nobody_waiting() {
     lab.signal("s", "KILL", "cast");
     sender.end(5);
     first.ends_with(6, 7);
-    let (status, said) = late.wait(7);
+    let (status, said) = late.wait(17);
     assert_eq!(status, Some(6), "{said}");
     assert!(said.contains("lost the sender"), "{said}");
 }
@@ -183,6 +183,16 @@ fn a_source_that_is_repeated_serves_round_after_round() {
         sender.ends_with(0, 5);
         assert_eq!(ended(&lab, "report")["success"], true);
     }
+    // A file is read when there is somebody to read it for.
+    let sender = lab.start("s", "exec sealcast cast -n 1 --repeat < in");
+    sender.says("waiting for receivers", 5);
+    std::thread::sleep(Duration::from_millis(300));
+    std::fs::write(lab.dir.path().join("in"), "new").unwrap();
+    lab.start("r1", "sealcast catch > out1").ends_with(0, 10);
+    same(&lab, 1);
+    lab.signal("s", "TERM", "sealcast cast");
+    sender.ends_with(0, 5);
+    noise(&lab.dir.path().join("in"), 2_000_000);
     // Nothing is run for those who do not come.
     let runs = std::fs::read_to_string(lab.dir.path().join("runs")).unwrap();
     assert_eq!(runs.lines().count(), 2);

@@ -36,8 +36,8 @@ fn independent(count: usize, bytes: usize, options: &str, figures: &[(f64, f64)]
     }
 }
 
-/// What udpcast sends: 1.20 and 1.67 times the bytes. So many on one machine lose more than they are
-/// meant to when they have to hurry, hence the rate.
+/// What udpcast sends: 1.20 and 1.67 times the bytes. So many on one machine lose more than they
+/// are meant to when they have to hurry, hence the rate.
 #[test]
 fn sixteen_receivers_cost_little_more_than_one() {
     independent(16, 40_000_000, "-r 40M", &[(1.0, 1.03), (5.0, 1.09)]);

@@ -24,6 +24,7 @@ fn plan(seed: u64, redundancy: u32, trouble: impl Fn(&mut StdRng) -> Impairment)
     for receiver in &mut plan.receivers {
         receiver.to = trouble(&mut rng);
         receiver.config.memory = 1_000_000;
+        receiver.config.one_way = true;
     }
     plan
 }

@@ -2,13 +2,16 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::fs::{Access, access};
 use sealcast::edge::starter::Starter;
 use sealcast::edge::stdio::{Cancel, Input};
 use sealcast::edge::{clock, entropy, interrupt};
@@ -17,7 +20,7 @@ use sealcast::net::{Control, Error, NetConfig, To, Way};
 use sealcast::proto::config::{FLOOR_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT, Series};
 use sealcast::proto::{Fate, OneWay, Sender, SenderConfig, SenderEvent, Waiting};
 use sealcast::units::{Duration, Rate};
-use sealcast::wire::{NAME_LEN_MAX, RejectReason};
+use sealcast::wire::{NAME_LEN_MAX, RejectReason, Verdict};
 
 use serde_json::json;
 
@@ -64,7 +67,10 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let make = || producer(&args.command).map_err(|f| Error::Producer(f.message));
     let feed = match (args.command.is_empty(), args.repeat) {
         (true, _) => Feed::Input(Input::stdin()?, None),
-        (false, true) => Feed::Command(&make),
+        (false, true) => {
+            look_for(&args.command[0])?;
+            Feed::Command(&make)
+        }
         (false, false) => {
             let (input, child) = producer(&args.command)?;
             Feed::Input(input, Some(child))
@@ -77,7 +83,9 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
         starter,
         repeat: args.repeat,
     };
-    let mut failed = None;
+    let (mut failed, mut before) = (None, None);
+    // Whether the summary of all is told already.
+    let told = Cell::new(false);
     let wake = Cancel::new()?;
     let watch = interrupt::watch(wake.clone())?;
     let mut tell = |news: News<'_>| match news {
@@ -113,8 +121,27 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
             voice.note(&format!("another pass, for {who}"));
             journal.event("pass_over", json!({"waiting": waiting}));
         }
+        News::NobodyCameAgain => {
+            voice.note("nobody came for it");
+            told.set(true);
+        }
+        News::Before(report) => {
+            before = Some(outcome::json(report, &words.names, args.require));
+        }
+        News::RoundChanged(report) => {
+            let failure = Failure::from(Error::Changed);
+            voice.warning(&failure.message);
+            let fields = report.map(|r| outcome::json(r, &words.names, args.require));
+            let mut fields = fields.unwrap_or(json!({}));
+            fields["success"] = false.into();
+            fields["complete"] = false.into();
+            fields["error"] = failure.message.as_str().into();
+            journal.event("round_over", fields);
+            failed = Some(failure);
+        }
         News::RoundOver(report) => {
-            let result = outcome::conclude(report, &words.names, args, voice);
+            let silent = told.replace(false);
+            let result = outcome::conclude(report, &words.names, args, silent, voice);
             let fields = outcome::json(report, &words.names, args.require);
             journal.event("round_over", fields);
             if let Err(failure) = result {
@@ -162,13 +189,15 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
             journal.close(failed.map_or(Ok(()), Err), voice)
         }
         Ok(Some(report)) => {
-            let result = outcome::conclude(&report, &words.names, args, voice);
+            let result = outcome::conclude(&report, &words.names, args, told.get(), voice);
             let fields = outcome::json(&report, &words.names, args.require);
             journal.end(fields, result.as_ref().err().map(|f| &*f.message));
             journal.close(result, voice)
         }
         Err(error) => {
-            let fields = json!({"complete": false, "success": false});
+            let mut fields = before.unwrap_or(json!({}));
+            fields["complete"] = false.into();
+            fields["success"] = false.into();
             journal.end(fields, Some(&error.to_string()));
             journal.close(Err(error), voice)
         }
@@ -248,7 +277,7 @@ fn series(args: &CastArgs, again: bool) -> Result<Series, Failure> {
     if needed && !again {
         let message = format!("{option} needs an input that can be read again");
         return Err(Failure::new(ExitStatus::Usage, message)
-            .hint("redirect a file or a block device with `<`, not a pipe"));
+            .hint("redirect a file or a block device with `<`"));
     }
     Ok(Series {
         goes_on,
@@ -373,6 +402,23 @@ fn producer(command: &[OsString]) -> Result<(Input, std::process::Child), Failur
     Ok((input, child))
 }
 
+/// Whether there is a command of this name, before somebody waits for what it writes.
+fn look_for(name: &OsStr) -> Result<(), Failure> {
+    let runs = |path: &Path| access(path, Access::EXEC_OK).is_ok() && path.is_file();
+    let found = if name.as_bytes().contains(&b'/') {
+        runs(Path::new(name))
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|dir| runs(&dir.join(name)))
+    };
+    if found {
+        return Ok(());
+    }
+    let name = name.to_string_lossy();
+    let message = format!("cannot run {name}: there is no such command");
+    Err(Failure::new(ExitStatus::Local, message))
+}
+
 /// What is waited for in words, and how long still.
 fn waiting_for(waiting: &Waiting, starts_in: Option<Duration>, enter: bool) -> (String, String) {
     let Waiting { joined, wanted, .. } = waiting;
@@ -405,6 +451,7 @@ fn countdown(starts_in: Option<Duration>, enter: bool) -> String {
 fn turned_away(reason: RejectReason) -> &'static str {
     match reason {
         RejectReason::TooLate | RejectReason::Later => "it came too late",
+        RejectReason::BrokenOff => "the cast is broken off",
         RejectReason::Full => "the session is full",
         RejectReason::KeyNeeded => "it showed no key, and -R asks for one",
         RejectReason::NotListed => "the key that it showed is not in the list",
@@ -453,7 +500,11 @@ fn tell_event(event: &SenderEvent, words: &Words, voice: &Voice) {
         }
         SenderEvent::Finished { name, fate, .. } => {
             let why = outcome::describe(*fate);
-            voice.warning(&format!("{} is out: {why}", plain(name)));
+            let verb = match fate {
+                Fate::Dropped(Verdict::Later) => "must wait",
+                _ => "is out",
+            };
+            voice.warning(&format!("{} {verb}: {why}", plain(name)));
         }
         SenderEvent::Ended(_) => {}
     }

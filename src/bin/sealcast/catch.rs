@@ -35,6 +35,7 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
         name: args.own_name.clone().unwrap_or_else(host_name),
         memory: usize::try_from(args.memory).unwrap_or(usize::MAX),
         start_timeout: limit(args.start_timeout),
+        one_way: args.one_way,
         ..ReceiverConfig::default()
     };
     let mut journal = Journal::open(args.report.as_deref())?;
@@ -89,7 +90,7 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
     };
     match result {
         Ok(report) => {
-            let result = finish(&report, heard.passed_over, voice);
+            let result = finish(&report, heard.passed_over, args, voice);
             journal.end(json(&report), result.as_ref().err().map(|f| &*f.message));
             let whole = report.end == ReceiverEnd::Dropped(Verdict::Unfinished);
             let bytes = if whole { 0 } else { report.stats.bytes };
@@ -276,7 +277,12 @@ fn describe(why: PassedOver) -> &'static str {
         PassedOver::SharedKeyNeeded => "it has a shared secret; give it with --key or -p",
         PassedOver::OtherSharedKey => "it has another shared secret than ours, or is forged",
         PassedOver::NoSharedKey => "it has no shared secret, and ours asks for one",
-        PassedOver::MoreMemory => "it is one-way, and sends more at once than --memory allows for",
+        PassedOver::OneWay => "it is one-way; --one-way takes part",
+        PassedOver::TwoWay => "it wants answers, and with --one-way we give none",
+        PassedOver::MoreMemory => {
+            "it is one-way, and sends more at once than --memory allows for: half of the \
+             sender's is needed"
+        }
     }
 }
 
@@ -306,7 +312,12 @@ fn json(report: &Report) -> Value {
     })
 }
 
-fn finish(report: &Report, passed_over: bool, voice: &Voice) -> Result<(), Failure> {
+fn finish(
+    report: &Report,
+    passed_over: bool,
+    args: &CatchArgs,
+    voice: &Voice,
+) -> Result<(), Failure> {
     let stats = &report.stats;
     voice.detail(1, || {
         format!(
@@ -338,17 +349,7 @@ fn finish(report: &Report, passed_over: bool, voice: &Voice) -> Result<(), Failu
         ReceiverEnd::NoSender => transfer("no sender took us in")
             .hint("is `sealcast cast` running, with the same --group and --port?")
             .hint("if it is, choose the right --interface on both sides, and look for a firewall"),
-        ReceiverEnd::Rejected(RejectReason::TooLate | RejectReason::Later) => too_late(),
-        ReceiverEnd::Rejected(RejectReason::Full) => transfer("the session is full"),
-        ReceiverEnd::Rejected(RejectReason::KeyNeeded) => Failure::new(
-            ExitStatus::NoIdentity,
-            "the sender takes in listed keys only",
-        )
-        .hint("show it an identity with -i"),
-        ReceiverEnd::Rejected(RejectReason::NotListed) => Failure::new(
-            ExitStatus::NoIdentity,
-            "none of our identities is among the keys that the sender takes in",
-        ),
+        ReceiverEnd::Rejected(reason) => rejected(*reason, args.one_way),
         ReceiverEnd::SenderLost(silence) => transfer(&format!(
             "lost the sender: nothing was heard of it for {} s",
             silence.as_secs_f64()
@@ -385,11 +386,31 @@ fn corrupt(resumed: bool) -> Failure {
     }
 }
 
-fn too_late() -> Failure {
+fn rejected(reason: RejectReason, one_way: bool) -> Failure {
+    let transfer = |message: &str| Failure::new(ExitStatus::Transfer, message);
+    let no_identity = |message: &str| Failure::new(ExitStatus::NoIdentity, message);
+    match reason {
+        RejectReason::TooLate | RejectReason::Later => too_late(one_way),
+        RejectReason::BrokenOff => {
+            transfer("the sender broke off: it was stopped, or its stream failed")
+        }
+        RejectReason::Full => transfer("the session is full"),
+        RejectReason::KeyNeeded => {
+            no_identity("the sender takes in listed keys only").hint("show it an identity with -i")
+        }
+        RejectReason::NotListed => {
+            no_identity("none of our identities is among the keys that the sender takes in")
+        }
+    }
+}
+
+fn too_late(one_way: bool) -> Failure {
     let fact = "came too late: the beginning of the stream is gone";
-    Failure::new(ExitStatus::Transfer, fact)
-        .hint("wait for the next cast; --receivers on the sender makes it wait for all")
-        .hint("where it is one-way, a longer --min-wait gives receivers more time")
+    let option = match one_way {
+        true => "a longer --min-wait on the sender gives receivers more time",
+        false => "--receivers on the sender makes it wait for all",
+    };
+    Failure::new(ExitStatus::Transfer, fact).hint(format!("wait for the next cast; {option}"))
 }
 
 fn lost(block: u32, lacks: u16) -> Failure {

@@ -14,7 +14,7 @@ use crate::crypt::sign::VerifyingKey;
 use crate::proto::block::Chain;
 use crate::proto::config::{
     CANDIDATE_PATIENCE, CANDIDATES_MAX, CONFIRM_MAX, JOIN_RETRY_MAX, JOIN_RETRY_MIN, LATER_EVERY,
-    PEER_SILENT_MAX, ReceiverConfig, SIGNATURES_PER_S_MAX, window_blocks,
+    LATER_UNANSWERED_MAX, PEER_SILENT_MAX, ReceiverConfig, SIGNATURES_PER_S_MAX, window_blocks,
 };
 use crate::proto::event::PassedOver;
 use crate::proto::keys::ReceiverKeys;
@@ -89,10 +89,10 @@ impl Candidate {
     /// what he heard.
     fn ends_at(&self) -> Instant {
         let silent = self.heard_at + PEER_SILENT_MAX;
-        if self.is_asked() {
-            silent.min(self.began_at + CONFIRM_MAX)
-        } else {
-            silent
+        match self.refused {
+            None => silent.min(self.began_at + CONFIRM_MAX),
+            Some(RejectReason::Later) => self.began_at + LATER_UNANSWERED_MAX,
+            Some(_) => silent,
         }
     }
 
@@ -200,6 +200,11 @@ impl Candidates {
             return Found::Nothing;
         }
         let keys = &config.keys;
+        match (one_way, config.one_way) {
+            (true, false) => return Found::PassedOver(PassedOver::OneWay),
+            (false, true) => return Found::PassedOver(PassedOver::TwoWay),
+            (true, true) | (false, false) => {}
+        }
         match announce.protection.signer {
             _ if keys.from.is_empty() => {}
             None => return Found::PassedOver(PassedOver::Unsigned),
@@ -325,6 +330,11 @@ impl Candidates {
         self.ticket.as_ref()?.so_far()
     }
 
+    /// Whether we wait for another session of a series.
+    pub(super) fn waits(&self) -> bool {
+        self.ticket.is_some()
+    }
+
     /// When there is something to do.
     pub(super) fn next(&self) -> Option<Instant> {
         let join_at = |c: &Candidate| c.is_asked().then_some(c.join_at);
@@ -418,7 +428,7 @@ impl Candidates {
             Awaits::Answer(open.from)
         } else if self.one_way.iter().any(|c| !c.is_late()) {
             Awaits::Start(None)
-        } else if self.ticket.is_some() || self.one_way.iter().any(|c| !c.is_missed()) {
+        } else if self.waits() || self.one_way.iter().any(|c| !c.is_missed()) {
             Awaits::Next
         } else {
             Awaits::Sender

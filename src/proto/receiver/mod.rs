@@ -138,7 +138,7 @@ impl Receiver {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.timers.rings(alarm::GIVE_UP, now) {
-            self.end(ReceiverEnd::NoSender);
+            self.give_up(now);
         }
         if self.timers.rings(alarm::JOIN, now)
             && let State::Searching(candidates) = &mut self.state
@@ -402,14 +402,20 @@ impl Receiver {
                     self.timers.set_earlier(alarm::REFUSED, now + REFUSED_WAIT);
                 }
                 match found {
-                    Found::New => self.events.push_back(ReceiverEvent::Found {
-                        session: announced.announce.session,
-                        name: announced.announce.name.clone(),
-                        signer: announced.announce.protection.signer,
-                        one_way: announced.announce.protection.one_way,
-                        from,
-                        datagram_len: usize::from(announced.announce.symbol_len) + DATA_OVERHEAD,
-                    }),
+                    Found::New => {
+                        self.events.push_back(ReceiverEvent::Found {
+                            session: announced.announce.session,
+                            name: announced.announce.name.clone(),
+                            signer: announced.announce.protection.signer,
+                            one_way: announced.announce.protection.one_way,
+                            from,
+                            datagram_len: usize::from(announced.announce.symbol_len)
+                                + DATA_OVERHEAD,
+                        });
+                        if policy.is_late() && policy.again {
+                            self.events.push_back(ReceiverEvent::Waits { from: None });
+                        }
+                    }
                     Found::PassedOver(why) => self.pass_over(from, why),
                     Found::Nothing => {}
                 }
@@ -541,6 +547,20 @@ impl Receiver {
         }
     }
 
+    /// The time for a session to take us in is over, unless one told us to wait, or will be sent
+    /// again.
+    fn give_up(&mut self, now: Instant) {
+        self.refused(now);
+        match &self.state {
+            State::Searching(candidates) if candidates.waits() => {}
+            State::Searching(candidates) if candidates.awaits() == Awaits::Next => {
+                self.timers.set(alarm::GIVE_UP, now + PEER_SILENT_MAX);
+            }
+            State::Searching(_) => self.end(ReceiverEnd::NoSender),
+            State::Receiving(_) | State::Lingering(..) | State::Ended => {}
+        }
+    }
+
     /// Every session that we know turned us away, perhaps only for now.
     fn refused(&mut self, now: Instant) {
         let State::Searching(candidates) = &mut self.state else {
@@ -577,7 +597,10 @@ impl Receiver {
             }
             // Not an answer to anything that we said.
             (_, Verdict::Thanks | Verdict::Left) => {}
-            (State::Receiving(session), Verdict::Later) if !session.completed => {
+            // It said so before it knew that we have everything.
+            (State::Lingering(_, ReceiverEnd::Complete), Verdict::Later) => {}
+            (State::Receiving(session), Verdict::Later) if session.completed => {}
+            (State::Receiving(session), Verdict::Later) => {
                 let ticket = session.ticket(now);
                 self.wait(now, ticket);
             }

@@ -42,8 +42,8 @@ impl Overheard {
         let secret = one_way_secret(id, &sender, shape, signer.as_ref(), shared);
         Self {
             cipher: multicast_cipher(id, secret.expose()),
-            missed: is_late(&announce),
-            late: is_late(&announce),
+            missed: announce.policy.is_late(),
+            late: announce.policy.is_late(),
             announce,
             signer,
             from,
@@ -69,7 +69,7 @@ impl Overheard {
     ) {
         self.heard_at = now;
         // That it has begun without us must come from the sender.
-        if !self.late && is_late(&announced.announce) && may_check() {
+        if !self.late && announced.announce.policy.is_late() && may_check() {
             self.late = announced.verify() == Ok(self.signer);
         }
     }
@@ -105,8 +105,4 @@ impl Overheard {
         let nonce = multicast_nonce(header.tx);
         open(&self.cipher, &nonce, &mut copy, HEADER_LEN).is_some()
     }
-}
-
-fn is_late(announce: &Announce) -> bool {
-    announce.policy.started && !announce.policy.joinable
 }

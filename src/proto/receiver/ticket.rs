@@ -3,7 +3,7 @@
 
 use crate::crypt::sign::VerifyingKey;
 use crate::proto::block::Chain;
-use crate::proto::config::{CONFIRM_MAX, PEER_SILENT_MAX};
+use crate::proto::config::{LATER_SILENT_MAX, LATER_UNANSWERED_MAX};
 use crate::units::{Duration, Instant};
 use crate::wire::{Announce, SessionId};
 
@@ -22,9 +22,9 @@ pub(super) struct Ticket {
     /// Whoever signed one session of the series signs all.
     signer: Option<VerifyingKey>,
     so_far: Option<SoFar>,
-    /// When a session of the series was announced,
+    /// When a session of the series was announced, or its sender answered us,
     heard_at: Instant,
-    /// and when its sender answered us. An ANNOUNCE can be repeated by anybody, an answer cannot.
+    /// and when it answered. An ANNOUNCE can be repeated by anybody, an answer cannot.
     answered_at: Instant,
 }
 
@@ -61,6 +61,7 @@ impl Ticket {
     /// The sender has answered.
     pub(super) fn answered(&mut self, now: Instant) {
         self.answered_at = now;
+        self.heard_at = now;
     }
 
     /// What was handed out already.
@@ -70,15 +71,16 @@ impl Ticket {
 
     /// When the sender is lost, if nothing more is heard of it.
     pub(super) fn lost_at(&self) -> Instant {
-        (self.heard_at + PEER_SILENT_MAX).min(self.answered_at + CONFIRM_MAX)
+        (self.heard_at + LATER_SILENT_MAX).min(self.answered_at + LATER_UNANSWERED_MAX)
     }
 
     /// For how long it was silent, if that is too long.
     pub(super) fn silence(&self, now: Instant) -> Option<Duration> {
-        if now.since(self.heard_at) >= PEER_SILENT_MAX {
-            Some(PEER_SILENT_MAX)
+        if now.since(self.heard_at) >= LATER_SILENT_MAX {
+            Some(LATER_SILENT_MAX)
         } else {
-            (now.since(self.answered_at) >= CONFIRM_MAX).then_some(CONFIRM_MAX)
+            let unanswered = now.since(self.answered_at) >= LATER_UNANSWERED_MAX;
+            unanswered.then_some(LATER_UNANSWERED_MAX)
         }
     }
 }

@@ -2,9 +2,14 @@
 
 use std::net::SocketAddr;
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
 use super::Sender;
 use crate::crypt::sign::SigningKey;
-use crate::proto::config::{CONFIRM_MAX, LATER_EVERY, LATER_HEARD_MAX, PEER_SILENT_MAX, Series};
+use crate::proto::config::{
+    LATER_EVERY, LATER_HEARD_MAX, LATER_SILENT_MAX, LATER_UNANSWERED_MAX, Series,
+};
 use crate::proto::{
     Fate, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, SenderConfig, SenderEnd,
     SenderEvent, SenderKeys, Target,
@@ -317,8 +322,8 @@ fn it_waits_for_its_series_alone_and_not_for_ever() {
     other.handle_timeout(hall.now);
     let mut announce = Vec::new();
     other.poll_transmit(hall.now, &mut announce).unwrap();
-    hall.without_sender(PEER_SILENT_MAX, &[announce]);
-    let lost = Some(ReceiverEnd::SenderLost(PEER_SILENT_MAX));
+    hall.without_sender(LATER_SILENT_MAX, &[announce]);
+    let lost = Some(ReceiverEnd::SenderLost(LATER_SILENT_MAX));
     assert_eq!(hall.ends()[1], lost);
 }
 
@@ -333,8 +338,8 @@ fn whoever_repeats_what_the_sender_said_keeps_nobody_waiting() {
     let rejects = hall.told.iter().filter(kind(Kind::Reject));
     let lies: Vec<_> = announces.chain(rejects).cloned().collect();
     // The newest answer counts until the next question.
-    hall.without_sender(CONFIRM_MAX + LATER_EVERY, &lies);
-    let lost = Some(ReceiverEnd::SenderLost(CONFIRM_MAX));
+    hall.without_sender(LATER_UNANSWERED_MAX + LATER_EVERY, &lies);
+    let lost = Some(ReceiverEnd::SenderLost(LATER_UNANSWERED_MAX));
     assert_eq!(hall.ends()[1], lost);
 }
 
@@ -433,4 +438,85 @@ fn waiting_receivers_that_nobody_has_seen_cost_announcements() {
     assert_eq!(hall.run(), Some(SenderEnd::NobodyCame));
     assert!(hall.heard.iter().all(|d| d[0] & 15 == Kind::Announce as u8));
     assert!(hall.heard.len() <= 27, "{} in 5 s", hall.heard.len());
+}
+
+#[test]
+fn a_lossy_way_does_not_keep_one_from_waiting() {
+    let mut hall = Hall::new(goes_on());
+    hall.config.rate_max = Some(Rate::from_bits_per_s(2_000_000));
+    hall.config.stall_max = None;
+    hall.sender = Sender::new(hall.config.clone(), [1; 32], hall.now);
+    hall.come(GREEDY);
+    while hall.sender.window.first() == 0 {
+        hall.step();
+    }
+    // The others take their time.
+    (hall.seats[0].appetite, hall.seats[0].hunger) = (0, -1);
+    hall.come(GREEDY);
+    hall.steps_for(Duration::from_secs(3));
+    assert_eq!(hall.seats[1].waited, [None]);
+    let mut seat = hall.seats.pop().unwrap();
+    let mut dice = StdRng::seed_from_u64(3);
+    let until = hall.now + Duration::from_secs(600);
+    while hall.now < until {
+        (hall.told, hall.heard) = (Vec::new(), Vec::new());
+        hall.step();
+        for mut datagram in hall.told.drain(..).chain(hall.heard.drain(..)) {
+            if dice.random_bool(0.75) {
+                seat.receiver
+                    .handle_datagram(hall.now, Hall::addr(), &mut datagram);
+            }
+        }
+        for mut said in seat.step(hall.now) {
+            if dice.random_bool(0.75) {
+                hall.sender.handle_datagram(hall.now, seat.addr, &mut said);
+            }
+        }
+    }
+    assert_eq!(
+        (seat.end, hall.sender.waiting_for_next(hall.now)),
+        (None, 1)
+    );
+}
+
+#[test]
+fn who_waits_is_told_that_the_stream_is_broken_off() {
+    let mut hall = with_one_too_late(goes_on());
+    assert_eq!(hall.sender.too_late(), RejectReason::Later);
+    hall.sender.abort(hall.now, AbortReason::Interrupted, "");
+    assert_eq!(hall.sender.too_late(), RejectReason::BrokenOff);
+}
+
+#[test]
+fn one_that_has_everything_need_not_come_again() {
+    let mut hall = Hall::new(Series {
+        slow_later: true,
+        ..goes_on()
+    });
+    hall.config.receivers = 2;
+    hall.sender = Sender::new(hall.config.clone(), [1; 32], hall.now);
+    hall.come(GREEDY);
+    hall.come(GREEDY);
+    while hall.pushed < BYTES / 2 {
+        hall.step();
+    }
+    let at = hall.seats[1].addr;
+    let member = hall.sender.members().into_iter().find(|m| m.addr == at);
+    let receiver = member.unwrap().receiver;
+    hall.sender.will_wait(hall.now, at);
+    let later = Verdict::Later;
+    hall.sender
+        .finish_member(receiver, Fate::Dropped(later), later);
+    // It does not hear that, nor is it heard, until it has everything.
+    hall.sender.replies.clear();
+    hall.seats[1].addr = SocketAddr::from(([10, 0, 0, 77], 7));
+    while hall.seats[1].out.len() < BYTES {
+        hall.step();
+    }
+    hall.seats[1].addr = at;
+    hall.run();
+    hall.steps_for(Duration::from_secs(6));
+    assert_eq!(hall.ends()[1], Some(ReceiverEnd::Complete));
+    assert_eq!(hall.sender.members()[receiver as usize].fate, Fate::Done);
+    assert_eq!(hall.sender.waiting_for_next(hall.now), 0);
 }

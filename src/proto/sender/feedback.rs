@@ -226,6 +226,8 @@ impl Sender {
         if member.forgotten && first && self.window.first() == 0 {
             self.roster.recall(header.receiver);
         } else if !member.is_active() {
+            self.reconsider(header.receiver, feedback.outcome);
+            let member = self.roster.get(header.receiver)?;
             // It has not heard our BYE yet.
             let verdict = match member.fate {
                 Fate::Dropped(verdict) => verdict,
@@ -258,6 +260,26 @@ impl Sender {
         self.conclude(now, header.receiver, feedback.outcome);
         self.release();
         Some(())
+    }
+
+    /// One that was left for later has everything after all.
+    fn reconsider(&mut self, receiver: u32, outcome: Outcome) {
+        let Some(member) = self.roster.get(receiver) else {
+            return;
+        };
+        let digest = self.window.finished().map(|end| end.digest);
+        let done = matches!(outcome, Outcome::Done(d) if Some(d) == digest);
+        if !done || member.fate != Fate::Dropped(Verdict::Later) {
+            return;
+        }
+        let (name, addr, fate) = (member.name.clone(), member.addr, Fate::Done);
+        self.later.forget(addr);
+        self.roster.change(receiver, |member| member.fate = fate);
+        self.events.push_back(SenderEvent::Finished {
+            receiver,
+            name,
+            fate,
+        });
     }
 
     /// Lets the rate follow what a receiver lost.

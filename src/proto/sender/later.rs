@@ -32,6 +32,11 @@ impl Later {
         true
     }
 
+    /// A receiver does not wait any more.
+    pub(super) fn forget(&mut self, from: SocketAddr) {
+        self.0.remove(&from);
+    }
+
     fn count(&self, now: Instant) -> u32 {
         let there = self.0.values().filter(|&&at| is_there(now, at));
         u32::try_from(there.count()).unwrap_or(u32::MAX)
@@ -60,11 +65,10 @@ impl Sender {
 
     /// What to tell a receiver for which the beginning is gone.
     pub(super) fn too_late(&self) -> RejectReason {
-        let sound = matches!(self.state, State::Sending | State::Draining | State::Ended);
-        if sound && self.config.series.goes_on {
-            RejectReason::Later
-        } else {
-            RejectReason::TooLate
+        match self.state {
+            State::Aborting { .. } => RejectReason::BrokenOff,
+            _ if self.config.series.goes_on => RejectReason::Later,
+            _ => RejectReason::TooLate,
         }
     }
 

@@ -101,6 +101,8 @@ pub struct MemberReport {
     pub arrived: u64,
     /// It was there at the start, or expected by name.
     pub awaited: bool,
+    /// It went before the start.
+    pub forgotten: bool,
     /// Which session of its series it was in last, from 1.
     pub pass: u32,
 }
@@ -424,6 +426,7 @@ impl Sender {
                 sent: m.sent,
                 arrived: m.arrived,
                 awaited: m.awaited,
+                forgotten: m.forgotten,
                 pass: self.config.series.number + 1,
             })
             .collect()

@@ -26,7 +26,7 @@ pub(super) fn describe(fate: Fate) -> String {
         Fate::Dropped(Verdict::Stalled) => "its consumer stood still for too long",
         Fate::Dropped(Verdict::Unfinished) => "its consumer did not end within --finish-timeout",
         Fate::Dropped(Verdict::Slow) => "it was too slow for the rest",
-        Fate::Dropped(Verdict::Later) => "it was too slow for the rest, and is left for later",
+        Fate::Dropped(Verdict::Later) => "it was too slow for the rest, and left for another pass",
         Fate::Dropped(Verdict::Differs) => "what it received is something else",
         Fate::Dropped(Verdict::Thanks | Verdict::Left) => "let go",
         Fate::Left(LeaveReason::Consumer) => "its consumer went away",
@@ -157,17 +157,20 @@ pub(super) fn json(report: &Report, names: &[String], require: Require) -> Value
     })
 }
 
-/// Says how it went, and whether that is enough.
+/// Says how it went, unless that was told, and whether that is enough.
 pub(super) fn conclude(
     report: &Report,
     names: &[String],
     args: &CastArgs,
+    told: bool,
     voice: &Voice,
 ) -> Result<(), Failure> {
     if report.end == SenderEnd::NobodyCame {
         return Err(failure(report, args));
     }
-    tell_pass(report, names, voice);
+    if !told {
+        tell_pass(report, names, voice);
+    }
     if succeeded(report, args.require) {
         Ok(())
     } else {
@@ -285,7 +288,13 @@ fn failure(report: &Report, args: &CastArgs) -> Failure {
         ))
         .hint("--max-wait starts with those that are there"),
         SenderEnd::Partial { .. } | SenderEnd::Complete | SenderEnd::Sent => {
-            transfer(Count::of(report).lacks(args.require))
+            let corrupt = Fate::Left(LeaveReason::Corrupt);
+            let changed = report.passes > 1 && report.members.iter().any(|m| m.fate == corrupt);
+            let failure = transfer(Count::of(report).lacks(args.require));
+            match changed {
+                true => failure.hint("the input may have changed between two passes"),
+                false => failure,
+            }
         }
         SenderEnd::AllLost | SenderEnd::Aborted(_) => {
             transfer("no receiver is left that could have everything".into())

@@ -36,6 +36,11 @@ pub(crate) struct CatchArgs {
     pub(crate) identity: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) shared: SharedKeyArgs,
+    /// Send nothing, and take part in sessions of `cast --one-way` alone.
+    ///
+    /// For networks on which we must not or cannot send. Without it such sessions are passed over.
+    #[arg(long, conflicts_with = "identity")]
+    pub(crate) one_way: bool,
     /// Give up when no session took us in after this time; 0 waits for ever.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = value::milliseconds)]
     pub(crate) start_timeout: u64,

@@ -73,7 +73,8 @@ impl From<net::Error> for Failure {
             net::Error::Producer(_) => Self::new(ExitStatus::Transfer, message)
                 .hint("all receivers were told that the stream is not complete"),
             net::Error::Consumer(_) => Self::new(ExitStatus::Transfer, message)
-                .hint("the sender was told; what the command said is above, if it said anything"),
+                .hint("what the command said is above, if it said anything")
+                .hint("the sender was told, if there was one"),
             net::Error::ConsumerEnded | net::Error::ConsumerClosed => {
                 Self::new(ExitStatus::Transfer, message)
                     .hint("a command must read its input to the end, and then end with status 0")

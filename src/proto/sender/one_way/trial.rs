@@ -77,6 +77,7 @@ fn config(keys: SenderKeys) -> SenderConfig {
 
 fn seat(keys: ReceiverKeys, loses: Loses) -> Seat {
     let config = ReceiverConfig {
+        one_way: true,
         keys,
         start_timeout: Some(Duration::from_secs(8)),
         ..ReceiverConfig::default()
@@ -401,6 +402,7 @@ fn a_slow_consumer_overflows_and_is_told_so() {
     // Of a stream of 19 blocks it can hold no more than a group of 6 and the next.
     slow.receiver = Receiver::new(
         ReceiverConfig {
+            one_way: true,
             memory: 12 * 256 * 1_436,
             ..ReceiverConfig::default()
         },
@@ -424,6 +426,7 @@ fn a_receiver_that_cannot_hold_two_groups_does_not_begin() {
     let mut small = seat(ReceiverKeys::default(), nothing());
     small.receiver = Receiver::new(
         ReceiverConfig {
+            one_way: true,
             memory: 12 * 256 * 1_436,
             start_timeout: Some(Duration::from_secs(3)),
             ..ReceiverConfig::default()
