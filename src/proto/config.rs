@@ -158,7 +158,7 @@ pub const ABORT_EVERY: Duration = Duration::from_ms(20);
 /// Datagrams that are handed to the system at once: what it takes in one call,
 pub const BATCH_MAX: u64 = 64;
 /// of no more bytes than these: with headers of the link and what is earned meanwhile, 64 KiB.
-pub const BURST_BYTES: usize = 60 << 10;
+pub const BURST_BYTES: usize = 56 << 10;
 /// A burst takes no more than this time at the present rate.
 pub const BURST_TIME: Duration = Duration::from_ms(10);
 /// What a sender was kept from sending, at most for this time, it makes good by and by.
