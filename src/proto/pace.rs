@@ -135,18 +135,15 @@ impl Pace {
         self.ceiling = None;
     }
 
-    /// A receiver's loss is as usual: faster, if the present rate was made use of.
-    pub(super) fn rise(&mut self, now: Instant) {
-        self.step(now);
-    }
-
     /// A queue does not become empty: no faster, and slower if this is about the rate of the link.
     pub(super) fn queued(&mut self, now: Instant) {
         self.queued_at = Some(now);
-        self.step(now);
+        self.rise(now);
     }
 
-    fn step(&mut self, now: Instant) {
+    /// A receiver's loss is as usual: faster, if the present rate was made use of and no queue is
+    /// known.
+    pub(super) fn rise(&mut self, now: Instant) {
         let span = now.since(self.last_step);
         if span < SAMPLE_TIME {
             return;

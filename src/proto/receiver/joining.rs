@@ -216,17 +216,10 @@ impl Candidates {
         if !config.holds(announce) {
             return Found::PassedOver(PassedOver::MoreMemory);
         }
-        let mut room = if one_way {
-            self.one_way.iter().position(|c| c.makes_room(now))
-        } else {
-            self.list.iter().position(|c| c.makes_room(now))
-        };
-        let places = if one_way {
-            self.one_way.len()
-        } else {
-            self.list.len()
-        };
-        let full = places >= CANDIDATES_MAX;
+        // We take part in one kind alone, so that one of the two is empty.
+        let overheard = self.one_way.iter().position(|c| c.makes_room(now));
+        let mut room = overheard.or(self.list.iter().position(|c| c.makes_room(now)));
+        let full = self.one_way.len() + self.list.len() >= CANDIDATES_MAX;
         if full && room.is_none() && rng.random_ratio(1, FLOODED_SHARE) {
             // Whoever repeats ANNOUNCEs from ever new addresses must not fill all places.
             room = Some(rng.random_range(0..CANDIDATES_MAX));
@@ -256,12 +249,14 @@ impl Candidates {
     fn hear_again(&mut self, now: Instant, from: SocketAddr, announced: &Announced<'_>) -> bool {
         let announce = &announced.announce;
         if announce.protection.one_way {
-            let known = self.one_way.iter().position(|c| c.is_of(announce));
-            if let Some(at) = known {
-                let may_check = self.may_check(now);
-                self.one_way[at].hear(now, announced, || may_check);
-            }
-            return known.is_some();
+            let Some(at) = self.one_way.iter().position(|c| c.is_of(announce)) else {
+                return false;
+            };
+            // That it has begun without us must come from the sender.
+            let begins = announce.policy.is_late() && !self.one_way[at].is_late();
+            let late = begins && self.may_check(now) && self.one_way[at].signed(announced);
+            self.one_way[at].hear(now, late);
+            return true;
         }
         let same = |c: &&mut Candidate| c.from == from && c.announce.session == announce.session;
         let known = self.list.iter_mut().find(same);
@@ -314,7 +309,6 @@ impl Candidates {
         };
         let mut ticket = Ticket::new(told.announce.series, told.signer, None, now);
         self.list.retain(|c| ticket.admits(now, &c.announce));
-        self.one_way.clear();
         self.ticket = Some(Box::new(ticket));
         true
     }

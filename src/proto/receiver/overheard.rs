@@ -60,18 +60,15 @@ impl Overheard {
         of(&self.announce) == of(announce)
     }
 
-    /// It was heard again; `may_check` allows to check a signature.
-    pub(super) fn hear(
-        &mut self,
-        now: Instant,
-        announced: &Announced<'_>,
-        may_check: impl FnOnce() -> bool,
-    ) {
+    /// Whether an ANNOUNCE of it comes from its signer, if it has one.
+    pub(super) fn signed(&self, announced: &Announced<'_>) -> bool {
+        announced.verify() == Ok(self.signer)
+    }
+
+    /// It was heard again, and `late` that it has begun without us.
+    pub(super) fn hear(&mut self, now: Instant, late: bool) {
         self.heard_at = now;
-        // That it has begun without us must come from the sender.
-        if !self.late && announced.announce.policy.is_late() && may_check() {
-            self.late = announced.verify() == Ok(self.signer);
-        }
+        self.late |= late;
     }
 
     pub(super) fn is_late(&self) -> bool {
