@@ -77,6 +77,13 @@ fn an_input_that_changes_between_passes_is_noticed() {
     let (status, said) = sender.wait(5);
     assert_eq!(status, Some(6), "{said}");
     assert!(said.contains("the input changed"), "{said}");
+    // How it went before is not lost.
+    let end = ended(&lab, "report");
+    assert_eq!(
+        (&end["success"], &end["passes"]),
+        (&false.into(), &1.into())
+    );
+    assert_eq!(end["receivers"][0]["done"], true);
     assert!(!lab.dir.path().join("out2").exists());
 }
 
@@ -89,7 +96,10 @@ fn who_is_killed_while_it_waits_keeps_nobody() {
     first.ends_with(0, 10);
     // At most: a pass that waits for nobody.
     let begun = Instant::now();
-    sender.ends_with(0, 10);
+    let (status, said) = sender.wait(10);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("nobody came for it"), "{said}");
+    assert_eq!(said.matches("on the wire").count(), 1, "{said}");
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(6), "{took:?}");
     same(&lab, 1);

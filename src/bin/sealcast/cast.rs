@@ -84,8 +84,8 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
         repeat: args.repeat,
     };
     let (mut failed, mut before) = (None, None);
-    // Whether the summary of all is told already.
-    let told = Cell::new(false);
+    // Nobody came for the last pass: that of each before it is told.
+    let mut told = false;
     let wake = Cancel::new()?;
     let watch = interrupt::watch(wake.clone())?;
     let mut tell = |news: News<'_>| match news {
@@ -123,25 +123,23 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
         }
         News::NobodyCameAgain => {
             voice.note("nobody came for it");
-            told.set(true);
+            told = true;
         }
         News::Before(report) => {
-            before = Some(outcome::json(report, &words.names, args.require));
+            let fields = outcome::json_of_failure(Some(report), &words.names, args.require);
+            before = Some(fields);
         }
         News::RoundChanged(report) => {
             let failure = Failure::from(Error::Changed);
             voice.warning(&failure.message);
-            let fields = report.map(|r| outcome::json(r, &words.names, args.require));
-            let mut fields = fields.unwrap_or(json!({}));
-            fields["success"] = false.into();
-            fields["complete"] = false.into();
+            let mut fields = outcome::json_of_failure(report, &words.names, args.require);
             fields["error"] = failure.message.as_str().into();
             journal.event("round_over", fields);
             failed = Some(failure);
         }
         News::RoundOver(report) => {
-            let silent = told.replace(false);
-            let result = outcome::conclude(report, &words.names, args, silent, voice);
+            let result = outcome::conclude(report, &words.names, args, told, voice);
+            told = false;
             let fields = outcome::json(report, &words.names, args.require);
             journal.event("round_over", fields);
             if let Err(failure) = result {
@@ -189,15 +187,14 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
             journal.close(failed.map_or(Ok(()), Err), voice)
         }
         Ok(Some(report)) => {
-            let result = outcome::conclude(&report, &words.names, args, told.get(), voice);
+            let result = outcome::conclude(&report, &words.names, args, told, voice);
             let fields = outcome::json(&report, &words.names, args.require);
             journal.end(fields, result.as_ref().err().map(|f| &*f.message));
             journal.close(result, voice)
         }
         Err(error) => {
-            let mut fields = before.unwrap_or(json!({}));
-            fields["complete"] = false.into();
-            fields["success"] = false.into();
+            let nothing = || outcome::json_of_failure(None, &words.names, args.require);
+            let fields = before.unwrap_or_else(nothing);
             journal.end(fields, Some(&error.to_string()));
             journal.close(Err(error), voice)
         }

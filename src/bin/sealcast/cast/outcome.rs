@@ -157,7 +157,20 @@ pub(super) fn json(report: &Report, names: &[String], require: Require) -> Value
     })
 }
 
-/// Says how it went, unless that was told, and whether that is enough.
+/// The same where another pass failed: of those before, if there were any.
+pub(super) fn json_of_failure(
+    before: Option<&Report>,
+    names: &[String],
+    require: Require,
+) -> Value {
+    let mut fields = before.map_or(json!({}), |report| json(report, names, require));
+    fields["success"] = false.into();
+    fields["complete"] = false.into();
+    fields
+}
+
+/// Says how it went, and whether that is enough. `told` if that was said of each pass: of a single
+/// one that is all.
 pub(super) fn conclude(
     report: &Report,
     names: &[String],
@@ -168,7 +181,7 @@ pub(super) fn conclude(
     if report.end == SenderEnd::NobodyCame {
         return Err(failure(report, args));
     }
-    if !told {
+    if !told || report.passes > 1 {
         tell_pass(report, names, voice);
     }
     if succeeded(report, args.require) {
