@@ -4,20 +4,12 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use crate::lab;
-use crate::raw::{catch_all, noise, same};
+use crate::raw::{cast_to_all, catch_all, noise};
 use crate::topology::Lab;
 
 /// Casts the input to all receivers; says how long the data took, by the sender's own word.
 fn seconds(lab: &Lab, count: usize, options: &str) -> f64 {
-    let receivers = catch_all(lab, count, "-q");
-    let sender = lab.start("s", &format!("sealcast cast -n {count} {options} < in"));
-    sender.says("Mbit/s; ", 120);
-    let said = sender.said();
-    sender.ends_with(0, 10);
-    for receiver in receivers {
-        receiver.ends_with(0, 10);
-    }
-    same(lab, count);
+    let said = cast_to_all(lab, count, options);
     // "11.9 MiB in 2.05 s, 49 Mbit/s; …"
     let words = said.split(" in ").nth(1).unwrap();
     words.split(' ').next().unwrap().parse().unwrap()

@@ -40,6 +40,20 @@ pub fn catch_all(lab: &Lab, count: usize, options: &str) -> Vec<Job> {
         .collect()
 }
 
+/// Casts the input to all receivers, compares what they got, and returns the sender's summary.
+pub fn cast_to_all(lab: &Lab, count: usize, options: &str) -> String {
+    let receivers = catch_all(lab, count, "-q");
+    let sender = lab.start("s", &format!("sealcast cast -n {count} {options} < in"));
+    sender.says("repair symbols to", 120);
+    let said = sender.said();
+    sender.ends_with(0, 10);
+    for receiver in receivers {
+        receiver.ends_with(0, 10);
+    }
+    same(lab, count);
+    said
+}
+
 #[test]
 fn bytes_arrive_at_any_loss() {
     let Some(lab) = lab(4) else { return };

@@ -1,21 +1,12 @@
 //! What repair costs on a link of 100 Mbit/s: symbols sent for those of the stream.
 
 use crate::lab;
-use crate::raw::{catch_all, noise, same};
+use crate::raw::{cast_to_all, noise};
 use crate::topology::Lab;
 
 /// Casts the input to all receivers; returns the symbols sent for each one of the stream.
 fn overhead(lab: &Lab, count: usize, options: &str) -> f64 {
-    let receivers = catch_all(lab, count, "-q");
-    let line = format!("sealcast cast -v -n {count} {options} < in");
-    let sender = lab.start("s", &line);
-    sender.says("repair symbols to", 120);
-    let said = sender.said();
-    sender.ends_with(0, 10);
-    for receiver in receivers {
-        receiver.ends_with(0, 10);
-    }
-    same(lab, count);
+    let said = cast_to_all(lab, count, options);
     // "…; 816 repair symbols to 5843"
     let (before, after) = said.split_once(" repair symbols to ").unwrap();
     let number = |word: Option<&str>| word.unwrap().parse::<f64>().unwrap();
