@@ -28,7 +28,7 @@ const TTL_PEER: u8 = 64;
 /// Bytes asked for the buffer of a socket that receives.
 const RECEIVE_BUFFER: usize = 16 << 20;
 /// Bytes asked for the buffer of a socket that sends: few, so that the sender notices a slow link.
-const SEND_BUFFER: usize = 1 << 20;
+const SEND_BUFFER: usize = 1 << 18;
 /// System calls' worth of datagrams taken in one go.
 const BATCH: usize = 16;
 /// Bytes of the longest buffer that the kernel joins datagrams into.

@@ -2,11 +2,12 @@
 //! grows, or noise.
 
 use super::config::BURST_TIME;
-use super::pace::SAMPLE_TIME;
 use crate::units::{Duration, Instant, Rate};
 
-/// Datagrams that a loss figure needs to mean something.
-const SAMPLE_DATAGRAMS: u64 = 200;
+/// Datagrams that a loss figure needs to mean something, and the least time that it covers;
+const SAMPLE: (u64, Duration) = (200, Duration::from_ms(50));
+/// while the rate doubles, a coarse one soon is worth more than a fine one late.
+const SAMPLE_ROUGH: (u64, Duration) = (50, Duration::from_ms(20));
 /// The usual loss of a receiver is its least over this many slots
 const SLOTS: usize = 8;
 /// of at least this length.
@@ -37,8 +38,8 @@ pub(super) enum Verdict {
     Unknown,
     /// The usual loss.
     Usual,
-    /// The usual loss, but all of it waited in a queue.
-    Queued,
+    /// The usual loss, but all of it waited in a queue, and this is the rate that came through.
+    Queued(Rate),
     /// The usual loss, but since that time much less comes through than is sent, at this rate.
     Behind(Instant, Rate),
     /// More than usual, but not for the rate; it is usual from now on.
@@ -58,6 +59,8 @@ pub(super) struct Sent {
     pub(super) receivers: u32,
     /// How long it waits in a queue on the way to this receiver.
     pub(super) queue: Duration,
+    /// Its rate doubles still.
+    pub(super) leaps: bool,
 }
 
 /// Sent and received datagrams.
@@ -159,7 +162,8 @@ impl LossMeter {
             received: step.received.min(step.sent),
         });
         let span = now.since(self.since);
-        if self.sample.sent < SAMPLE_DATAGRAMS || span < SAMPLE_TIME {
+        let (datagrams, least) = if sent.leaps { SAMPLE_ROUGH } else { SAMPLE };
+        if self.sample.sent < datagrams || span < least {
             return Verdict::Unknown;
         }
         let sample = std::mem::take(&mut self.sample);
@@ -189,7 +193,7 @@ impl LossMeter {
         } else if behind {
             Verdict::Behind(since, delivered)
         } else if queued {
-            Verdict::Queued
+            Verdict::Queued(delivered)
         } else {
             Verdict::Usual
         }
@@ -206,7 +210,7 @@ impl LossMeter {
         let least = *least.unwrap_or(&filling);
         let mut all = Count::default();
         self.slots.iter().for_each(|slot| all.add(*slot));
-        if now.since(self.slot_started) >= SLOT && filling.sent >= SAMPLE_DATAGRAMS {
+        if now.since(self.slot_started) >= SLOT && filling.sent >= SAMPLE.0 {
             self.slots.rotate_right(1);
             self.slots[0] = Count::default();
             self.slot_started = now;
@@ -272,6 +276,7 @@ mod tests {
                 bytes: 1_500,
                 receivers: self.receivers,
                 queue: self.queue,
+                leaps: false,
             };
             self.meter.report(Instant::from_us(self.at_us), step, sent)
         }
@@ -331,7 +336,8 @@ mod tests {
         assert_eq!(trial.gets(10_000, 10_000), Verdict::Usual);
         trial.queue = Duration::from_ms(40);
         assert!(matches!(trial.gets(8_000, 7_600), Verdict::Excess(_)));
-        assert_eq!(trial.gets(8_000, 8_000), Verdict::Queued);
+        let came = Rate::from_bytes_per_s(8_000 * 1_500 * 10);
+        assert_eq!(trial.gets(8_000, 8_000), Verdict::Queued(came));
         // A link that becomes much slower is no noise.
         let mut trial = Trial::of(1);
         assert_eq!(trial.gets(10_000, 10_000), Verdict::Usual);

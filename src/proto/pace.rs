@@ -1,15 +1,24 @@
 //! How fast to send: a token bucket, and a rate that rises until receivers lose more than they used
 //! to.
 
+use std::cmp::Ordering;
+
 use super::config::{
     ARREARS_BYTES, ARREARS_TIME, BURST_BYTES, BURST_TIME, RATE_MAX, RATE_MIN, RATE_START,
 };
+use super::round_trip::RoundTrip;
 use crate::units::{Duration, Instant, Rate};
 
 /// What took so long to leave was kept by something else than its own length.
 const LATE_MIN: Duration = Duration::from_ms(1);
-/// The rate rises no more often than this, and a loss figure covers at least this time.
-pub(super) const SAMPLE_TIME: Duration = Duration::from_ms(50);
+/// The rate rises no more often than this.
+const STEP_TIME: Duration = Duration::from_ms(50);
+/// A rate that doubles does so more often, since it has far to go,
+const LEAP_TIME: Duration = Duration::from_ms(20);
+/// but seldom once a round trip waits for longer than this: it may have filled a queue, and the
+/// figures that tell take their time.
+const LEAP_WAIT: Duration = Duration::from_ms(5);
+const LEAP_TIME_LONG: Duration = Duration::from_ms(100);
 /// A queue is there for so long after it was heard of: not every receiver is behind it.
 const QUEUED_TIME: Duration = Duration::from_ms(150);
 
@@ -30,8 +39,8 @@ pub(super) struct Pace {
     ceiling: Option<Rate>,
     last_step: Instant,
     last_cut: Instant,
-    /// When it was last heard that all of it waits in a queue.
-    queued_at: Option<Instant>,
+    /// When it was last heard that all of it waits in a queue, and whether that grows or shrinks.
+    queue: Option<(Instant, Ordering)>,
     sent: u64,
     /// What was allowed is about to leave.
     leaving: bool,
@@ -51,7 +60,7 @@ impl Pace {
             ceiling: None,
             last_step: now,
             last_cut: now,
-            queued_at: None,
+            queue: None,
             sent: 0,
             leaving: false,
         };
@@ -135,17 +144,39 @@ impl Pace {
         self.ceiling = None;
     }
 
-    /// A queue does not become empty: no faster, and slower if this is about the rate of the link.
-    pub(super) fn queued(&mut self, now: Instant) {
-        self.queued_at = Some(now);
-        self.rise(now);
+    /// A queue does not become empty: what comes through is all that the link takes, or this is
+    /// known and it is no faster, and slower if the rate is about that.
+    pub(super) fn queued(&mut self, now: Instant, delivered: Rate, trips: &RoundTrip) {
+        self.queue = Some((now, trips.trend()));
+        let known = self.ceiling.map(Rate::as_bytes_per_s);
+        if known.is_none_or(|known| self.rate.as_bytes_per_s() > known + known / 10) {
+            self.cut(now, delivered, trips.least());
+        } else {
+            self.rise(now, trips);
+        }
+    }
+
+    /// Whether it doubles still.
+    pub(super) fn leaps(&self) -> bool {
+        self.ceiling.is_none()
+    }
+
+    /// How long the rate stays as it is, at least: what is under way says nothing about it.
+    fn step_time(&self, trips: &RoundTrip) -> Duration {
+        if !self.leaps() {
+            STEP_TIME
+        } else if trips.waited() > LEAP_WAIT {
+            LEAP_TIME_LONG
+        } else {
+            LEAP_TIME.max(trips.least().times(2))
+        }
     }
 
     /// A receiver's loss is as usual: faster, if the present rate was made use of and no queue is
     /// known.
-    pub(super) fn rise(&mut self, now: Instant) {
+    pub(super) fn rise(&mut self, now: Instant, trips: &RoundTrip) {
         let span = now.since(self.last_step);
-        if span < SAMPLE_TIME {
+        if span < self.step_time(trips) {
             return;
         }
         let used = self.sent * 10 >= self.rate.bytes_in(span) * 7;
@@ -154,20 +185,20 @@ impl Pace {
         if !used {
             return;
         }
-        let queued = self.queued_at.is_some_and(|at| now.since(at) < QUEUED_TIME);
+        let queue = self.queue.filter(|(at, _)| now.since(*at) < QUEUED_TIME);
+        let trend = queue.map_or(trips.trend(), |(_, trend)| trend);
+        let queued = queue.is_some();
         let rate = self.rate.as_bytes_per_s();
         let rate = match self.ceiling.map(Rate::as_bytes_per_s) {
             None => rate * 2,
-            // To pass a queue's end slowly is to lose little in it, or nothing.
-            Some(ceiling) if rate.abs_diff(ceiling) < ceiling / 10 => match queued {
-                true => rate - rate / 200,
-                false => rate + rate / 200,
+            // To pass a queue's end slowly is to lose little in it, or nothing; and a step that
+            // has set the queue in motion needs no other.
+            Some(ceiling) if rate.abs_diff(ceiling) < ceiling / 10 => match (queued, trend) {
+                (true, Ordering::Less) | (false, Ordering::Greater) => rate,
+                (true, _) => rate - rate / 200,
+                (false, _) => rate + rate / 200,
             },
-            Some(ceiling) if rate < ceiling && queued => rate,
-            Some(_) if queued => {
-                self.ceiling = Some(self.rate);
-                rate
-            }
+            Some(_) if queued => rate,
             // What held the rate down once does not for ever.
             Some(_) => rate + rate / 20,
         };
@@ -196,7 +227,7 @@ impl Pace {
 
     /// A receiver lost more than usual: slower, to a little less than what it got.
     pub(super) fn cut(&mut self, now: Instant, delivered: Rate, rtt: Duration) {
-        if now.since(self.last_cut) < SAMPLE_TIME + rtt.times(2) {
+        if now.since(self.last_cut) < STEP_TIME + rtt.times(2) {
             return;
         }
         self.ceiling = Some(delivered);
@@ -296,10 +327,11 @@ mod tests {
     #[test]
     fn the_rate_rises_only_when_used() {
         let mut pace = Pace::new(None, 1_500, Instant::ZERO);
-        pace.rise(Instant::from_us(60_000));
+        let trips = RoundTrip::default();
+        pace.rise(Instant::from_us(60_000), &trips);
         assert_eq!(pace.rate(), RATE_START);
-        pace.spend(RATE_START.bytes_in(SAMPLE_TIME.times(2)));
-        pace.rise(Instant::from_us(180_000));
+        pace.spend(RATE_START.bytes_in(STEP_TIME.times(2)));
+        pace.rise(Instant::from_us(180_000), &trips);
         assert!(pace.rate() > RATE_START);
         let (since, rtt) = (Instant::from_us(180_000), Duration::from_ms(25));
         let mut behind = pace.clone();
@@ -321,44 +353,50 @@ mod tests {
         pace.cut(at(600_000), slow, Duration::ZERO);
         assert_eq!(pace.rate().as_bytes_per_s(), cut / 4);
     }
-    /// Steps of 50 ms at this many Mbit/s on a link of 100; returns the rates of the last 20 s.
-    fn find(from: u64, link: u64) -> (f64, f64) {
+    /// Steps of 50 ms at this many Mbit/s on a link of another rate, with a round trip each;
+    /// returns the least and the greatest rate of the last 20 s, and the longest queue in ms.
+    fn find(from: u64, link: u64) -> (f64, f64, u64) {
         let mbit = |n: u64| Rate::from_bits_per_s(n * 1_000_000);
         let mut pace = Pace::new(None, 1_500, Instant::ZERO);
         pace.rate = mbit(from);
         pace.ceiling = Some(mbit(100));
-        let (mut least, mut most, mut queue) = (f64::MAX, 0.0_f64, 0_i64);
+        let (mut least, mut most, mut queue, mut longest) = (f64::MAX, 0.0_f64, 0_i64, 0);
+        let mut trips = RoundTrip::default();
+        trips.hear(Instant::ZERO, Duration::from_ms(1));
         for n in 1..1_000 {
             let now = Instant::from_us(n * 50_000);
-            let sent = pace.rate().bytes_in(SAMPLE_TIME);
+            let sent = pace.rate().bytes_in(STEP_TIME);
             pace.spend(sent);
-            let drained = mbit(link).bytes_in(SAMPLE_TIME);
+            let drained = mbit(link).bytes_in(STEP_TIME);
             queue = (queue + sent.cast_signed() - drained.cast_signed()).max(0);
-            if queue > 250_000 {
-                pace.queued(now);
+            let wait = mbit(link).time_for(queue.cast_unsigned());
+            trips.hear(now, wait + Duration::from_ms(1));
+            if trips.queue() > Duration::from_ms(15) {
+                pace.queued(now, mbit(link), &trips);
             } else {
-                pace.rise(now);
+                pace.rise(now, &trips);
             }
             let rate = pace.rate().as_bytes_per_s() as f64 / 125_000.0;
             if n >= 600 {
                 (least, most) = (least.min(rate), most.max(rate));
+                longest = longest.max(wait.as_us() / 1_000);
             }
         }
-        (least, most)
+        (least, most, longest)
     }
 
     #[test]
     fn a_queue_keeps_the_rate_at_that_of_the_link() {
         for (from, link) in [(97, 100), (60, 97), (97, 111), (97, 300)] {
-            let (least, most) = find(from, link);
+            let (least, most, longest) = find(from, link);
             let link = link as f64;
             assert!(
-                least > link * 0.88 && most < link * 1.1,
-                "{least} to {most} of {link}"
+                least > link * 0.95 && most < link * 1.04 && longest < 25,
+                "{least} to {most} of {link}, {longest} ms"
             );
         }
         // A machine that is always busy, or a queue of others, is no reason to crawl.
-        let (least, most) = find(97, 40);
+        let (least, most, _) = find(97, 40);
         assert!(least >= 89.5 && most < 91.0, "{least} to {most}");
     }
 }

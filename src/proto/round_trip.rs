@@ -1,17 +1,22 @@
 //! A receiver's round trips: how long to wait for it, and how long the queue is on the way.
 
+use std::cmp::Ordering;
+
 use super::config::{RTT_MAX, RTT_MIN};
 use crate::units::{Duration, Instant};
 
 /// The queue is what all round trips of so long have in common: a machine that is busy now and then
 /// is no queue.
 const INTERVAL: Duration = Duration::from_ms(100);
+/// It is as long as it was while it changes by no more than this from one interval to the next.
+const STEADY: Duration = Duration::from_ms(1);
 
 /// The round trips of one receiver.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RoundTrip {
     smoothed: Option<Duration>,
     least: Option<Duration>,
+    newest: Duration,
     /// The least of the interval before this one, and of this one.
     intervals: [Option<Duration>; 2],
     began: Instant,
@@ -22,6 +27,7 @@ impl RoundTrip {
     pub(super) fn hear(&mut self, now: Instant, span: Duration) {
         let least = |old: Option<Duration>| Some(old.map_or(span, |old| old.min(span)));
         self.least = least(self.least);
+        self.newest = span;
         if now.since(self.began) >= INTERVAL {
             self.intervals = [self.intervals[1], None];
             self.began = now;
@@ -41,12 +47,26 @@ impl RoundTrip {
         self.least.unwrap_or_default()
     }
 
+    /// How long the newest waited, in a queue or for a machine that was busy.
+    pub(super) fn waited(&self) -> Duration {
+        Duration::from_us(self.newest.as_us().saturating_sub(self.least().as_us()))
+    }
+
     /// How long each of late waited in a queue, at least.
     pub(super) fn queue(&self) -> Duration {
         let [Some(a), Some(b)] = self.intervals else {
             return Duration::ZERO;
         };
         Duration::from_us(a.min(b).as_us().saturating_sub(self.least().as_us()))
+    }
+
+    /// Whether the queue grows or shrinks.
+    pub(super) fn trend(&self) -> Ordering {
+        match self.intervals {
+            [Some(old), Some(new)] if new > old + STEADY => Ordering::Greater,
+            [Some(old), Some(new)] if new + STEADY < old => Ordering::Less,
+            _ => Ordering::Equal,
+        }
     }
 }
 
@@ -83,8 +103,15 @@ mod tests {
         for span in [50, 60, 50, 60, 50, 60, 70, 60] {
             hear(&mut trips, span);
         }
+        assert_eq!(trips.trend(), Ordering::Greater);
         assert_eq!(hear(&mut trips, 60), ms(48));
+        assert_eq!(trips.waited(), ms(58));
         assert_eq!((trips.least(), trips.smoothed() > ms(50)), (ms(2), true));
         assert_eq!(hear(&mut trips, 4), ms(2), "it is empty");
+        assert_eq!(trips.trend(), Ordering::Less);
+        for _ in 0..8 {
+            hear(&mut trips, 3);
+        }
+        assert_eq!(trips.trend(), Ordering::Equal);
     }
 }

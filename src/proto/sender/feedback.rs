@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use super::roster::Member;
+use super::window::Asker;
 use super::{REPLIES_MAX, Sender, State, alarm};
 use crate::crypt::agree::PublicKey;
-use crate::proto::config::{BYE_COPIES, CONFIRM_MAX, ROLL_CALL_EVERY};
+use crate::proto::config::{BYE_COPIES, CONFIRM_MAX, ROLL_CALL_EVERY, UNASKED_RECEIVERS_MIN};
 use crate::proto::event::{Fate, SenderEvent};
 use crate::proto::loss;
 use crate::proto::protect::{Greeting, member_nonce, open, reply_nonce, seal};
@@ -295,14 +296,15 @@ impl Sender {
             bytes,
             receivers,
             queue: member.trips.queue(),
+            leaps: self.pace.leaps(),
         };
         match member.meter.report(now, step, sent) {
             loss::Verdict::Unknown => {}
-            loss::Verdict::Usual => self.pace.rise(now),
+            loss::Verdict::Usual => self.pace.rise(now, &member.trips),
             loss::Verdict::Forgiven => self.pace.acquit(),
-            loss::Verdict::Queued => {
+            loss::Verdict::Queued(delivered) => {
                 member.limiting_at = Some(now);
-                self.pace.queued(now);
+                self.pace.queued(now, delivered, &member.trips);
             }
             loss::Verdict::Behind(since, delivered) => {
                 let under_way = member.trips.least();
@@ -320,6 +322,12 @@ impl Sender {
         // What is not kept needs no look, nor any block a second one: a FEEDBACK costs no more than
         // the window is long.
         let mut from = self.window.first();
+        let few = self.roster.sum().confirmed < UNASKED_RECEIVERS_MIN;
+        let asker = Asker {
+            tx_end: heard,
+            loss,
+            once: !few || !self.window.has_source(self.limits().block_end),
+        };
         for need in &feedback.needs {
             if need.symbols == DOUBT {
                 let manifests = self.window.doubt(need.block, now);
@@ -329,7 +337,7 @@ impl Sender {
             let end = need.block.saturating_add(u32::from(need.run));
             let end = end.min(self.window.edge());
             for block in need.block.max(from)..end {
-                self.window.request(block, need.symbols, heard, loss);
+                self.window.request(block, need.symbols, asker);
             }
             from = from.max(end);
         }

@@ -53,6 +53,37 @@ pub(super) struct Terms {
     pub(super) one_way: Option<OneWay>,
 }
 
+/// A receiver that asks for repair symbols.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker {
+    /// It has heard everything below this transmission.
+    pub(super) tx_end: u64,
+    /// The share of datagrams that it loses.
+    pub(super) loss: f64,
+    /// To ask again costs it time, or others a datagram each.
+    pub(super) once: bool,
+}
+
+impl Asker {
+    /// How many symbols to send so that `need` of them arrive: on average, or most probably.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "small positive numbers"
+    )]
+    fn with_losses(self, need: usize) -> u16 {
+        let loss = self.loss.clamp(0.0, 0.5);
+        let expected = need as f64 / (1.0 - loss);
+        let symbols = if self.once {
+            (expected + 2.0 * (expected * loss).sqrt()).ceil()
+        } else {
+            expected.round()
+        };
+        symbols.min(f64::from(u16::MAX / 2)) as u16
+    }
+}
+
 /// A symbol to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Symbol {
@@ -471,10 +502,9 @@ impl Window {
         }
     }
 
-    /// A receiver that has heard everything below transmission `tx_end` lacks `need` symbols of
-    /// `block`, at a loss of `loss`: owes it as many as are not under way already.
-    pub(super) fn request(&mut self, block: u32, need: u16, tx_end: u64, loss: f64) {
-        let edge = self.edge;
+    /// A receiver lacks `need` symbols of `block`: owes it as many as are not under way already.
+    pub(super) fn request(&mut self, block: u32, need: u16, asker: Asker) {
+        let (edge, tx_end) = (self.edge, asker.tx_end);
         let Some(b) = self.get(block).filter(|_| block < edge) else {
             return;
         };
@@ -488,7 +518,7 @@ impl Window {
             let needed = u16::try_from(had).unwrap_or(u16::MAX).saturating_add(need);
             b.needed = b.needed.max(Some(needed));
             self.rounds += u64::from(b.owed == 0);
-            self.owe(block, with_losses(lacking, loss));
+            self.owe(block, asker.with_losses(lacking));
         }
     }
 
@@ -510,19 +540,4 @@ impl Window {
             }
         }
     }
-}
-
-/// How many symbols to send so that `need` of them probably arrive.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "small positive numbers"
-)]
-fn with_losses(need: usize, loss: f64) -> u16 {
-    let loss = loss.clamp(0.0, 0.5);
-    let expected = need as f64 / (1.0 - loss);
-    (expected + 2.0 * (expected * loss).sqrt())
-        .ceil()
-        .min(f64::from(u16::MAX / 2)) as u16
 }

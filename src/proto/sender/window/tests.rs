@@ -77,23 +77,32 @@ fn a_full_ring_takes_no_more() {
     assert_eq!((w.first(), w.push(&[0; 10_000])), (2, 2 * 352));
 }
 
+/// One that has heard everything below this transmission, and loses nothing.
+fn heard(tx_end: u64) -> Asker {
+    Asker {
+        tx_end,
+        loss: 0.0,
+        once: true,
+    }
+}
+
 #[test]
 fn what_is_under_way_is_not_sent_twice() {
     let mut w = window();
     w.push(&[0; 352]);
-    w.request(0, 2, 0, 0.0);
+    w.request(0, 2, heard(0));
     assert!(!w.has_repair(), "its first pass is not over");
     send_all(&mut w);
-    w.request(0, 2, 4, 0.0);
-    w.request(0, 1, 4, 0.0);
+    w.request(0, 2, heard(4));
+    w.request(0, 1, heard(4));
     let rows: Vec<_> = (10..)
         .map_while(|tx| w.next_repair(tx, 0))
         .map(|s| s.number)
         .collect();
     assert_eq!(rows, [65_535, 65_534]);
-    w.request(0, 2, 10, 0.0);
+    w.request(0, 2, heard(10));
     assert!(!w.has_repair(), "both are still under way");
-    w.request(0, 1, 12, 0.0);
+    w.request(0, 1, heard(12));
     assert_eq!(w.next_repair(12, 11).map(|s| s.number), Some(65_533));
     assert_eq!(w.blocks[0].repairs, [11, 12], "10 has arrived or was lost");
 }
@@ -104,7 +113,7 @@ fn blocks_that_owe_take_turns_and_are_forgotten_with_their_debts() {
     w.push(&[0; 3 * 352]);
     send_all(&mut w);
     for block in 0..3 {
-        w.request(block, 2, 12, 0.0);
+        w.request(block, 2, heard(12));
     }
     w.release(1);
     let order: Vec<_> = (12..)
@@ -122,7 +131,7 @@ fn many_that_lack_something_get_it_unasked_the_next_time() {
     for block in 0..40 {
         w.push(&[0; 3_952]);
         while w.next_source(&many).is_some() {}
-        w.request(block, 3, u64::MAX, 0.0);
+        w.request(block, 3, heard(u64::MAX));
         w.judge(Instant::ZERO, Duration::ZERO);
         while w.next_repair(0, 1).is_some() {}
     }
@@ -153,7 +162,7 @@ fn a_block_in_doubt_is_sent_once_more_with_its_hashes() {
     assert_eq!(w.doubt(0, soon), [], "each time later");
     assert_eq!(w.doubt(0, soon + MANIFEST_EVERY).len(), 4);
     // Who doubts without end does not keep repair from the others.
-    w.request(0, 2, 30, 0.0);
+    w.request(0, 2, heard(30));
     let repair: Vec<_> = (30..36).filter_map(|tx| w.next_repair(tx, 0)).collect();
     assert_eq!(repair.iter().filter(|s| s.repair).count(), 2);
     assert_eq!(window().doubt(0, at(5)), []);
@@ -169,7 +178,13 @@ fn empty_streams_end() {
 
 #[test]
 fn losses_are_allowed_for() {
-    assert_eq!((with_losses(1, 0.0), with_losses(10, 0.0)), (1, 10));
-    assert_eq!(with_losses(10, 0.05), 12);
-    assert!(with_losses(10, 0.9) < 30);
+    let most = |once, need, loss| {
+        let tx_end = 0;
+        let asker = Asker { tx_end, loss, once };
+        asker.with_losses(need)
+    };
+    assert_eq!((most(true, 1, 0.0), most(true, 10, 0.0)), (1, 10));
+    assert_eq!((most(true, 10, 0.05), most(false, 10, 0.05)), (12, 11));
+    assert_eq!(most(false, 1, 0.05), 1);
+    assert!(most(true, 10, 0.9) < 30);
 }
