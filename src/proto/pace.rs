@@ -219,8 +219,9 @@ impl Pace {
         delivered: Rate,
         under_way: Duration,
     ) {
-        // What is under way when the rate doubles looks so, for a round trip.
-        if self.ceiling.is_none() && now.since(since) > under_way.times(2) {
+        // What is under way when the rate doubles looks so, for a round trip; and so does a receiver
+        // that was busy for a moment.
+        if self.leaps() && now.since(since) > STEP_TIME.max(under_way.times(2)) {
             self.cut(now, delivered, under_way);
         }
     }
