@@ -15,8 +15,8 @@ const LATE_MIN: Duration = Duration::from_ms(1);
 const STEP_TIME: Duration = Duration::from_ms(50);
 /// A rate that doubles does so more often, since it has far to go,
 const LEAP_TIME: Duration = Duration::from_ms(20);
-/// but seldom once a round trip waits for longer than this: it may have filled a queue, and the
-/// figures that tell take their time.
+/// but seldom once a round trip waits for longer than this, or somebody falls behind: it may have
+/// filled a queue, and the figures that tell take their time.
 const LEAP_WAIT: Duration = Duration::from_ms(5);
 const LEAP_TIME_LONG: Duration = Duration::from_ms(100);
 /// A queue is there for so long after it was heard of: not every receiver is behind it.
@@ -41,6 +41,8 @@ pub(super) struct Pace {
     last_cut: Instant,
     /// When it was last heard that all of it waits in a queue, and whether that grows or shrinks.
     queue: Option<(Instant, Ordering)>,
+    /// When somebody was last found to fall behind.
+    behind_at: Option<Instant>,
     sent: u64,
     /// What was allowed is about to leave.
     leaving: bool,
@@ -61,6 +63,7 @@ impl Pace {
             last_step: now,
             last_cut: now,
             queue: None,
+            behind_at: None,
             sent: 0,
             leaving: false,
         };
@@ -162,10 +165,11 @@ impl Pace {
     }
 
     /// How long the rate stays as it is, at least: what is under way says nothing about it.
-    fn step_time(&self, trips: &RoundTrip) -> Duration {
+    fn step_time(&self, now: Instant, trips: &RoundTrip) -> Duration {
+        let behind = self.behind_at.map(|at| now.since(at));
         if !self.leaps() {
             STEP_TIME
-        } else if trips.waited() > LEAP_WAIT {
+        } else if trips.waited() > LEAP_WAIT || behind.is_some_and(|ago| ago < LEAP_TIME_LONG) {
             LEAP_TIME_LONG
         } else {
             LEAP_TIME.max(trips.least().times(2))
@@ -176,7 +180,7 @@ impl Pace {
     /// known.
     pub(super) fn rise(&mut self, now: Instant, trips: &RoundTrip) {
         let span = now.since(self.last_step);
-        if span < self.step_time(trips) {
+        if span < self.step_time(now, trips) {
             return;
         }
         let used = self.sent * 10 >= self.rate.bytes_in(span) * 7;
@@ -219,6 +223,7 @@ impl Pace {
         delivered: Rate,
         under_way: Duration,
     ) {
+        self.behind_at = Some(now);
         // What is under way when the rate doubles looks so, for a round trip; and so does a receiver
         // that was busy for a moment.
         if self.leaps() && now.since(since) > STEP_TIME.max(under_way.times(2)) {
