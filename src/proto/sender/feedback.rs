@@ -322,11 +322,10 @@ impl Sender {
         // What is not kept needs no look, nor any block a second one: a FEEDBACK costs no more than
         // the window is long.
         let mut from = self.window.first();
-        let few = self.roster.sum().confirmed < UNASKED_RECEIVERS_MIN;
         let asker = Asker {
             tx_end: heard,
             loss,
-            once: !few || !self.window.has_source(self.limits().block_end),
+            once: !self.may_ask_again(),
         };
         for need in &feedback.needs {
             if need.symbols == DOUBT {
@@ -341,6 +340,17 @@ impl Sender {
             }
             from = from.max(end);
         }
+    }
+
+    /// Whether it costs no time that a block needs another round: there is new data to send
+    /// meanwhile, and far from the end of what the receivers can hold. Of many somebody would ask
+    /// again for each block.
+    fn may_ask_again(&self) -> bool {
+        let (sum, limit) = (self.roster.sum(), self.limits().block_end);
+        let room = limit.saturating_sub(self.window.edge());
+        sum.confirmed < UNASKED_RECEIVERS_MIN
+            && self.window.has_source(limit)
+            && room > sum.window / 2
     }
 
     /// Lets blocks go that every receiver has. Who may still show that it has the keys is waited
