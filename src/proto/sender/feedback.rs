@@ -321,6 +321,9 @@ impl Sender {
     fn repair(&mut self, now: Instant, feedback: &Feedback, heard: u64, loss: f64) {
         // What is not kept needs no look, nor any block a second one: a FEEDBACK costs no more than
         // the window is long.
+        if feedback.needs.is_empty() {
+            return;
+        }
         let mut from = self.window.first();
         let asker = Asker {
             tx_end: heard,
