@@ -224,8 +224,8 @@ impl Pace {
         under_way: Duration,
     ) {
         self.behind_at = Some(now);
-        // What is under way when the rate doubles looks so, for a round trip; and so does a receiver
-        // that was busy for a moment.
+        // What is under way when the rate doubles looks so, for a round trip; so does a busy
+        // receiver, for a moment.
         if self.leaps() && now.since(since) > STEP_TIME.max(under_way.times(2)) {
             self.cut(now, delivered, under_way);
         }
