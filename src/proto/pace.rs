@@ -15,10 +15,11 @@ const LATE_MIN: Duration = Duration::from_ms(1);
 const STEP_TIME: Duration = Duration::from_ms(50);
 /// A rate that doubles does so more often, since it has far to go,
 const LEAP_TIME: Duration = Duration::from_ms(20);
-/// but seldom once a round trip waits for longer than this, or somebody falls behind: it may have
-/// filled a queue, and the figures that tell take their time.
-const LEAP_WAIT: Duration = Duration::from_ms(5);
+/// but no more often than this once it may have filled a queue, since the figures that tell take
+/// their time: somebody falls behind,
 const LEAP_TIME_LONG: Duration = Duration::from_ms(100);
+/// or a round trip waits for longer than this.
+const LEAP_WAIT: Duration = Duration::from_ms(5);
 /// A queue is there for so long after it was heard of: not every receiver is behind it.
 const QUEUED_TIME: Duration = Duration::from_ms(150);
 
@@ -147,8 +148,8 @@ impl Pace {
         self.ceiling = None;
     }
 
-    /// A queue does not become empty: what comes through is all that the link takes, or this is
-    /// known and it is no faster, and slower if the rate is about that.
+    /// A queue does not become empty: what comes through is all that the link takes. Where that is
+    /// about known, the next step sees to it.
     pub(super) fn queued(&mut self, now: Instant, delivered: Rate, trips: &RoundTrip) {
         self.queue = Some((now, trips.trend()));
         let known = self.ceiling.map(Rate::as_bytes_per_s);
@@ -166,18 +167,17 @@ impl Pace {
 
     /// How long the rate stays as it is, at least: what is under way says nothing about it.
     fn step_time(&self, now: Instant, trips: &RoundTrip) -> Duration {
-        let behind = self.behind_at.map(|at| now.since(at));
+        let recent = |at| now.since(at) < LEAP_TIME_LONG;
         if !self.leaps() {
             STEP_TIME
-        } else if trips.waited() > LEAP_WAIT || behind.is_some_and(|ago| ago < LEAP_TIME_LONG) {
+        } else if trips.waited() > LEAP_WAIT || self.behind_at.is_some_and(recent) {
             LEAP_TIME_LONG
         } else {
             LEAP_TIME.max(trips.least().times(2))
         }
     }
 
-    /// A receiver's loss is as usual: faster, if the present rate was made use of and no queue is
-    /// known.
+    /// A receiver's loss is as usual: another step, if the present rate was made use of.
     pub(super) fn rise(&mut self, now: Instant, trips: &RoundTrip) {
         let span = now.since(self.last_step);
         if span < self.step_time(now, trips) {
@@ -359,6 +359,53 @@ mod tests {
         pace.cut(at(600_000), slow, Duration::ZERO);
         assert_eq!(pace.rate().as_bytes_per_s(), cut / 4);
     }
+
+    /// A rate that doubles, all of which was used for 20 ms.
+    fn leaping() -> Pace {
+        let mut pace = Pace::new(None, 1_500, Instant::ZERO);
+        pace.spend(RATE_START.bytes_in(LEAP_TIME_LONG));
+        pace
+    }
+
+    #[test]
+    fn the_rate_doubles_seldom_once_something_waits() {
+        let ms = Duration::from_ms;
+        let (soon, late) = (Instant::from_us(20_000), Instant::from_us(100_000));
+        let doubled = |mut pace: Pace, at, trips: &RoundTrip| {
+            pace.rise(at, trips);
+            pace.rate().as_bytes_per_s() / RATE_START.as_bytes_per_s() == 2
+        };
+        let mut trips = RoundTrip::default();
+        trips.hear(Instant::ZERO, ms(1));
+        trips.hear(Instant::ZERO, ms(5));
+        assert!(doubled(leaping(), soon, &trips));
+        trips.hear(Instant::ZERO, ms(7));
+        assert!(!doubled(leaping(), soon, &trips) && doubled(leaping(), late, &trips));
+        let trips = RoundTrip::default();
+        let mut behind = leaping();
+        behind.behind(Instant::from_us(10_000), Instant::ZERO, RATE_START, ms(1));
+        assert!(!doubled(behind.clone(), soon, &trips) && doubled(behind, late, &trips));
+        // Where a round trip takes long, what a step does is seen late.
+        let mut far = RoundTrip::default();
+        far.hear(Instant::ZERO, ms(40));
+        assert!(!doubled(leaping(), soon, &far) && doubled(leaping(), late, &far));
+    }
+
+    #[test]
+    fn a_queue_ends_the_doubling_and_a_limit_that_is_none_any_more() {
+        let came = Rate::from_bytes_per_s(4_000_000);
+        let mut pace = leaping();
+        pace.queued(Instant::from_us(60_000), came, &RoundTrip::default());
+        let cut = came.as_bytes_per_s() / 100 * 97;
+        assert_eq!((pace.rate().as_bytes_per_s(), pace.leaps()), (cut, false));
+        // About the limit it is a step, far above it another cut.
+        pace.queued(Instant::from_us(200_000), came, &RoundTrip::default());
+        assert_eq!(pace.rate().as_bytes_per_s(), cut);
+        pace.rate = RATE_START;
+        pace.queued(Instant::from_us(300_000), came, &RoundTrip::default());
+        assert_eq!(pace.rate().as_bytes_per_s(), cut);
+    }
+
     /// Steps of 50 ms at this many Mbit/s on a link of another rate, with a round trip each;
     /// returns the least and the greatest rate of the last 20 s, and the longest queue in ms.
     fn find(from: u64, link: u64) -> (f64, f64, u64) {

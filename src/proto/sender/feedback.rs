@@ -321,9 +321,6 @@ impl Sender {
     fn repair(&mut self, now: Instant, feedback: &Feedback, heard: u64, loss: f64) {
         // What is not kept needs no look, nor any block a second one: a FEEDBACK costs no more than
         // the window is long.
-        if feedback.needs.is_empty() {
-            return;
-        }
         let mut from = self.window.first();
         let asker = Asker {
             tx_end: heard,
@@ -349,10 +346,10 @@ impl Sender {
     /// meanwhile, and far from the end of what the receivers can hold. Of many somebody would ask
     /// again for each block.
     fn may_ask_again(&self) -> bool {
-        let (sum, limit) = (self.roster.sum(), self.limits().block_end);
-        let room = limit.saturating_sub(self.window.edge());
+        let sum = self.roster.sum();
+        let room = sum.window_end.saturating_sub(self.window.edge());
         sum.confirmed < UNASKED_RECEIVERS_MIN
-            && self.window.has_source(limit)
+            && self.window.has_source(sum.window_end)
             && room > sum.window / 2
     }
 
