@@ -27,7 +27,8 @@ const TTL_GROUP: u8 = 1;
 const TTL_PEER: u8 = 64;
 /// Bytes asked for the buffer of a socket that receives.
 const RECEIVE_BUFFER: usize = 16 << 20;
-/// Bytes asked for the buffer of a socket that sends: few, so that the sender notices a slow link.
+/// Bytes asked for the buffer of a socket that sends, which Linux doubles: less than the queue of a
+/// link, which must not overflow, and enough to keep one of 1 Gbit/s busy while the sender wakes.
 const SEND_BUFFER: usize = 1 << 18;
 /// System calls' worth of datagrams taken in one go.
 const BATCH: usize = 16;
