@@ -86,6 +86,24 @@ impl Cipher {
             .open_in_place(nonce, Aad::from(aad), buf)
             .map_err(|_| Forged)
     }
+
+    /// Decrypts to the start of `buf` what stands in it from byte `at` on, with its tag behind it;
+    /// returns the plaintext. When it is no longer than `at`, it stays as it was.
+    ///
+    /// # Errors
+    /// [`Forged`] when the tag does not hold over it and `aad`, or there is none.
+    pub fn open_to_start<'a>(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        aad: &[u8],
+        buf: &'a mut [u8],
+        at: usize,
+    ) -> Result<&'a mut [u8], Forged> {
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        self.0
+            .open_within(nonce, Aad::from(aad), buf, at..)
+            .map_err(|_| Forged)
+    }
 }
 
 impl fmt::Debug for Cipher {
@@ -165,6 +183,10 @@ mod tests {
             assert_eq!(cipher.seal_in_place(&nonce, &aad, &mut bulk), tag, "{len}");
             assert_eq!(bulk, once, "{len}");
             bulk.extend(tag);
+            let mut moved = [&vec![7; len], &bulk[..]].concat();
+            let opened = cipher.open_to_start(&nonce, &aad, &mut moved, len).unwrap();
+            assert_eq!(opened, text, "{len}");
+            assert_eq!(moved[len..], bulk, "{len}: as it was");
             assert_eq!(
                 cipher.open_in_place(&nonce, &aad, &mut bulk).unwrap(),
                 text,
@@ -187,6 +209,10 @@ mod tests {
             let before = text.to_vec();
             assert_eq!(open_in_place(&key, &nonce, &aad, text, tag), Err(Forged));
             assert_eq!(text, before, "nothing is decrypted");
+            let mut moved = [&[0; TEXT.len()], &bad[..]].concat();
+            let opened = cipher.open_to_start(&nonce, &aad, &mut moved, TEXT.len());
+            assert_eq!(opened, Err(Forged));
+            assert_eq!(moved, [&[0; TEXT.len()], &bad[..]].concat());
             assert_eq!(cipher.open_in_place(&nonce, &aad, &mut bad), Err(Forged));
         }
         let short = &mut sealed.clone()[..15];

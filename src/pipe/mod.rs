@@ -1,5 +1,6 @@
 //! Threads between a reader and a writer: bounded, in order, first error wins.
 
+mod courtesy;
 mod ordered;
 mod pack;
 pub mod seal;

@@ -13,6 +13,7 @@ use crate::seal::signed::Preamble;
 use crate::seal::stream::{NONCE_BYTES, buffer, read_nonce};
 use crate::seal::{Error, FileKey, Recipient, Ring, Sender, check, check_mix};
 
+use super::courtesy::Courtesy;
 use super::ordered;
 
 /// More workers than this are no gain: the pipes are the limit then, and each holds a batch.
@@ -130,12 +131,12 @@ pub fn seal(
 ) -> Result<u64, Error> {
     output.write_all(sealer.head()).map_err(Error::Write)?;
     let mut written = sealer.head().len() as u64;
-    let pool = Pool::default();
+    let (pool, courtesy) = (Pool::default(), Courtesy::new());
     let mut cutter = sealer.cutter(input);
     ordered(
         workers,
         || cutter.next(pool.get()),
-        |batch| sealer.seal(batch),
+        |batch| sealer.seal(batch, || courtesy.give_way()),
         |batch| {
             output.write_all(batch.bytes()).map_err(Error::Write)?;
             written += batch.bytes().len() as u64;
@@ -210,7 +211,7 @@ impl<R: Read + Send> Incoming<R> {
         progress: impl FnMut(u64) + Send,
     ) -> Result<Report, Error> {
         let (header, nonce, input) = self.nonce()?;
-        let pool = Pool::default();
+        let (pool, courtesy) = (Pool::default(), Courtesy::new());
         let mut cutter = SealedCutter::new(input);
         let first = cutter.next(pool.get())?.ok_or_else(|| cut_off(&header))?;
         let ending = Ending::new(payload_at(&header));
@@ -220,7 +221,7 @@ impl<R: Read + Send> Incoming<R> {
         let bytes = release(
             (first, ending),
             || cutter.next(pool.get()),
-            |batch| opener.open(batch),
+            |batch| opener.open(batch, || courtesy.give_way()),
             output,
             (&pool, workers, cancel),
             progress,

@@ -2,8 +2,8 @@
 
 use std::io::{IoSliceMut, Read};
 
-use super::stream::{BATCH_BYTES, BATCH_PLAIN_BYTES, Plain, Sealed, batch_at};
-use super::{Error, read_full, read_some};
+use super::stream::{BATCH_BYTES, BATCH_PLAIN_BYTES, Plain, Unopened, batch_at};
+use super::{Error, read_some};
 
 /// Cuts plaintext into batches.
 #[derive(Debug)]
@@ -97,18 +97,17 @@ impl<R: Read> SealedCutter<R> {
     ///
     /// # Errors
     /// [`Error::Read`].
-    pub fn next(&mut self, mut buf: Vec<u8>) -> Result<Option<Sealed>, Error> {
+    pub fn next(&mut self, buf: Vec<u8>) -> Result<Option<Unopened>, Error> {
         if self.done {
             return Ok(None);
         }
-        let len = read_full(&mut self.input, &mut buf[..BATCH_BYTES])?;
-        self.done = len < BATCH_BYTES;
-        let index = self.index;
-        if len == 0 && index > 0 {
+        let batch = Unopened::read(self.index, &mut self.input, buf)?;
+        self.done = batch.len() < BATCH_BYTES;
+        if batch.len() == 0 && self.index > 0 {
             return Ok(None);
         }
         self.index += 1;
-        Ok(Some(Sealed { index, len, buf }))
+        Ok(Some(batch))
     }
 }
 

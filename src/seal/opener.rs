@@ -8,7 +8,7 @@ use crate::crypt::hash;
 use super::cut::Ending;
 use super::header::{FileKey, Header};
 use super::signed::{self, MAGIC, Preamble};
-use super::stream::{ChunkCipher, NONCE_BYTES, Plain, Sealed};
+use super::stream::{ChunkCipher, NONCE_BYTES, Plain, Unopened};
 use super::{Error, Sender};
 
 /// By how much a sender's clock may be ahead of ours.
@@ -186,7 +186,7 @@ impl Opener {
         header: &Header,
         file_key: &FileKey,
         nonce: &[u8; NONCE_BYTES],
-        first: Sealed,
+        first: Unopened,
         trust: &Trust,
     ) -> Result<(Self, Opened), Error> {
         let mut opener = Self {
@@ -195,13 +195,14 @@ impl Opener {
             preamble: None,
         };
         let Trust::Senders(senders, policy) = trust else {
-            let opened = opener.unsigned(first);
+            let opened = opener.unsigned(first, || {});
             if opened.plain.first_chunk().starts_with(MAGIC) {
                 return Err(Error::Signed);
             }
             return Ok((opener, opened));
         };
-        let (plain, problem, hash) = first.open_signed(&opener.cipher, opener.bound.payload_at);
+        let (plain, problem, hash) =
+            first.open_signed(&opener.cipher, opener.bound.payload_at, || {});
         if let Some(problem) = problem {
             return Err(problem);
         }
@@ -210,8 +211,8 @@ impl Opener {
         Ok((opener, opened))
     }
 
-    fn unsigned(&self, batch: Sealed) -> Opened {
-        let (plain, problem) = batch.open(&self.cipher, self.bound.payload_at);
+    fn unsigned(&self, batch: Unopened, between: impl FnMut()) -> Opened {
+        let (plain, problem) = batch.open(&self.cipher, self.bound.payload_at, between);
         Opened {
             plain,
             skip: 0,
@@ -221,13 +222,14 @@ impl Opener {
 
     /// Opens a batch after the first. What is wrong with it comes out when it is released: of a
     /// signed stream's segment nothing is, of an unsigned stream the chunks before the first that
-    /// is refused.
-    pub fn open(&self, batch: Sealed) -> Opened {
+    /// is refused. `between` is called between its chunks, so that the caller can let others have
+    /// the processor.
+    pub fn open(&self, batch: Unopened, between: impl FnMut()) -> Opened {
         let (cipher, payload_at) = (&self.cipher, self.bound.payload_at);
         let Some(preamble) = &self.preamble else {
-            return self.unsigned(batch);
+            return self.unsigned(batch, between);
         };
-        match batch.open_signed(cipher, payload_at) {
+        match batch.open_signed(cipher, payload_at, between) {
             (plain, Some(problem), _) => Opened::segment(plain, Err(problem)),
             (plain, None, hash) => self.bound.verify(preamble, plain, &hash),
         }

@@ -137,7 +137,7 @@ pub fn decrypt(bytes: &[u8], passphrase: Option<&Passphrase>) -> Result<Zeroizin
     let mut out = Zeroizing::new(Vec::with_capacity(bytes.len()));
     let mut buf = stream::buffer();
     while let Some(batch) = cutter.next(buf)? {
-        let (plain, problem) = batch.open(&cipher, payload_at);
+        let (plain, problem) = batch.open(&cipher, payload_at, || {});
         let in_place = ending.take(&plain);
         plain
             .slices(0)
@@ -176,7 +176,7 @@ pub fn encrypt(
     let mut cutter = sealer.cutter(text.as_bytes());
     let mut buf = stream::buffer();
     while let Some(batch) = cutter.next(buf)? {
-        let sealed = sealer.seal(batch)?;
+        let sealed = sealer.seal(batch, || {})?;
         armor.write_all(sealed.bytes())?;
         buf = sealed.into_buffer();
     }

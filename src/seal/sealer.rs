@@ -82,18 +82,19 @@ impl Sealer {
         PlainCutter::new(input, self.preamble.clone(), reserve)
     }
 
-    /// Signs and encrypts one batch.
+    /// Signs and encrypts one batch. `between` is called between its chunks, so that the caller can
+    /// let others have the processor.
     ///
     /// # Errors
     /// [`Error::Ambiguous`] when the input of a stream without a signature looks signed.
-    pub fn seal(&self, batch: Plain) -> Result<Sealed, Error> {
+    pub fn seal(&self, batch: Plain, between: impl FnMut()) -> Result<Sealed, Error> {
         if let Some((key, stream)) = &self.signing {
             let sign = |batch: &Plain, hash| signed::sign(key, stream, batch, &hash);
-            return Ok(batch.seal_signed(&self.cipher, sign));
+            return Ok(batch.seal_signed(&self.cipher, between, sign));
         }
         if batch.index() == 0 && batch.first_chunk().starts_with(MAGIC) {
             return Err(Error::Ambiguous);
         }
-        Ok(batch.seal(&self.cipher))
+        Ok(batch.seal(&self.cipher, between))
     }
 }

@@ -1,7 +1,6 @@
 //! The payload of an age file: chunks of 64 KiB, each with a tag, counted, and the last one marked.
 //!
-//! Chunks are worked on in batches of 16, in place: a batch has a slot for each chunk with its tag,
-//! so that plaintext and ciphertext have the same place.
+//! Chunks are worked on in batches of 16, in one buffer: it has a slot for each chunk with its tag.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 
@@ -23,6 +22,8 @@ pub const BATCH_CHUNKS: usize = 16;
 pub const BATCH_PLAIN_BYTES: usize = BATCH_CHUNKS * CHUNK_BYTES;
 /// Ciphertext bytes of a batch.
 pub const BATCH_BYTES: usize = BATCH_CHUNKS * SLOT_BYTES;
+/// Chunks between two pauses: they take 0.1 ms or so.
+const STRETCH_CHUNKS: usize = 4;
 /// Bytes of the nonce between header and chunks.
 pub const NONCE_BYTES: usize = 16;
 
@@ -41,9 +42,10 @@ impl ChunkCipher {
         self.0.seal_in_place(&nonce(chunk, last), b"", buf)
     }
 
-    /// Decrypts a slot in place; what is refused is lost.
-    fn open<'a>(&self, chunk: u64, last: bool, slot: &'a mut [u8]) -> Result<&'a [u8], Forged> {
-        let text = self.0.open_in_place(&nonce(chunk, last), b"", slot)?;
+    /// Decrypts the second of two slots into the first; the second stays as it was.
+    fn open<'a>(&self, chunk: u64, last: bool, slots: &'a mut [u8]) -> Result<&'a [u8], Forged> {
+        let nonce = nonce(chunk, last);
+        let text = self.0.open_to_start(&nonce, b"", slots, SLOT_BYTES)?;
         Ok(text)
     }
 }
@@ -72,7 +74,7 @@ pub fn read_nonce(input: &mut impl Read, at: usize) -> Result<[u8; NONCE_BYTES],
 
 /// A buffer for one batch, to be used again and again.
 pub fn buffer() -> Vec<u8> {
-    vec![0; BATCH_BYTES]
+    vec![0; SLOT_BYTES + BATCH_BYTES]
 }
 
 /// Up to 16 chunks of plaintext. All are full, except perhaps the last of the stream.
@@ -87,9 +89,17 @@ pub struct Plain {
 /// Up to 16 chunks of ciphertext, one after the other.
 #[derive(Debug)]
 pub struct Sealed {
-    pub(super) index: u64,
-    pub(super) len: usize,
-    pub(super) buf: Vec<u8>,
+    len: usize,
+    buf: Vec<u8>,
+}
+
+/// Up to 16 chunks of ciphertext from elsewhere, one after the other. They begin with the second
+/// slot of the buffer: each is decrypted into the slot before its own.
+#[derive(Debug)]
+pub struct Unopened {
+    index: u64,
+    len: usize,
+    buf: Vec<u8>,
 }
 
 impl Plain {
@@ -181,9 +191,9 @@ impl Plain {
         &self.buf[..self.len.min(CHUNK_BYTES)]
     }
 
-    /// Encrypts all chunks in place.
-    pub fn seal(self, cipher: &ChunkCipher) -> Sealed {
-        self.seal_from(0, cipher)
+    /// Encrypts all chunks in place; `between` is called between them.
+    pub fn seal(self, cipher: &ChunkCipher, between: impl FnMut()) -> Sealed {
+        self.seal_from(0, cipher, between)
     }
 
     /// Encrypts all chunks in place with a signature behind the data, which `sign` makes of the
@@ -192,6 +202,7 @@ impl Plain {
     pub(crate) fn seal_signed(
         mut self,
         cipher: &ChunkCipher,
+        mut between: impl FnMut(),
         sign: impl FnOnce(&Self, [u8; 32]) -> [u8; SIGNATURE_LEN],
     ) -> Sealed {
         let mut hash = Blake3::default();
@@ -200,21 +211,27 @@ impl Plain {
         for slot in 0..full {
             hash.update(&self.buf[slot * SLOT_BYTES..][..CHUNK_BYTES]);
             self.seal_slot(cipher, slot, false);
+            pause(slot, &mut between);
         }
         self.slices(full * CHUNK_BYTES)
             .for_each(|slice| hash.update(slice));
         let signature = sign(&self, hash.finish());
         self.append(&signature);
-        self.seal_from(full, cipher)
+        self.seal_from(full, cipher, between)
     }
 
-    fn seal_from(mut self, first: usize, cipher: &ChunkCipher) -> Sealed {
+    fn seal_from(
+        mut self,
+        first: usize,
+        cipher: &ChunkCipher,
+        mut between: impl FnMut(),
+    ) -> Sealed {
         let chunks = self.len.div_ceil(CHUNK_BYTES).max(1);
         for slot in first..chunks {
             self.seal_slot(cipher, slot, self.last && slot + 1 == chunks);
+            pause(slot, &mut between);
         }
         Sealed {
-            index: self.index,
             len: self.len + chunks * TAG_LEN,
             buf: self.buf,
         }
@@ -252,21 +269,60 @@ impl Plain {
     }
 }
 
+/// Calls `between` when enough chunks have been worked on in one go.
+fn pause(slot: usize, between: &mut impl FnMut()) {
+    if (slot + 1).is_multiple_of(STRETCH_CHUNKS) {
+        between();
+    }
+}
+
 /// Where byte `at` of the plaintext is in the buffer.
 const fn place(at: usize) -> usize {
     at / CHUNK_BYTES * SLOT_BYTES + at % CHUNK_BYTES
 }
 
 impl Sealed {
-    /// Checks and decrypts the chunks in place, up to the first that does not hold. The plaintext
-    /// is all that held; it is the age file's true content as far as it goes, whatever the error.
+    /// The ciphertext.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buf[..self.len]
+    }
+
+    /// Gives the buffer back.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buf
+    }
+}
+
+impl Unopened {
+    /// Reads the batch with number `index`, in `buf` from [`buffer`], when all of it is there.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub(super) fn read(index: u64, input: &mut impl Read, mut buf: Vec<u8>) -> Result<Self, Error> {
+        let len = read_full(input, &mut buf[SLOT_BYTES..])?;
+        Ok(Self { index, len, buf })
+    }
+
+    /// How many bytes there are.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Checks and decrypts the chunks, up to the first that does not hold. The plaintext is all
+    /// that held; it is the age file's true content as far as it goes, whatever the error.
     ///
     /// A full batch may be the last or not, as its last chunk says: [`super::cut::Ending`] compares
     /// that with what follows, so that nobody has to wait for it.
     ///
-    /// `payload_at` is where the first chunk of the stream begins, for the sake of errors.
-    pub fn open(self, cipher: &ChunkCipher, payload_at: u64) -> (Plain, Option<Error>) {
-        self.open_each(cipher, payload_at, |_, _| {})
+    /// `payload_at` is where the first chunk of the stream begins, for the sake of errors;
+    /// `between` is called between chunks.
+    pub fn open(
+        self,
+        cipher: &ChunkCipher,
+        payload_at: u64,
+        between: impl FnMut(),
+    ) -> (Plain, Option<Error>) {
+        self.open_each(cipher, payload_at, |_, _| {}, between)
     }
 
     /// The same for a batch that ends in a signature; also gives the BLAKE3 hash of what precedes
@@ -275,13 +331,15 @@ impl Sealed {
         self,
         cipher: &ChunkCipher,
         payload_at: u64,
+        between: impl FnMut(),
     ) -> (Plain, Option<Error>, [u8; 32]) {
         let tags = self.len.div_ceil(SLOT_BYTES) * TAG_LEN;
         let data = self.len.saturating_sub(tags + SIGNATURE_LEN);
         let mut hash = Blake3::default();
-        let (plain, problem) = self.open_each(cipher, payload_at, |at, text| {
+        let see = |at: usize, text: &[u8]| {
             hash.update(&text[..text.len().min(data.saturating_sub(at))]);
-        });
+        };
+        let (plain, problem) = self.open_each(cipher, payload_at, see, between);
         (plain, problem, hash.finish())
     }
 
@@ -291,9 +349,9 @@ impl Sealed {
         cipher: &ChunkCipher,
         payload_at: u64,
         mut each: impl FnMut(usize, &[u8]),
+        mut between: impl FnMut(),
     ) -> (Plain, Option<Error>) {
         let (mut good, mut last, mut problem) = (0, false, None);
-        let mut spare = Vec::with_capacity(SLOT_BYTES);
         let start = batch_at(payload_at, self.index);
         // Without any bytes there is still a chunk to miss.
         for slot in 0..self.len.div_ceil(SLOT_BYTES).max(1) {
@@ -304,14 +362,15 @@ impl Sealed {
                 offset: start.saturating_add(at as u64),
                 last: (end < BATCH_BYTES).then_some(end == self.len),
             };
-            let buf = &mut self.buf[at..end];
+            let slots = &mut self.buf[at..SLOT_BYTES + end];
             let text;
-            (text, last, problem) = place.open(cipher, buf, &mut spare);
+            (text, last, problem) = place.open(cipher, slots);
             each(good, text);
             good += text.len();
             if problem.is_some() {
                 break;
             }
+            pause(slot, &mut between);
         }
         let plain = Plain {
             index: self.index,
@@ -352,27 +411,22 @@ struct ChunkPlace {
 }
 
 impl ChunkPlace {
-    /// Opens the chunk in its slot; returns what may be released, whether it says that it is the
-    /// last, and what is wrong. `spare` serves to try a second time.
+    /// Opens the chunk in the second of two slots; returns what may be released, whether it says
+    /// that it is the last, and what is wrong.
     fn open<'a>(
         &self,
         cipher: &ChunkCipher,
-        slot: &'a mut [u8],
-        spare: &mut Vec<u8>,
+        slots: &'a mut [u8],
     ) -> (&'a [u8], bool, Option<Error>) {
         let &Self { chunk, offset, .. } = self;
-        let end = offset.saturating_add(slot.len() as u64);
-        if slot.len() < TAG_LEN {
+        let len = slots.len() - SLOT_BYTES;
+        let end = offset.saturating_add(len as u64);
+        if len < TAG_LEN {
             return (&[], false, Some(Error::Truncated { offset: end }));
         }
-        let full = slot.len() == SLOT_BYTES;
-        if full {
-            spare.clear();
-            spare.extend_from_slice(slot);
-        }
         let likely = self.last.unwrap_or(false);
-        if cipher.open(chunk, likely, slot).is_ok() {
-            let text = &slot[..slot.len() - TAG_LEN];
+        if cipher.open(chunk, likely, slots).is_ok() {
+            let text = &slots[..len - TAG_LEN];
             // Only the one chunk of an empty payload is empty.
             let empty = text.is_empty() && chunk > 0;
             let problem = empty.then_some(Error::EmptyChunk { chunk, offset });
@@ -380,14 +434,14 @@ impl ChunkPlace {
         }
         // The chunk may be true but not where the input ends: that says more than that it is
         // refused.
-        if full && let Ok(text) = cipher.open(chunk, !likely, spare) {
-            let room = &mut slot[..text.len()];
-            room.copy_from_slice(text);
+        if len == SLOT_BYTES
+            && let Ok(text) = cipher.open(chunk, !likely, slots)
+        {
             let problem = self.last.map(|last| match last {
                 true => Error::Truncated { offset: end },
                 false => Error::Trailing { offset: end },
             });
-            return (room, !likely, problem);
+            return (text, !likely, problem);
         }
         (&[], false, Some(Error::Chunk { chunk, offset }))
     }
@@ -406,7 +460,7 @@ mod tests {
         let mut cutter = PlainCutter::new(text, Vec::new(), 0);
         let mut out = Vec::new();
         while let Some(batch) = cutter.next(buffer()).unwrap() {
-            out.extend_from_slice(batch.seal(&cipher()).bytes());
+            out.extend_from_slice(batch.seal(&cipher(), || {}).bytes());
         }
         out
     }
@@ -416,7 +470,7 @@ mod tests {
         let mut ending = Ending::new(1000);
         let mut out = Vec::new();
         while let Some(batch) = cutter.next(buffer()).unwrap() {
-            let (plain, problem) = batch.open(&cipher(), 1000);
+            let (plain, problem) = batch.open(&cipher(), 1000, || {});
             if let Err(trailing) = ending.take(&plain) {
                 return (out, Some(trailing));
             }
@@ -525,7 +579,7 @@ mod tests {
         let mut cutter = PlainCutter::new(Drip(&text), Vec::new(), 0);
         let mut out = Vec::new();
         while let Some(batch) = cutter.next(buffer()).unwrap() {
-            out.extend_from_slice(batch.seal(&cipher()).bytes());
+            out.extend_from_slice(batch.seal(&cipher(), || {}).bytes());
         }
         assert!(out == seal(&text));
     }
@@ -533,7 +587,6 @@ mod tests {
     #[test]
     fn a_chunk_refuses_every_flip_and_every_cut() {
         let cipher = cipher();
-        let mut spare = Vec::new();
         let (full, short) = (CHUNK_BYTES, 1000);
         for (len, last, known) in [
             (full, false, true),
@@ -550,19 +603,19 @@ mod tests {
             let mut slot = text(len);
             let tag = cipher.seal(3, last, &mut slot);
             slot.extend(tag);
-            let mut work = slot.clone();
-            let (_, said, problem) = place.open(&cipher, &mut work, &mut spare);
+            let mut work = [vec![0; SLOT_BYTES], slot.clone()].concat();
+            let (_, said, problem) = place.open(&cipher, &mut work);
             assert!(problem.is_none() && said == last);
             for at in 0..slot.len() {
-                work.copy_from_slice(&slot);
-                work[at] ^= 1 << (at % 8);
-                let (text, _, problem) = place.open(&cipher, &mut work, &mut spare);
+                work[SLOT_BYTES + at] ^= 1 << (at % 8);
+                let (text, _, problem) = place.open(&cipher, &mut work);
                 assert!(matches!(problem, Some(Error::Chunk { .. })), "byte {at}");
                 assert!(text.is_empty());
-                work.copy_from_slice(&slot);
-                let (text, _, problem) = place.open(&cipher, &mut work[..at], &mut spare);
+                work[SLOT_BYTES + at] ^= 1 << (at % 8);
+                let (text, _, problem) = place.open(&cipher, &mut work[..SLOT_BYTES + at]);
                 assert!(problem.is_some() && text.is_empty(), "{at} bytes");
             }
+            assert!(work[SLOT_BYTES..] == slot);
         }
     }
 }

@@ -4,8 +4,8 @@
 #
 #   tests/bench/seal.sh [-s MIB] [-r REPETITIONS] [-n RECIPIENTS] [-p NICE] [-R]
 #
-# The first table is a file to /dev/null, the second the same between two `cat` in pipes, the third
-# a few bytes to many X25519 recipients, the last of whom opens. -p as in tests/bench/cast.sh. -R
+# The first table is a file to /dev/null, the second the same between two `cat` in pipes, where a
+# third `cat` in its place shows what the pipes themselves cost, the third a few bytes to many X25519 recipients, the last of whom opens. -p as in tests/bench/cast.sh. -R
 # builds rage from crates.io into the target directory and measures it, too; so does a rage that is
 # installed.
 
@@ -63,22 +63,25 @@ many_age_encrypt() { age -R "$work/many.pub"; }
 many_age_decrypt() { age -d -i "$work/node.key"; }
 many_rage_encrypt() { rage -e -R "$work/many.pub"; }
 many_rage_decrypt() { rage -d -i "$work/node.key"; }
+plain_cat() { cat; }
 between_pipes() { cat | "$1" | cat; }
 export -f signed unsigned verified unverified age_encrypt age_decrypt rage_encrypt rage_decrypt \
     many_seal many_open many_age_encrypt many_age_decrypt many_rage_encrypt many_rage_decrypt \
-    between_pipes
+    plain_cat between_pipes
 
 # encrypt WRAPPER WORDS, decrypt WRAPPER WORDS: a table of one direction, with rage if there is one.
 encrypt() {
     local rows=("sealcast seal, signed|$1 signed|$work/data"
         "sealcast seal, unsigned|$1 unsigned|$work/data" "age|$1 age_encrypt|$work/data")
     [ ${#tools[@]} = 2 ] || rows+=("rage|$1 rage_encrypt|$work/data")
+    [ -z "$1" ] || rows+=("cat, which does nothing|$1 plain_cat|$work/data")
     table "encrypt $mib MiB$2" age "${rows[@]}"
 }
 decrypt() {
     local rows=("sealcast open, signed|$1 verified|$work/signed"
         "sealcast open, unsigned|$1 unverified|$work/plain" "age -d|$1 age_decrypt|$work/plain")
     [ ${#tools[@]} = 2 ] || rows+=("rage -d|$1 rage_decrypt|$work/plain")
+    [ -z "$1" ] || rows+=("cat, which does nothing|$1 plain_cat|$work/plain")
     table "decrypt $mib MiB$2" age "${rows[@]}"
 }
 

@@ -88,7 +88,7 @@ impl Stream {
                     let mut cutter = SealedCutter::new(&self.bytes[self.head..]);
                     begin(cutter.next(buffer()).unwrap().unwrap()).unwrap().0
                 });
-                opener.open(batch)
+                opener.open(batch, || {})
             }),
         };
         let mut ending = Ending::new(self.head as u64);
