@@ -25,7 +25,7 @@ const fn level(number: i32, speed: f64, left: f64) -> Level {
 const LEVELS: [Level; 8] = [
     level(1, 523.0, 0.353),
     level(2, 435.0, 0.330),
-    level(3, 309.0, 0.305),
+    level(3, 340.0, 0.306),
     level(4, 251.0, 0.296),
     level(7, 112.0, 0.279),
     level(8, 88.0, 0.277),

@@ -21,29 +21,40 @@ pub(super) const ANNOUNCE_MAGIC: u32 = 0x184D_2A50;
 /// The length of such a frame: magic number, length of the rest, size.
 pub const ANNOUNCEMENT_BYTES: usize = 12;
 
-/// The logarithms of the sizes of a compressor's tables, for long matches and for short ones, and
-/// how long these are; zero leaves zstd its choice.
-#[derive(Clone, Copy, Default)]
-struct Tables {
+/// What a compressor is set to: a level of zstd's and, where they are not zero, the logarithms of
+/// the sizes of its tables, for long matches and for short ones, and how long a match is at least.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Setting {
+    level: i32,
     long_log: u32,
     short_log: u32,
-    short_bytes: u32,
+    match_bytes: u32,
 }
 
-/// What level 3 has in frames as long as ours: zstd chooses for windows of 2 MiB. Twice the room
-/// for short matches makes a tree of small files 2 % smaller and takes 4 % longer; to look for
-/// fewer of them makes it 1 % larger and takes 5 % less.
-const TABLES: Tables = Tables {
-    long_log: 0,
-    short_log: 17,
-    short_bytes: 6,
+/// What we do at level 3 in frames as long as ours. One large table, as at zstd's levels 1 and 2,
+/// does in nine tenths of the time what the two of its level 3 do, which are meant for windows of
+/// 2 MiB; one of twice the size makes a tree half a percent smaller and takes a fifth longer.
+const FINE: Setting = Setting {
+    level: 1,
+    long_log: 19,
+    short_log: 0,
+    match_bytes: 7,
 };
 
-/// The same in long frames, where size counts more than time: 1.5 % smaller.
-const LONG_TABLES: Tables = Tables {
+/// The same for what gains little by that: 1 % larger in four fifths of the time.
+const ROUGH: Setting = Setting {
+    level: 1,
+    long_log: 17,
+    short_log: 0,
+    match_bytes: 6,
+};
+
+/// Level 3 in long frames, where size counts more than time.
+const LONG: Setting = Setting {
+    level: 3,
     long_log: 19,
     short_log: 18,
-    short_bytes: 0,
+    match_bytes: 0,
 };
 
 /// The shortest repetition that is looked for over a long distance, and the logarithm of how many
@@ -51,18 +62,26 @@ const LONG_TABLES: Tables = Tables {
 const LONG_MATCH_BYTES: u32 = 32;
 const LONG_RATE_LOG: u32 = 6;
 
-/// From this level on zstd works hard on what cannot be compressed; a sample tells that before.
-const SAMPLED_LEVEL_MIN: i32 = 5;
-/// How much of a frame is tried. Below one part in 33 that is saved it counts as incompressible.
-const SAMPLE_BYTES: usize = 128 << 10;
-const SAVED_PART: usize = 33;
+/// Where a sample shrinks to more than so many percent of itself, little is to be gained: code and
+/// pictures do, texts do not.
+const ROUGH_PERCENT: usize = 45;
+
+/// From this level on zstd works hard on what cannot be compressed, which is what shrinks to more
+/// than that.
+const HARD_LEVEL_MIN: i32 = 5;
+const HARD_PERCENT: usize = 97;
+
+/// A sample is so many pieces out of a frame, each of so many bytes.
+const SAMPLE_PIECES: usize = 8;
+const PIECE_BYTES: usize = 16 << 10;
 
 /// Compresses frames; keeps its tables from one to the next.
 pub struct Squeezer {
     compressor: Compressor<'static>,
-    tables: Tables,
-    level: Option<i32>,
+    long: bool,
+    set: Option<Setting>,
     sample: Vec<u8>,
+    squeezed: Vec<u8>,
 }
 
 impl Squeezer {
@@ -72,7 +91,7 @@ impl Squeezer {
     /// When there is no memory for it.
     pub fn new() -> io::Result<Self> {
         // A frame is one window: at level 3 that is worth 4 %, and costs next to no time.
-        Self::with(FRAME_BYTES, TABLES)
+        Self::with(FRAME_BYTES, false)
     }
 
     /// A compressor for frames of [`LONG_FRAME_BYTES`], which finds repetitions in all of them.
@@ -80,7 +99,7 @@ impl Squeezer {
     /// # Errors
     /// When there is no memory for it.
     pub fn long() -> io::Result<Self> {
-        let mut squeezer = Self::with(LONG_FRAME_BYTES, LONG_TABLES)?;
+        let mut squeezer = Self::with(LONG_FRAME_BYTES, true)?;
         for parameter in [
             CParameter::EnableLongDistanceMatching(true),
             CParameter::LdmMinMatch(LONG_MATCH_BYTES),
@@ -91,7 +110,7 @@ impl Squeezer {
         Ok(squeezer)
     }
 
-    fn with(frame_bytes: usize, tables: Tables) -> io::Result<Self> {
+    fn with(frame_bytes: usize, long: bool) -> io::Result<Self> {
         let mut compressor = Compressor::new(LEVEL_DEFAULT)?;
         for parameter in [
             CParameter::ChecksumFlag(true),
@@ -102,9 +121,10 @@ impl Squeezer {
         }
         Ok(Self {
             compressor,
-            tables,
-            level: None,
+            long,
+            set: None,
             sample: Vec::new(),
+            squeezed: Vec::new(),
         })
     }
 
@@ -119,14 +139,9 @@ impl Squeezer {
         level: i32,
         out: &mut Vec<u8>,
     ) -> io::Result<[u8; ANNOUNCEMENT_BYTES]> {
-        if level >= SAMPLED_LEVEL_MIN && self.is_incompressible(data)? {
-            self.set(1)?;
-        } else {
-            self.set(level)?;
-        }
-        out.clear();
-        out.reserve(zstd::zstd_safe::compress_bound(data.len()));
-        let len = self.compressor.compress_to_buffer(data, out)?;
+        let setting = self.choose(data, level)?;
+        self.set(setting)?;
+        let len = compress(&mut self.compressor, data, out)?;
         let size = u32::try_from(len).map_err(io::Error::other)?;
         let mut announcement = [0; ANNOUNCEMENT_BYTES];
         for (to, number) in announcement
@@ -138,40 +153,62 @@ impl Squeezer {
         Ok(announcement)
     }
 
-    fn set(&mut self, level: i32) -> io::Result<()> {
-        if self.level == Some(level) {
+    /// How to compress `data` where `level` is asked for.
+    fn choose(&mut self, data: &[u8], level: i32) -> io::Result<Setting> {
+        let (setting, percent) = match level {
+            LEVEL_DEFAULT if self.long => return Ok(LONG),
+            LEVEL_DEFAULT => (FINE, ROUGH_PERCENT),
+            HARD_LEVEL_MIN.. => (plain(level), HARD_PERCENT),
+            _ => return Ok(plain(level)),
+        };
+        let little = self.sample_percent(data)? > percent;
+        Ok(if little { ROUGH } else { setting })
+    }
+
+    fn set(&mut self, setting: Setting) -> io::Result<()> {
+        if self.set == Some(setting) {
             return Ok(());
         }
-        self.compressor.set_compression_level(level)?;
-        let tables = if level == LEVEL_DEFAULT {
-            self.tables
-        } else {
-            Tables::default()
-        };
+        self.compressor.set_compression_level(setting.level)?;
         for parameter in [
-            CParameter::HashLog(tables.long_log),
-            CParameter::ChainLog(tables.short_log),
-            CParameter::MinMatch(tables.short_bytes),
+            CParameter::HashLog(setting.long_log),
+            CParameter::ChainLog(setting.short_log),
+            CParameter::MinMatch(setting.match_bytes),
         ] {
             self.compressor.set_parameter(parameter)?;
         }
-        self.level = Some(level);
+        self.set = Some(setting);
         Ok(())
     }
 
-    /// Whether the middle of `data` does not get smaller.
-    fn is_incompressible(&mut self, data: &[u8]) -> io::Result<bool> {
-        let from = (data.len() / 2).saturating_sub(SAMPLE_BYTES / 2);
-        let piece = &data[from..data.len().min(from + SAMPLE_BYTES)];
-        self.set(1)?;
+    /// What a sample of `data` shrinks to, in percent.
+    fn sample_percent(&mut self, data: &[u8]) -> io::Result<usize> {
         self.sample.clear();
-        self.sample
-            .reserve(zstd::zstd_safe::compress_bound(piece.len()));
-        let len = self
-            .compressor
-            .compress_to_buffer(piece, &mut self.sample)?;
-        Ok(len + piece.len() / SAVED_PART > piece.len())
+        let part = data.len().div_ceil(SAMPLE_PIECES).max(PIECE_BYTES);
+        for part in data.chunks(part) {
+            let from = part.len().saturating_sub(PIECE_BYTES) / 2;
+            let piece = &part[from..part.len().min(from + PIECE_BYTES)];
+            self.sample.extend_from_slice(piece);
+        }
+        self.set(ROUGH)?;
+        let len = compress(&mut self.compressor, &self.sample, &mut self.squeezed)?;
+        Ok(len * 100 / self.sample.len().max(1))
     }
+}
+
+/// A level as zstd has it.
+fn plain(level: i32) -> Setting {
+    Setting {
+        level,
+        ..Setting::default()
+    }
+}
+
+/// Makes `out` one frame of `data`; returns its length.
+fn compress(compressor: &mut Compressor<'_>, data: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+    out.clear();
+    out.reserve(zstd::zstd_safe::compress_bound(data.len()));
+    compressor.compress_to_buffer(data, out)
 }
 
 #[cfg(test)]
