@@ -3,6 +3,8 @@
 //! Compressing and sending go on side by side, so that the slower of the two sets the pace: a level
 //! is best when a byte of the tree spends the least time where it waits the longest.
 
+use std::collections::VecDeque;
+
 /// A level with the speed of one thread in bytes a microsecond and the share of a frame that it
 /// leaves.
 struct Level {
@@ -33,9 +35,12 @@ const LEVELS: [Level; 8] = [
     level(12, 34.0, 0.268),
 ];
 
+/// Frames differ: one that was thought to be in time by less would be late too often.
+const MARGIN: f64 = 1.4;
+
 /// Where a choice begins that knows nothing yet: no level costs much more than this one, for the
 /// few frames until the output is known.
-pub const LEVEL_FIRST: i32 = 2;
+const LEVEL_FIRST: i32 = 2;
 
 /// How much of what is known remains when something new comes: old figures fade within some ten
 /// frames.
@@ -47,6 +52,19 @@ const BUFFER_BYTES: f64 = 2e6;
 /// Processors have more to do than to compress: the tree is read, and other filters run.
 const OTHER_WORK: f64 = 1.15;
 
+/// The level for a link that takes so many bits a second, by the table alone.
+pub fn level_for_rate(bits_per_s: u64, threads: usize) -> i32 {
+    #[expect(clippy::cast_precision_loss, reason = "three digits do")]
+    let (link, threads) = (bits_per_s as f64 / 8e6, threads as f64);
+    let time = |level: &Level| {
+        let compressing = OTHER_WORK / (level.speed * threads);
+        compressing.max(level.left / link)
+    };
+    // Of levels that take as long the first is chosen, which leaves the others more time.
+    let best = LEVELS.iter().min_by(|a, b| time(a).total_cmp(&time(b)));
+    best.map_or(super::LEVEL_DEFAULT, |level| level.number)
+}
+
 /// A ratio of two sums, in which the latest counts most. What took longest has its say in it, not
 /// what was over at once.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,9 +74,9 @@ struct Ratio {
 }
 
 impl Ratio {
-    fn add(&mut self, kept: f64, above: f64, below: f64) {
-        self.above = self.above * kept + above;
-        self.below = self.below * kept + below;
+    fn add(&mut self, above: f64, below: f64) {
+        self.above = self.above * KEPT + above;
+        self.below = self.below * KEPT + below;
     }
 
     /// The ratio; `other` when nothing was added yet.
@@ -71,62 +89,110 @@ impl Ratio {
     }
 }
 
-/// Chooses the level of each frame by what the frames before it took.
-#[derive(Clone, Debug)]
+/// Chooses the level of each frame: the strongest that is done when the output has taken all frames
+/// before it, by what those so far took. So the output always has something to take, and the
+/// processors work as much as that leaves time for.
+#[derive(Clone, Debug, Default)]
 pub struct Chooser {
-    threads: f64,
     /// How much faster frames are compressed here than the table says, and how much more is left.
     faster: Ratio,
     more_left: Ratio,
-    level: i32,
     /// Bytes a microsecond that the output takes when it has to wait for what is behind it.
     link: Ratio,
-    /// When something was written last.
+    /// The length of frames.
+    frame_bytes: f64,
+    /// Frames that the output has not taken, in their order, and how many it has.
+    frames: VecDeque<Frame>,
+    taken: usize,
+    /// Since when the output has been taking the first of them.
+    writing_since_us: Option<u64>,
+    /// When it had taken one last.
     written_us: Option<u64>,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    level: i32,
+    begun_us: u64,
+    /// How long it has become; nothing while it is compressed.
+    bytes: Option<f64>,
+}
+
 impl Chooser {
-    /// Begins with `level` for compression on so many threads.
-    pub fn new(level: i32, threads: usize) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "threads are few")]
-        let threads = threads as f64;
-        Self {
-            threads,
-            faster: Ratio::default(),
-            more_left: Ratio::default(),
+    /// The level for the next frame, which begins to be compressed `now_us`, and the number by
+    /// which to speak of that frame.
+    pub fn begin(&mut self, now_us: u64) -> (usize, i32) {
+        let level = self.choose(now_us);
+        self.frames.push_back(Frame {
             level,
-            link: Ratio::default(),
-            written_us: None,
+            begun_us: now_us,
+            bytes: None,
+        });
+        (self.taken + self.frames.len() - 1, level)
+    }
+
+    fn choose(&self, now_us: u64) -> i32 {
+        if self.written_us.is_none() {
+            return LEVEL_FIRST;
         }
+        let time_us = self.busy_until_us(now_us) - float_us(now_us);
+        let in_time = |level: &&Level| self.compressing_us(level) * MARGIN <= time_us;
+        let strongest = LEVELS.iter().rfind(in_time);
+        strongest.unwrap_or(&LEVELS[0]).number
     }
 
-    /// The level for a link that takes so many bits a second, by the table alone.
-    pub fn for_rate(bits_per_s: u64, threads: usize) -> i32 {
-        let mut chooser = Self::new(super::LEVEL_DEFAULT, threads);
-        #[expect(clippy::cast_precision_loss, reason = "three digits do")]
-        let rate = bits_per_s as f64 / 8e6;
-        chooser.choose(rate);
-        chooser.level
+    /// How long compressing a frame takes.
+    fn compressing_us(&self, level: &Level) -> f64 {
+        self.frame_bytes / (level.speed * self.faster.or(1.0))
     }
 
-    /// The level for the next frame.
-    pub const fn level(&self) -> i32 {
-        self.level
+    /// Until when the frames that there are keep the output busy.
+    fn busy_until_us(&self, now_us: u64) -> f64 {
+        let (now, link) = (float_us(now_us), self.link.or(f64::MAX));
+        // Once it has a frame, what is behind it still has the end of that to do.
+        let behind_us = BUFFER_BYTES / link;
+        let mut until = self.written_us.map_or(0.0, float_us) + behind_us;
+        let mut begun = self.writing_since_us.map(float_us);
+        for frame in &self.frames {
+            let level = known(frame.level);
+            let left = (level.left * self.more_left.or(1.0)).min(1.0);
+            let bytes = frame.bytes.unwrap_or(self.frame_bytes * left);
+            let ready = match frame.bytes {
+                Some(_) => now,
+                None => float_us(frame.begun_us) + self.compressing_us(level),
+            };
+            until = match begun.take() {
+                // It had room for none of it, or would be done.
+                Some(begun) => (begun + bytes / link).max(now) + behind_us,
+                None => until.max(ready).max(now) + bytes / link,
+            };
+        }
+        until
     }
 
-    /// Hears that `taken_us` microseconds on one thread made `after` bytes of `before` at `level`.
-    pub fn compressed(&mut self, level: i32, before: usize, after: usize, taken_us: u64) {
-        let Some(known) = LEVELS.iter().find(|known| known.number == level) else {
+    /// Hears that `taken_us` microseconds on one thread made `after` bytes of the `before` of the
+    /// frame with that number.
+    pub fn compressed(&mut self, number: usize, before: usize, after: usize, taken_us: u64) {
+        let (before, after) = (float(before), float(after));
+        let number = number.checked_sub(self.taken);
+        let Some(frame) = number.and_then(|number| self.frames.get_mut(number)) else {
             return;
         };
-        let (before, after) = (float(before), float(after));
-        self.faster
-            .add(KEPT, before / known.speed, float_us(taken_us));
-        self.more_left.add(KEPT, after, before * known.left);
+        frame.bytes = Some(after);
+        self.frame_bytes = self.frame_bytes.max(before);
+        let level = known(frame.level);
+        self.faster.add(before / level.speed, float_us(taken_us));
+        self.more_left.add(after, before * level.left);
     }
 
-    /// Hears that the output took `bytes`, for which it blocked from `begun_us` to `now_us`.
-    pub fn written(&mut self, bytes: usize, begun_us: u64, now_us: u64) {
+    /// Hears that the output begins to take a frame.
+    pub const fn writing(&mut self, begun_us: u64) {
+        self.writing_since_us = Some(begun_us);
+    }
+
+    /// Hears that it has taken that frame, which was `bytes` long.
+    pub fn written(&mut self, bytes: usize, now_us: u64) {
+        let begun_us = self.writing_since_us.take().unwrap_or(now_us);
         // What the output has passed on since the last time it takes at once; the rest shows how
         // fast it is, whether or not it had to wait for us before.
         let drained = match self.written_us {
@@ -134,28 +200,19 @@ impl Chooser {
             None => BUFFER_BYTES,
         };
         let waited_for = float(bytes) - drained.min(BUFFER_BYTES);
+        self.taken += usize::from(self.frames.pop_front().is_some());
         self.written_us = Some(now_us);
         if waited_for > 0.0 {
             let taken = float_us(now_us.saturating_sub(begun_us)).max(1.0);
-            self.link.add(KEPT, waited_for, taken);
-            self.choose(self.link.or(f64::MAX));
+            self.link.add(waited_for, taken);
         }
     }
+}
 
-    /// Chooses for an output that takes `link` bytes a microsecond.
-    fn choose(&mut self, link: f64) {
-        let (faster, more_left) = (self.faster.or(1.0), self.more_left.or(1.0));
-        let time = |level: &Level| {
-            let compressing = OTHER_WORK / (level.speed * faster * self.threads);
-            let sending = (level.left * more_left).min(1.0) / link;
-            compressing.max(sending)
-        };
-        // Of levels that take as long the first is chosen, which leaves the others more time.
-        let best = LEVELS.iter().min_by(|a, b| time(a).total_cmp(&time(b)));
-        if let Some(best) = best {
-            self.level = best.number;
-        }
-    }
+/// What the table says of a level that was chosen from it.
+fn known(number: i32) -> &'static Level {
+    let known = LEVELS.iter().find(|level| level.number == number);
+    known.unwrap_or(&LEVELS[0])
 }
 
 #[expect(clippy::cast_precision_loss, reason = "three digits do")]
@@ -172,73 +229,141 @@ const fn float_us(us: u64) -> f64 {
 mod tests {
     use super::*;
 
+    const MB: u64 = 8_000_000;
+
     #[test]
     fn slow_links_are_worth_more_work() {
         let levels: Vec<_> = [10, 30, 117, 300, 2_000]
-            .map(|mb_per_s| Chooser::for_rate(mb_per_s * 8_000_000, 2))
+            .map(|mb_per_s| level_for_rate(mb_per_s * MB, 2))
             .to_vec();
         assert!(levels.is_sorted_by(|a, b| a >= b), "{levels:?}");
         assert!(levels[0] >= 9 && levels[1] >= 9, "{levels:?}");
         assert!((3..=7).contains(&levels[2]), "{levels:?}");
         assert_eq!(levels[4], 1);
         // More processors can do more in the same time.
-        assert!(Chooser::for_rate(117 * 8_000_000, 16) > levels[2]);
+        assert!(level_for_rate(117 * MB, 16) > levels[2]);
     }
 
-    /// Frames through a machine and a link that differ from the table by factors; what a link took
-    /// is at once for two megabytes, as with pipes.
+    const FRAME: f64 = 16e6;
+    const WORKERS: usize = 2;
+
+    /// Packs frames through a link of so many bytes a microsecond, on a machine that differs from
+    /// the table by a factor. What the link takes at once is in a pipe.
     struct Run {
-        chooser: Chooser,
-        now: f64,
-        drained: f64,
+        link: f64,
+        faster: f64,
+        /// At what time each worker is free, in microseconds.
+        free: [f64; WORKERS],
+        /// When each frame was with the output.
+        handed_on: Vec<f64>,
+        /// Until when what the output has keeps the link busy.
+        busy: f64,
+        levels: Vec<i32>,
+        /// What the chooser will hear, and when.
+        news: Vec<(f64, News)>,
+    }
+
+    #[derive(Clone, Copy)]
+    enum News {
+        Compressed(usize, f64, f64),
+        Writing,
+        Written(f64),
     }
 
     impl Run {
-        fn new() -> Self {
+        fn new(link: f64, faster: f64) -> Self {
             Self {
-                chooser: Chooser::new(LEVEL_FIRST, 2),
-                now: 0.0,
-                drained: 0.0,
+                link,
+                faster,
+                free: [0.0; WORKERS],
+                handed_on: Vec::new(),
+                busy: 0.0,
+                levels: Vec::new(),
+                news: Vec::new(),
             }
         }
 
-        /// Runs 100 frames; returns the level that most of the last 30 had.
-        fn frames(&mut self, link: f64, factor: f64) -> i32 {
-            let mut levels = Vec::new();
-            let us = |x: f64| x.max(0.0).round() as u64;
-            for i in 0..100 {
-                let number = self.chooser.level();
-                let level = LEVELS.iter().find(|l| l.number == number).unwrap();
-                // Some frames are nearly empty.
-                let after = if i % 7 == 0 { 2e5 } else { 8e6 * level.left };
-                let taken = 8e6 / (level.speed * factor);
-                self.chooser
-                    .compressed(number, 8_000_000, after as usize, us(taken));
-                let begun = self.now + taken / 2.0;
-                self.drained = self.drained.max(begun - 2e6 / link) + after / link;
-                self.now = begun.max(self.drained);
-                self.chooser
-                    .written(after as usize, us(begun), us(self.now));
-                levels.push(number);
+        fn tell(&mut self, chooser: &mut Chooser, until: f64) {
+            self.news.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let later = self.news.partition_point(|news| news.0 <= until);
+            for (at, news) in self.news.drain(..later) {
+                match news {
+                    News::Compressed(number, after, taken) => {
+                        chooser.compressed(number, FRAME as usize, after as usize, taken as u64);
+                    }
+                    News::Writing => chooser.writing(at as u64),
+                    News::Written(bytes) => chooser.written(bytes as usize, at as u64),
+                }
             }
-            let mut last = levels.split_off(70);
-            last.sort_unstable();
-            last[15]
+        }
+
+        /// Some frames are harder than others, and some are nearly empty.
+        fn frame(&mut self, choose: &mut impl FnMut(&mut Self, f64) -> i32) {
+            let number = self.handed_on.len();
+            let harder = [1.0, 0.7, 1.2, 1.4, 0.1, 0.9, 1.3, 1.4, 0.6, 1.1][number % 10];
+            let room = number.checked_sub(WORKERS + 2);
+            let room = room.map_or(0.0, |before| self.handed_on[before]);
+            let worker = usize::from(self.free[1] < self.free[0]);
+            let begun = self.free[worker].max(room);
+            let level = choose(self, begun);
+            let known = LEVELS.iter().find(|known| known.number == level).unwrap();
+            let after = FRAME * known.left * harder;
+            let taken = FRAME / (known.speed * self.faster) * harder.max(0.2);
+            let done = begun + taken;
+            self.free[worker] = done;
+            let writing = done.max(self.handed_on.last().copied().unwrap_or(0.0));
+            self.busy = self.busy.max(writing) + after / self.link;
+            let written = writing.max(self.busy - BUFFER_BYTES / self.link);
+            self.handed_on.push(written);
+            self.levels.push(level);
+            self.news.extend([
+                (done, News::Compressed(number, after, taken)),
+                (writing, News::Writing),
+                (written, News::Written(after)),
+            ]);
+        }
+
+        fn fixed(link: f64, faster: f64, level: i32) -> f64 {
+            let mut run = Self::new(link, faster);
+            (0..60).for_each(|_| run.frame(&mut |_, _| level));
+            run.busy
+        }
+
+        fn adapted(&mut self, chooser: &mut Chooser) -> f64 {
+            for _ in 0..60 {
+                self.frame(&mut |run, begun| {
+                    run.tell(chooser, begun);
+                    chooser.begin(begun as u64).1
+                });
+            }
+            self.busy
         }
     }
 
     #[test]
-    fn a_choice_follows_what_is_measured() {
-        let slow = Run::new().frames(12.0, 1.0);
-        assert!(slow >= 7, "{slow}");
-        // A slower machine does less in the same time, a faster one more.
-        let (less, more) = (Run::new().frames(100.0, 0.3), Run::new().frames(100.0, 3.0));
-        assert!(less < more, "{less} {more}");
-        assert_eq!(Run::new().frames(5_000.0, 1.0), 1);
-        // When the link changes, so does the choice.
-        let mut run = Run::new();
-        assert!(run.frames(12.0, 1.0) >= 7);
-        assert_eq!(run.frames(5_000.0, 1.0), 1);
-        assert!(run.frames(12.0, 1.0) >= 7);
+    fn no_fixed_level_is_much_faster() {
+        for link in [3.0, 12.0, 30.0, 60.0, 117.0, 250.0, 5_000.0] {
+            for faster in [0.3, 1.0, 3.0] {
+                let fixed = LEVELS.iter();
+                let fixed = fixed.map(|level| Run::fixed(link, faster, level.number));
+                let best = fixed.min_by(f64::total_cmp).unwrap();
+                let mut run = Run::new(link, faster);
+                let ratio = run.adapted(&mut Chooser::default()) / best;
+                assert!(ratio < 1.05, "{link} {faster}: {ratio}, {:?}", run.levels);
+            }
+        }
+    }
+
+    #[test]
+    fn a_choice_follows_the_link() {
+        let mut chooser = Chooser::default();
+        let mut run = Run::new(12.0, 1.0);
+        for (link, levels) in [(12.0, 8..=12), (5_000.0, 1..=1), (12.0, 8..=12)] {
+            run.link = link;
+            run.adapted(&mut chooser);
+            let mut last = run.levels.split_off(run.levels.len() - 20);
+            last.sort_unstable();
+            assert!(levels.contains(&last[10]), "{link}: {last:?}");
+        }
     }
 }

@@ -24,7 +24,7 @@ pub use decode::{Announced, Decoder, Decompressor, SKIPPABLE_BYTES_MAX, WINDOW_L
 pub use entry::{Content, Device, Entry, Kind, Meta, Segment, Time, Totals, Xattr};
 pub use error::{Error, Looks};
 pub use glob::{BadPattern, Glob};
-pub use level::{Chooser, LEVEL_FIRST};
+pub use level::{Chooser, level_for_rate};
 pub use reader::Reader;
 pub use sparse::SEGMENTS_MAX;
 pub use squeeze::{ANNOUNCEMENT_BYTES, FRAME_BYTES, LEVEL_DEFAULT, LONG_FRAME_BYTES, Squeezer};

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;
 
 use crate::archive::{
-    ANNOUNCEMENT_BYTES, Chooser, FRAME_BYTES, LEVEL_FIRST, LONG_FRAME_BYTES, Squeezer, Totals,
+    ANNOUNCEMENT_BYTES, Chooser, FRAME_BYTES, LONG_FRAME_BYTES, Squeezer, Totals,
 };
 use crate::edge::clock::Clock;
 use crate::edge::image::{self, Image};
@@ -28,13 +28,10 @@ pub enum Effort {
 }
 
 impl Effort {
-    fn choice(self, threads: usize) -> Choice {
+    fn choice(self) -> Choice {
         match self {
             Self::Level(level) | Self::Long(level) => Choice::Fixed(level),
-            Self::Adapt => {
-                let chooser = Chooser::new(LEVEL_FIRST, threads);
-                Choice::Adapted(Box::new(Mutex::new(chooser)))
-            }
+            Self::Adapt => Choice::Adapted(Box::default()),
         }
     }
 
@@ -60,10 +57,10 @@ enum Choice {
 }
 
 impl Choice {
-    fn level(&self) -> i32 {
+    fn begin(&self, now_us: u64) -> (usize, i32) {
         match self {
-            Self::Fixed(level) => *level,
-            Self::Adapted(chooser) => lock(chooser).level(),
+            Self::Fixed(level) => (0, *level),
+            Self::Adapted(chooser) => lock(chooser).begin(now_us),
         }
     }
 
@@ -110,7 +107,7 @@ fn compress<E: From<io::Error> + Send>(
     mut out: impl Write + Send,
     produce: impl for<'a> FnOnce(Slicer<'a>) -> Result<(Slicer<'a>, Totals), E> + Send,
 ) -> Result<Totals, E> {
-    let choice = effort.choice(threads);
+    let choice = effort.choice();
     // A slice is filled while the others are compressed, and more would only take memory.
     let (slices_in, slices_out) = sync_channel(0);
     let (plain, squeezed, squeezers) = (Spare::new(), Spare::new(), Spare::new());
@@ -131,11 +128,13 @@ fn compress<E: From<io::Error> + Send>(
                 None => effort.squeezer()?,
             };
             let mut frame = squeezed.take().unwrap_or_default();
-            let (level, begun) = (choice.level(), now_us());
+            let begun = now_us();
+            let (number, level) = choice.begin(begun);
             let announcement = squeezer.squeeze(slice.bytes(), level, &mut frame)?;
             let taken = now_us() - begun;
-            choice
-                .hear(|chooser| chooser.compressed(level, slice.bytes().len(), frame.len(), taken));
+            choice.hear(|chooser| {
+                chooser.compressed(number, slice.bytes().len(), frame.len(), taken)
+            });
             squeezers.give(squeezer);
             plain.give(slice);
             Ok((announcement, frame))
@@ -145,10 +144,10 @@ fn compress<E: From<io::Error> + Send>(
             move || Ok(slices_out.recv().ok()),
             squeeze,
             |(announcement, frame): ([u8; ANNOUNCEMENT_BYTES], Vec<u8>)| {
-                let begun = now_us();
+                choice.hear(|chooser| chooser.writing(now_us()));
                 out.write_all(&announcement)?;
                 out.write_all(&frame)?;
-                choice.hear(|chooser| chooser.written(frame.len(), begun, now_us()));
+                choice.hear(|chooser| chooser.written(frame.len(), now_us()));
                 squeezed.give(frame);
                 Ok(())
             },

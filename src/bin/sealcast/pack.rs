@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use sealcast::archive::{Chooser, Glob, Time, Totals};
+use sealcast::archive::{Glob, Time, Totals, level_for_rate};
 use sealcast::edge::image::Image;
 use sealcast::edge::stdio::Output;
 use sealcast::edge::tree::{Note, Pack};
@@ -171,7 +171,7 @@ fn exclude(args: &PackArgs) -> Result<Vec<Glob>, Failure> {
 
 fn effort(args: &PackArgs, threads: usize, voice: &Voice) -> Effort {
     let level = match args.rate {
-        Some(rate) => Chooser::for_rate(rate, threads),
+        Some(rate) => level_for_rate(rate, threads),
         None => args.level,
     };
     let effort = match (args.adapt, args.long) {
