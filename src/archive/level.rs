@@ -35,12 +35,13 @@ const LEVELS: [Level; 8] = [
     level(12, 34.0, 0.268),
 ];
 
-/// Frames differ: one that was thought to be in time by less would be late too often.
-const MARGIN: f64 = 1.4;
+/// Frames differ: one that was thought to be in time by less would be late too often, and an output
+/// that has run dry has lost more than a stronger level gains.
+const MARGIN: f64 = 1.7;
 
-/// Where a choice begins that knows nothing yet: no level costs much more than this one, for the
-/// few frames until the output is known.
-const LEVEL_FIRST: i32 = 2;
+/// The place in the table where a choice begins that knows nothing yet: no level costs much more
+/// than this one, for the few frames until the output is known.
+const PLACE_FIRST: usize = 1;
 
 /// How much of what is known remains when something new comes: old figures fade within some ten
 /// frames.
@@ -92,8 +93,10 @@ impl Ratio {
 /// Chooses the level of each frame: the strongest that is done when the output has taken all frames
 /// before it, by what those so far took. So the output always has something to take, and the
 /// processors work as much as that leaves time for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Chooser {
+    /// The place in the table of the level that was chosen last.
+    place: usize,
     /// How much faster frames are compressed here than the table says, and how much more is left.
     faster: Ratio,
     more_left: Ratio,
@@ -118,6 +121,22 @@ struct Frame {
     bytes: Option<f64>,
 }
 
+impl Default for Chooser {
+    fn default() -> Self {
+        Self {
+            place: PLACE_FIRST,
+            faster: Ratio::default(),
+            more_left: Ratio::default(),
+            link: Ratio::default(),
+            frame_bytes: 0.0,
+            frames: VecDeque::new(),
+            taken: 0,
+            writing_since_us: None,
+            written_us: None,
+        }
+    }
+}
+
 impl Chooser {
     /// The level for the next frame, which begins to be compressed `now_us`, and the number by
     /// which to speak of that frame.
@@ -131,14 +150,16 @@ impl Chooser {
         (self.taken + self.frames.len() - 1, level)
     }
 
-    fn choose(&self, now_us: u64) -> i32 {
+    fn choose(&mut self, now_us: u64) -> i32 {
         if self.written_us.is_none() {
-            return LEVEL_FIRST;
+            return LEVELS[self.place].number;
         }
         let time_us = self.busy_until_us(now_us) - float_us(now_us);
-        let in_time = |level: &&Level| self.compressing_us(level) * MARGIN <= time_us;
-        let strongest = LEVELS.iter().rfind(in_time);
-        strongest.unwrap_or(&LEVELS[0]).number
+        let in_time = |level: &Level| self.compressing_us(level) * MARGIN <= time_us;
+        let strongest = LEVELS.iter().rposition(in_time).unwrap_or(0);
+        // By one at a time: a consumer that only just starts seems slow for a moment.
+        self.place = strongest.min(self.place + 1);
+        LEVELS[self.place].number
     }
 
     /// How long compressing a frame takes.

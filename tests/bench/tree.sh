@@ -64,9 +64,21 @@ gnu_synced() { gnu_unpack && sync -f "$work/mnt"; }
 our_synced() { "$sealcast" unpack -q -C "$work/mnt/tree"; }
 gnu_image() { tar -S -c -C "$work" disk.img | zstd -q -T0 -3 -c; }
 our_image() { "$sealcast" pack -q -C "$work" disk.img; }
-our_limited() { "$sealcast" pack -q "$@" "$TREE" | pv -q -L "$mb"000000; }
-gnu_limited() { $GNU -S -c -C "$TREE" . | zstd -q -T0 --adapt -c | pv -q -L "$mb"000000; }
-export -f gnu_pack bsd_pack our_pack our_long gnu_long gnu_unpack bsd_unpack our_unpack \
+# A consumer that takes $mb million bytes a second, as a network does: for time that it had nothing
+# to take there is no credit, as pv -L gives it for seconds.
+limited() {
+    python3 -c '
+import os, sys, time
+rate, due = float(sys.argv[1]) * 1e6, 0.0
+while data := os.read(0, 1 << 16):
+    now = time.monotonic()
+    due = max(due, now - 0.005) + len(data) / rate
+    if due > now:
+        time.sleep(due - now)' "$mb"
+}
+our_limited() { "$sealcast" pack -q "$@" "$TREE" | limited; }
+gnu_limited() { $GNU -S -c -C "$TREE" . | zstd -q -T0 --adapt -c | limited; }
+export -f limited gnu_pack bsd_pack our_pack our_long gnu_long gnu_unpack bsd_unpack our_unpack \
     gnu_synced our_synced gnu_image our_image our_limited gnu_limited
 
 # A new file system for each run.
@@ -133,7 +145,7 @@ image() {
 
 # Behind a consumer that takes so many MB a second.
 adapt() {
-    need pv
+    need python3
     TREE=$2
     local mb level rows repetitions=1
     for mb in 12 30 117 100000; do
