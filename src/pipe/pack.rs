@@ -133,7 +133,7 @@ fn compress<E: From<io::Error> + Send>(
             let announcement = squeezer.squeeze(slice.bytes(), level, &mut frame)?;
             let taken = now_us() - begun;
             choice.hear(|chooser| {
-                chooser.compressed(number, slice.bytes().len(), frame.len(), taken)
+                chooser.compressed(number, slice.bytes().len(), frame.len(), taken);
             });
             squeezers.give(squeezer);
             plain.give(slice);

@@ -191,9 +191,13 @@ pub(crate) fn plain(archive: &[u8]) -> Vec<u8> {
 
 /// A frame with its announcement.
 pub(crate) fn squeeze(data: &[u8]) -> Vec<u8> {
+    squeeze_at(3, data)
+}
+
+pub(crate) fn squeeze_at(level: i32, data: &[u8]) -> Vec<u8> {
     let mut squeezer = sealcast::archive::Squeezer::new().unwrap();
     let mut frame = Vec::new();
-    let announcement = squeezer.squeeze(data, 3, &mut frame).unwrap();
+    let announcement = squeezer.squeeze(data, level, &mut frame).unwrap();
     [&announcement[..], &frame].concat()
 }
 

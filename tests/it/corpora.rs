@@ -9,7 +9,7 @@ use std::process::Command;
 
 use sealcast::crypt::hash;
 
-use crate::archive::{only, plain, said, squeeze, unpack};
+use crate::archive::{only, plain, said, squeeze, squeeze_at, unpack};
 use crate::hostile::{Case, Forge, harmful, harmless};
 use crate::support::{feed, have, sealcast};
 
@@ -372,7 +372,7 @@ print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 /// What little a GiB takes on the wire: frames of the same block over and over, after `head`.
 fn bomb(head: &[u8], block: &[u8; 512], tail: &[u8]) -> Vec<u8> {
-    let piece = squeeze(&block.repeat(16 << 10));
+    let piece = squeeze_at(9, &block.repeat(16 << 10));
     [squeeze(head), piece.repeat(128), squeeze(tail)].concat()
 }
 
