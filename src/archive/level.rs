@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 /// A level with the speed of one thread in bytes a microsecond and the share of a frame that it
 /// leaves.
+#[derive(Debug)]
 struct Level {
     number: i32,
     speed: f64,
@@ -24,7 +25,7 @@ const fn level(number: i32, speed: f64, left: f64) -> Level {
 /// Those that a choice may fall on, as they are for our frames of /usr/share on one machine. How
 /// much another machine and tree differ is learnt; it is about the same for all levels. Those left
 /// out are slower without being smaller.
-const LEVELS: [Level; 8] = [
+static LEVELS: [Level; 8] = [
     level(1, 523.0, 0.353),
     level(2, 435.0, 0.330),
     level(3, 340.0, 0.306),
@@ -115,7 +116,7 @@ pub struct Chooser {
 
 #[derive(Clone, Copy, Debug)]
 struct Frame {
-    level: i32,
+    level: &'static Level,
     begun_us: u64,
     /// How long it has become; nothing while it is compressed.
     bytes: Option<f64>,
@@ -138,8 +139,9 @@ impl Default for Chooser {
 }
 
 impl Chooser {
-    /// The level for the next frame, which begins to be compressed `now_us`, and the number by
-    /// which to speak of that frame.
+    /// The number by which to speak of the next frame, which begins to be compressed `now_us`, and
+    /// its level. Two that begin at the same moment may be taken for one another; that only makes
+    /// the estimate worse.
     pub fn begin(&mut self, now_us: u64) -> (usize, i32) {
         let level = self.choose(now_us);
         self.frames.push_back(Frame {
@@ -147,19 +149,19 @@ impl Chooser {
             begun_us: now_us,
             bytes: None,
         });
-        (self.taken + self.frames.len() - 1, level)
+        (self.taken + self.frames.len() - 1, level.number)
     }
 
-    fn choose(&mut self, now_us: u64) -> i32 {
+    fn choose(&mut self, now_us: u64) -> &'static Level {
         if self.written_us.is_none() {
-            return LEVELS[self.place].number;
+            return &LEVELS[self.place];
         }
         let time_us = self.busy_until_us(now_us) - float_us(now_us);
         let in_time = |level: &Level| self.compressing_us(level) * MARGIN <= time_us;
         let strongest = LEVELS.iter().rposition(in_time).unwrap_or(0);
         // By one at a time: a consumer that only just starts seems slow for a moment.
         self.place = strongest.min(self.place + 1);
-        LEVELS[self.place].number
+        &LEVELS[self.place]
     }
 
     /// How long compressing a frame takes.
@@ -175,12 +177,11 @@ impl Chooser {
         let mut until = self.written_us.map_or(0.0, float_us) + behind_us;
         let mut begun = self.writing_since_us.map(float_us);
         for frame in &self.frames {
-            let level = known(frame.level);
-            let left = (level.left * self.more_left.or(1.0)).min(1.0);
+            let left = (frame.level.left * self.more_left.or(1.0)).min(1.0);
             let bytes = frame.bytes.unwrap_or(self.frame_bytes * left);
             let ready = match frame.bytes {
                 Some(_) => now,
-                None => float_us(frame.begun_us) + self.compressing_us(level),
+                None => float_us(frame.begun_us) + self.compressing_us(frame.level),
             };
             until = match begun.take() {
                 // It had room for none of it, or would be done.
@@ -201,7 +202,7 @@ impl Chooser {
         };
         frame.bytes = Some(after);
         self.frame_bytes = self.frame_bytes.max(before);
-        let level = known(frame.level);
+        let level = frame.level;
         self.faster.add(before / level.speed, float_us(taken_us));
         self.more_left.add(after, before * level.left);
     }
@@ -228,12 +229,6 @@ impl Chooser {
             self.link.add(waited_for, taken);
         }
     }
-}
-
-/// What the table says of a level that was chosen from it.
-fn known(number: i32) -> &'static Level {
-    let known = LEVELS.iter().find(|level| level.number == number);
-    known.unwrap_or(&LEVELS[0])
 }
 
 #[expect(clippy::cast_precision_loss, reason = "three digits do")]
