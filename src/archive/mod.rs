@@ -25,7 +25,7 @@ pub use entry::{Content, Device, Entry, Kind, Meta, Segment, Time, Totals, Xattr
 pub use error::{Error, Looks};
 pub use glob::{BadPattern, Glob};
 pub use level::{Chooser, level_for_rate};
-pub use reader::Reader;
+pub use reader::{Lend, Reader};
 pub use sparse::SEGMENTS_MAX;
 pub use squeeze::{ANNOUNCEMENT_BYTES, FRAME_BYTES, LEVEL_DEFAULT, LONG_FRAME_BYTES, Squeezer};
 pub use writer::{Sink, Writer};

@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead};
 
+use bytes::Bytes;
+
 use super::acl::{self, Resolve};
 use super::header::{self, Parsed};
 use super::name::{self, Flaw};
@@ -25,8 +27,14 @@ const PADDING_BYTES_MAX: u64 = 64 << 20;
 
 const LAYER: &str = "the tar stream";
 
+/// A buffered reader whose bytes may be kept by others while it goes on.
+pub trait Lend: BufRead {
+    /// Passes the next `len` bytes, which [`BufRead::fill_buf`] has shown, and keeps them at hand.
+    fn lend(&mut self, len: usize) -> Bytes;
+}
+
 /// Reads an archive, entry by entry. After [`Reader::next`] gave a file, its stored bytes come by
-/// [`Reader::data`] and [`Reader::consume`].
+/// [`Reader::data`] and [`Reader::consume`], or by [`Reader::lend`].
 pub struct Reader<'a, R> {
     input: R,
     resolve: Resolve<'a>,
@@ -150,9 +158,25 @@ impl<'a, R: BufRead> Reader<'a, R> {
 
     /// Marks `n` bytes of [`Reader::data`] as read.
     pub fn consume(&mut self, n: usize) {
-        self.input.consume(n);
+        self.pass(n, R::consume);
+    }
+
+    fn pass<T>(&mut self, n: usize, pass: impl FnOnce(&mut R, usize) -> T) -> T {
         self.at += n as u64;
         self.left = self.left.saturating_sub(n as u64);
+        pass(&mut self.input, n)
+    }
+
+    /// All of [`Reader::data`], marked as read and to be kept as long as it is wanted.
+    ///
+    /// # Errors
+    /// As [`Reader::data`].
+    pub fn lend(&mut self) -> Result<Bytes, Error>
+    where
+        R: Lend,
+    {
+        let len = self.data()?.len();
+        Ok(self.pass(len, R::lend))
     }
 
     /// What the archive said about itself, when it is ours; known at its end.
@@ -193,8 +217,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
                 });
             }
             buf[filled..filled + len].copy_from_slice(&bytes[..len]);
-            self.input.consume(len);
-            self.at += len as u64;
+            self.consume(len);
             filled += len;
         }
         Ok(())
@@ -222,8 +245,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
                 return Err(trailing(self.at + i as u64));
             }
             let len = bytes.len();
-            self.input.consume(len);
-            self.at += len as u64;
+            self.consume(len);
             if self.at - at > PADDING_BYTES_MAX {
                 return Err(trailing(at));
             }

@@ -4,7 +4,9 @@ use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, RecvError, SendError, Sender, channel};
 use std::thread::Builder;
 
-use crate::archive::{self, Announced, Decoder, Decompressor};
+use bytes::{Buf, Bytes};
+
+use crate::archive::{self, Announced, Decoder, Decompressor, Lend};
 use crate::edge::image;
 use crate::edge::tree::{self, Error, Restored};
 
@@ -74,8 +76,7 @@ fn decompress<T, E: From<io::Error>>(
         let conveyor = Conveyor {
             pieces: pieces_out,
             free: free_in,
-            piece: Vec::new(),
-            pos: 0,
+            piece: Bytes::new(),
             ended: false,
         };
         let result = restore(conveyor);
@@ -164,39 +165,61 @@ fn frames<R: Read + Send>(
     ordered(threads, next, expand, send, || {})
 }
 
+/// Memory of a piece, which goes back for the next one when nobody wants its bytes any more.
+struct Memory {
+    piece: Vec<u8>,
+    free: Sender<Vec<u8>>,
+}
+
+impl AsRef<[u8]> for Memory {
+    fn as_ref(&self) -> &[u8] {
+        &self.piece
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // Near the end there is no next one.
+        let _ = self.free.send(std::mem::take(&mut self.piece));
+    }
+}
+
 struct Conveyor {
     pieces: Receiver<Piece>,
     free: Sender<Vec<u8>>,
-    piece: Vec<u8>,
-    pos: usize,
+    /// What is left of the present piece.
+    piece: Bytes,
     ended: bool,
 }
 
 impl Read for Conveyor {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let have = self.fill_buf()?;
-        let len = have.len().min(buf.len());
-        buf[..len].copy_from_slice(&have[..len]);
-        self.consume(len);
+        let len = self.fill_buf()?.len().min(buf.len());
+        self.piece.copy_to_slice(&mut buf[..len]);
         Ok(len)
     }
 }
 
 impl BufRead for Conveyor {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.pos == self.piece.len() && !self.ended {
-            if self.piece.capacity() > 0 {
-                // Nobody wants it any more near the end.
-                let _ = self.free.send(std::mem::take(&mut self.piece));
-            }
-            self.piece = self.pieces.recv().map_err(io::Error::other)??;
-            self.pos = 0;
-            self.ended = self.piece.is_empty();
+        if self.piece.is_empty() && !self.ended {
+            // Before the wait: its memory may be what is waited for.
+            self.piece = Bytes::new();
+            let piece = self.pieces.recv().map_err(io::Error::other)??;
+            self.ended = piece.is_empty();
+            let free = self.free.clone();
+            self.piece = Bytes::from_owner(Memory { piece, free });
         }
-        Ok(&self.piece[self.pos..])
+        Ok(&self.piece)
     }
 
     fn consume(&mut self, n: usize) {
-        self.pos = (self.pos + n).min(self.piece.len());
+        self.piece.advance(n.min(self.piece.len()));
+    }
+}
+
+impl Lend for Conveyor {
+    fn lend(&mut self, len: usize) -> Bytes {
+        self.piece.split_to(len.min(self.piece.len()))
     }
 }

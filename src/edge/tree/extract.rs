@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::BufRead;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread::{Builder, Scope};
 
 use rustix::fd::OwnedFd;
@@ -17,10 +18,12 @@ use super::confine::confine;
 use super::dirs::Dirs;
 use super::flush::Flusher;
 use super::place::{MARKER, Merged, Stage};
-use super::writers::{Job, SMALL_BYTES_MAX, Writers};
+use super::writers::{Body, Job, Writers};
 use super::{Error, Existing, Names, Owners, restore};
 use crate::archive::name::split;
-use crate::archive::{Content, Device, Entry, Kind, Meta, Reader, Time, Totals};
+use crate::archive::{
+    Content, Device, Entry, Kind, Lend, Meta, Reader, Segment, Time, Totals,
+};
 
 /// The most bytes of attributes of directories, which are kept until the end.
 const KEPT_ATTRIBUTES_MAX: usize = 64 << 20;
@@ -88,7 +91,7 @@ pub struct Restored {
 /// # Errors
 /// [`Error::Archive`], [`Error::Entry`] and [`Error::Limit`] when the archive is refused; the
 /// others when the system or the target does not allow it.
-pub fn unpack<R: BufRead + Send>(
+pub fn unpack<R: Lend + Send>(
     config: &Unpack,
     input: R,
     tell: &dyn Fn(&str),
@@ -110,7 +113,7 @@ pub fn unpack<R: BufRead + Send>(
     result
 }
 
-fn restore_into<R: BufRead + Send>(
+fn restore_into<R: Lend + Send>(
     config: &Unpack,
     stage: Stage,
     input: R,
@@ -168,7 +171,7 @@ fn restore_into<R: BufRead + Send>(
 }
 
 /// Makes everything below `root` that an archive holds.
-fn extract<'scope, R: BufRead>(
+fn extract<'scope, R: Lend>(
     scope: &'scope Scope<'scope, '_>,
     config: &Unpack,
     root: OwnedFd,
@@ -302,7 +305,7 @@ struct Extracted {
 }
 
 impl Extractor<'_> {
-    fn all<R: BufRead>(mut self, reader: &mut Reader<'_, R>) -> Result<Extracted, Error> {
+    fn all<R: Lend>(mut self, reader: &mut Reader<'_, R>) -> Result<Extracted, Error> {
         let Limits { entries, bytes } = self.config.limits;
         while let Some(mut entry) = reader.next()? {
             let seen = reader.seen();
@@ -338,7 +341,7 @@ impl Extractor<'_> {
         })
     }
 
-    fn entry<R: BufRead>(&mut self, entry: Entry, reader: &mut Reader<'_, R>) -> Result<(), Error> {
+    fn entry<R: Lend>(&mut self, entry: Entry, reader: &mut Reader<'_, R>) -> Result<(), Error> {
         let path = &entry.path;
         if self.inside && path.starts_with(MARKER) {
             return Err(refuse(path, "its name is reserved in such a target"));
@@ -355,11 +358,14 @@ impl Extractor<'_> {
         let dir = self.parent(parent)?;
         let mut seen = Seen::Other;
         match &entry.kind {
-            Kind::File(Content { size, map: None }) if *size <= SMALL_BYTES_MAX => {
+            Kind::File(Content { size, map: None }) => {
                 self.seen.insert(key, seen);
-                return self.small(dir, *size, entry, reader);
+                return self.file(dir, *size, entry, reader);
             }
-            Kind::File(content) => self.file(&dir, name, &entry, content, reader)?,
+            Kind::File(Content {
+                size,
+                map: Some(map),
+            }) => self.sparse_file(&dir, name, &entry, (*size, map), reader)?,
             Kind::Symlink(target) => {
                 symlinkat(&**target, &*dir, name).map_err(Error::system("create", path))?;
                 self.restorer.named(&dir, name, path, &entry.meta, true)?;
@@ -476,50 +482,60 @@ impl Extractor<'_> {
         self.dirs.get(path).map_err(Error::system("open", path))
     }
 
-    /// Reads a small file and has it made.
-    fn small<R: BufRead>(
+    /// Has a file made, and lends what is in it.
+    fn file<R: Lend>(
         &mut self,
         dir: Arc<OwnedFd>,
         size: u64,
         entry: Entry,
         reader: &mut Reader<'_, R>,
     ) -> Result<(), Error> {
-        let mut data = self.writers.buffer();
-        while (data.len() as u64) < size {
-            let piece = reader.data()?;
-            let len = piece.len();
-            data.extend_from_slice(piece);
-            reader.consume(len);
-        }
         let Entry { path, meta, .. } = entry;
-        self.writers.give(Job {
+        let job = |body| Job {
             dir,
             path,
             meta,
-            data,
-        })
+            body,
+        };
+        let mut part = reader.lend()?;
+        if part.len() as u64 == size {
+            return self.writers.give(job(Body::Whole(part)));
+        }
+        let (parts_in, parts_out) = channel();
+        self.writers.give(job(Body::Parts(size, parts_out)))?;
+        // When nobody takes them any more, the reason is told with the next file or at the end.
+        while !part.is_empty() && parts_in.send(part).is_ok() {
+            part = reader.lend()?;
+        }
+        Ok(())
     }
 
-    fn file<R: BufRead>(
+    /// Makes a file with holes.
+    fn sparse_file<R: BufRead>(
         &mut self,
         dir: &OwnedFd,
         name: &[u8],
         entry: &Entry,
-        content: &Content,
+        (size, map): (u64, &[Segment]),
         reader: &mut Reader<'_, R>,
     ) -> Result<(), Error> {
         let path = &entry.path;
         let (fd, given) = create(dir, name, path, &entry.meta, &self.restorer)?;
-        let write_error = || Error::system("write", path);
-        match &content.map {
-            None => write_data(&fd, reader, u64::MAX, path)?,
-            Some(map) => {
-                rustix::fs::ftruncate(&fd, content.size).map_err(|e| write_error()(e))?;
-                for segment in map {
-                    rustix::fs::seek(&fd, rustix::fs::SeekFrom::Start(segment.offset))
-                        .map_err(|e| write_error()(e))?;
-                    write_data(&fd, reader, segment.len, path)?;
+        let write_error = |e| Error::system("write", path)(e);
+        rustix::fs::ftruncate(&fd, size).map_err(write_error)?;
+        for segment in map {
+            let start = rustix::fs::SeekFrom::Start(segment.offset);
+            rustix::fs::seek(&fd, start).map_err(write_error)?;
+            let mut left = segment.len;
+            while left > 0 {
+                let data = reader.data()?;
+                if data.is_empty() {
+                    break;
                 }
+                let len = data.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                write_all(&fd, &data[..len]).map_err(write_error)?;
+                reader.consume(len);
+                left -= len as u64;
             }
         }
         self.restorer.open(&fd, path, &entry.meta, given)
@@ -613,42 +629,33 @@ fn create(
         .map_err(Error::system("create", path))
 }
 
-/// Makes a small file whose content is at hand.
-pub(super) fn small_file(job: &Job, restorer: &mut restore::Restorer) -> Result<(), Error> {
+/// Makes a file of what is lent for it.
+pub(super) fn make_file(job: Job, restorer: &mut restore::Restorer) -> Result<(), Error> {
     let (path, name) = (&job.path, split(&job.path).1);
     let (fd, given) = create(&job.dir, name, path, &job.meta, restorer)?;
-    let mut left = &job.data[..];
-    while !left.is_empty() {
-        match rustix::io::write(&fd, left) {
-            Ok(n) => left = &left[n..],
-            Err(Errno::INTR) => {}
-            Err(e) => return Err(Error::system("write", path)(e)),
+    let write = |data: &[u8]| write_all(&fd, data).map_err(Error::system("write", path));
+    match job.body {
+        Body::Whole(data) => write(&data)?,
+        Body::Parts(mut left, parts) => {
+            while left > 0 {
+                let Ok(data) = parts.recv() else {
+                    return Ok(());
+                };
+                write(&data)?;
+                left = left.saturating_sub(data.len() as u64);
+            }
         }
     }
     restorer.open(&fd, path, &job.meta, given)
 }
 
-/// Writes stored bytes of the present entry, at most `limit`.
-fn write_data<R: BufRead>(
-    fd: &OwnedFd,
-    reader: &mut Reader<'_, R>,
-    limit: u64,
-    path: &[u8],
-) -> Result<(), Error> {
-    let mut left = limit;
-    while left > 0 {
-        let data = reader.data()?;
-        if data.is_empty() {
-            break;
+fn write_all(fd: &OwnedFd, mut data: &[u8]) -> Result<(), Errno> {
+    while !data.is_empty() {
+        match rustix::io::write(fd, data) {
+            Ok(n) => data = &data[n..],
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
         }
-        let len = data.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let n = match rustix::io::write(fd, &data[..len]) {
-            Ok(n) => n,
-            Err(Errno::INTR) => continue,
-            Err(e) => return Err(Error::system("write", path)(e)),
-        };
-        reader.consume(n);
-        left -= n as u64;
     }
     Ok(())
 }

@@ -1,24 +1,20 @@
-//! Small files, made by several threads: most of an operating system is small files, and to make
-//! one takes longer than to read it from an archive.
+//! Files, made by several threads: to make one takes longer than to read it from an archive.
 
 use std::collections::VecDeque;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope};
 
+use bytes::Bytes;
 use rustix::fd::OwnedFd;
 
 use super::{Error, extract, restore};
 use crate::archive::Meta;
 
-/// The longest file that is kept in memory for another thread.
-pub(super) const SMALL_BYTES_MAX: u64 = 256 << 10;
-
-/// What may wait to be written, in bytes of content with a bit for the rest of each.
-const WAITING_BYTES_MAX: usize = 8 << 20;
+/// What may wait to be made, in bytes of all but content, with a bit for the rest of each. Content
+/// is lent, and who lends it bounds it.
+const WAITING_BYTES_MAX: usize = 4 << 20;
 const JOB_BYTES: usize = 1 << 10;
-
-/// Buffers that are kept: each may have grown to the length of the longest file.
-const SPARE_MAX: usize = 16;
 
 /// More threads than this only wait for each other in the file system.
 const THREADS_MAX: usize = 4;
@@ -28,12 +24,25 @@ pub(super) struct Job {
     pub(super) dir: Arc<OwnedFd>,
     pub(super) path: Vec<u8>,
     pub(super) meta: Meta,
-    pub(super) data: Vec<u8>,
+    pub(super) body: Body,
+}
+
+/// The content of a file.
+pub(super) enum Body {
+    Whole(Bytes),
+    /// So many bytes, as they come; when fewer come, nobody wants the file any more.
+    Parts(u64, Receiver<Bytes>),
 }
 
 impl Job {
     fn cost(&self) -> usize {
-        self.data.len() + self.path.len() + JOB_BYTES
+        let Meta { uname, gname, .. } = &self.meta;
+        let xattrs = self.meta.xattrs.iter();
+        JOB_BYTES
+            + self.path.len()
+            + uname.len()
+            + gname.len()
+            + xattrs.map(|x| x.name.len() + x.value.len()).sum::<usize>()
     }
 }
 
@@ -44,20 +53,21 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Told when there is work, or no more to come.
     work: Condvar,
-    /// Told when work was done.
+    /// Told when as much was done as somebody waits for.
     done: Condvar,
 }
 
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// The cost of the jobs that are not done.
     waiting_bytes: usize,
-    /// Jobs that were taken and are not done.
-    under_way: usize,
+    /// Threads that wait for work.
+    idle: usize,
+    /// At most so much shall be waiting: then somebody is told.
+    awaited: Option<usize>,
     ended: bool,
     error: Option<Error>,
-    /// Buffers that have served and will again.
-    spare: Vec<Vec<u8>>,
     lost: restore::Lost,
 }
 
@@ -84,25 +94,25 @@ impl Writers {
         Ok(writers)
     }
 
-    /// A buffer that has served before, if there is one.
-    pub(super) fn buffer(&self) -> Vec<u8> {
-        self.0.lock().spare.pop().unwrap_or_default()
-    }
-
-    /// Has a file made some time; waits while too much does already.
+    /// Has a file made some time; waits while too many are to be made already.
     ///
     /// # Errors
     /// Why an earlier file could not be made.
     pub(super) fn give(&self, job: Job) -> Result<(), Error> {
-        let full =
-            |queue: &mut Queue| queue.error.is_none() && queue.waiting_bytes > WAITING_BYTES_MAX;
-        let queue = self.0.done.wait_while(self.0.lock(), full);
-        let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.0.lock();
+        if queue.waiting_bytes > WAITING_BYTES_MAX {
+            drop(queue);
+            // Not only until there is room for one: each wait costs a change of threads.
+            queue = self.drain(WAITING_BYTES_MAX / 2);
+        }
         queue.take_error()?;
         queue.waiting_bytes += job.cost();
         queue.jobs.push_back(job);
+        let idle = queue.idle > 0;
         drop(queue);
-        self.0.work.notify_one();
+        if idle {
+            self.0.work.notify_one();
+        }
         Ok(())
     }
 
@@ -111,11 +121,18 @@ impl Writers {
     /// # Errors
     /// Why one could not be made.
     pub(super) fn settle(&self) -> Result<(), Error> {
-        let busy = |queue: &mut Queue| {
-            queue.error.is_none() && (queue.under_way > 0 || !queue.jobs.is_empty())
+        self.drain(0).take_error()
+    }
+
+    /// Waits until at most so much is waiting, or something went wrong.
+    fn drain(&self, level: usize) -> MutexGuard<'_, Queue> {
+        let over = |queue: &mut Queue| {
+            let over = queue.error.is_none() && queue.waiting_bytes > level;
+            queue.awaited = over.then_some(level);
+            over
         };
-        let queue = self.0.done.wait_while(self.0.lock(), busy);
-        queue.unwrap_or_else(PoisonError::into_inner).take_error()
+        let queue = self.0.done.wait_while(self.0.lock(), over);
+        queue.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What could not be restored for want of privilege, when all files are made.
@@ -150,31 +167,32 @@ impl Shared {
     }
 
     fn run(&self, mut restorer: restore::Restorer) {
-        while let Some(mut job) = self.next() {
+        while let Some(job) = self.next() {
             let cost = job.cost();
-            let result = extract::small_file(&job, &mut restorer);
+            let result = extract::make_file(job, &mut restorer);
             let mut queue = self.lock();
-            queue.under_way -= 1;
             queue.waiting_bytes -= cost;
-            job.data.clear();
-            if queue.spare.len() < SPARE_MAX {
-                queue.spare.push(job.data);
-            }
             queue.lost = queue.lost.and(restorer.take_lost());
             if let Err(error) = result {
                 queue.error.get_or_insert(error);
             }
+            let done = queue.error.is_some() || queue.awaited >= Some(queue.waiting_bytes);
             drop(queue);
-            self.done.notify_all();
+            if done {
+                self.done.notify_all();
+            }
         }
     }
 
     fn next(&self) -> Option<Job> {
-        let idle = |queue: &mut Queue| queue.jobs.is_empty() && !queue.ended;
-        let queue = self.work.wait_while(self.lock(), idle);
-        let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
-        let job = queue.jobs.pop_front()?;
-        queue.under_way += 1;
-        Some(job)
+        let mut queue = self.lock();
+        if queue.jobs.is_empty() {
+            queue.idle += 1;
+            let idle = |queue: &mut Queue| queue.jobs.is_empty() && !queue.ended;
+            let woken = self.work.wait_while(queue, idle);
+            queue = woken.unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
+        }
+        queue.jobs.pop_front()
     }
 }
