@@ -27,28 +27,29 @@ pub struct Announced {
     /// Where it begins in the input.
     at: u64,
     frame: Vec<u8>,
-    /// The length of its content, at most [`FRAME_BYTES`].
-    content: usize,
 }
 
 impl Announced {
-    /// Makes `out` the content of the frame; returns the memory of the frame.
+    /// Puts the content of the frame at the beginning of `out`, which has [`FRAME_BYTES`], and
+    /// returns its length.
     ///
     /// # Errors
     /// [`Error::Squeezed`] when the frame is damaged.
     pub fn expand(
-        self,
+        &self,
         decompressor: &mut Decompressor<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<Vec<u8>, Error> {
-        out.clear();
-        out.reserve(self.content);
+        out: &mut [u8],
+    ) -> Result<usize, Error> {
         let done = decompressor.decompress_to_buffer(&self.frame, out);
         done.map_err(|e| Error::Squeezed {
             at: self.at,
             what: e.to_string(),
-        })?;
-        Ok(self.frame)
+        })
+    }
+
+    /// The memory of the frame, for another.
+    pub fn into_memory(self) -> Vec<u8> {
+        self.frame
     }
 }
 
@@ -142,7 +143,7 @@ impl<R: Read> Decoder<R> {
             return Err(self.truncated());
         }
         match zstd_safe::find_frame_compressed_size(&frame) {
-            Ok(whole) if whole == size => Ok(Some(Announced { at, frame, content })),
+            Ok(whole) if whole == size => Ok(Some(Announced { at, frame })),
             _ => Err(Error::Squeezed {
                 at,
                 what: "a frame is not as long as announced".into(),
@@ -332,10 +333,10 @@ mod tests {
     fn read_frames(bytes: &[u8]) -> Result<Vec<u8>, Error> {
         let (mut decoder, mut out) = (Decoder::new(bytes)?, Vec::new());
         let mut decompressor = Decompressor::new().unwrap();
-        let mut piece = Vec::new();
+        let mut piece = vec![0; FRAME_BYTES];
         while let Some(frame) = decoder.announced(Vec::new())? {
-            frame.expand(&mut decompressor, &mut piece)?;
-            out.extend_from_slice(&piece);
+            let len = frame.expand(&mut decompressor, &mut piece)?;
+            out.extend_from_slice(&piece[..len]);
         }
         decoder.read_to_end(&mut out)?;
         Ok(out)

@@ -16,15 +16,25 @@ pub(super) struct Slice {
 }
 
 impl Slice {
-    fn new(bytes: usize) -> io::Result<Self> {
+    pub(super) fn new(bytes: usize) -> io::Result<Self> {
         let memory = MmapMut::map_anon(bytes)?;
-        // A compressor looks all over a slice: large pages, if there are any, make that 2 % faster.
+        // Compressors look all over a slice: large pages, if there are any, make that 2 % faster.
         let _ = memory.advise(Advice::HugePage);
         Ok(Self { memory, len: 0 })
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.memory[..self.len]
+    }
+
+    /// Holds from now on what `put` writes at the beginning of its memory; it says how much that is.
+    pub(super) fn fill<E>(
+        &mut self,
+        put: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), E> {
+        self.len = 0;
+        self.len = put(&mut self.memory)?.min(self.memory.len());
+        Ok(())
     }
 }
 

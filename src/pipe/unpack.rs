@@ -6,11 +6,12 @@ use std::thread::Builder;
 
 use bytes::{Buf, Bytes};
 
-use crate::archive::{self, Announced, Decoder, Decompressor, Lend};
+use crate::archive::{self, Announced, Decoder, Decompressor, FRAME_BYTES, Lend};
 use crate::edge::image;
 use crate::edge::tree::{self, Error, Restored};
 
 use super::ordered;
+use super::slice::Slice;
 use super::spare::Spare;
 
 /// The size of the pieces in which a stream without announced frames is decompressed.
@@ -18,6 +19,9 @@ const PIECE_BYTES: usize = 1 << 20;
 
 /// More threads than this decompress faster than anything restores.
 const THREADS_MAX: usize = 3;
+
+/// More pieces than this at a time only take memory.
+const PIECES_MAX: usize = 4;
 
 /// Restores a tree from an archive, compressed or not. `stop` is called when the rest of the input
 /// is not wanted, so that a reader that blocks can be woken.
@@ -58,9 +62,9 @@ fn decompress<T, E: From<io::Error>>(
     let threads = threads.min(THREADS_MAX);
     let (pieces_in, pieces_out) = channel();
     let (free_in, free_out) = channel();
-    // One for each that decompresses and one for the restorer: that bounds the memory.
-    for _ in 0..=threads {
-        let _ = free_in.send(Vec::new());
+    // One for each that decompresses, one to be read and one to be written: that bounds the memory.
+    for _ in 0..PIECES_MAX.min(threads + 2) {
+        let _ = free_in.send(Slice::new(FRAME_BYTES)?);
     }
     std::thread::scope(|scope| {
         Builder::new()
@@ -69,7 +73,7 @@ fn decompress<T, E: From<io::Error>>(
                 // A receiver that is gone has its own reasons.
                 let _ = match decode(input, threads, &pieces_in, free_out) {
                     Err(Stop::Failed(e)) => pieces_in.send(Err(e)),
-                    Ok(()) => pieces_in.send(Ok(Vec::new())),
+                    Ok(()) => pieces_in.send(Ok(None)),
                     Err(Stop::Unwanted) => Ok(()),
                 };
             })?;
@@ -87,8 +91,8 @@ fn decompress<T, E: From<io::Error>>(
     })
 }
 
-/// A piece of the tar stream; an empty one is its sound end.
-type Piece = Result<Vec<u8>, archive::Error>;
+/// A piece of the tar stream, or its sound end.
+type Piece = Result<Option<Slice>, archive::Error>;
 
 /// Why no more pieces come.
 enum Stop {
@@ -119,19 +123,17 @@ fn decode(
     input: impl Read + Send,
     threads: usize,
     pieces: &Sender<Piece>,
-    mut free: Receiver<Vec<u8>>,
+    mut free: Receiver<Slice>,
 ) -> Result<(), Stop> {
     let mut decoder = Decoder::new(input)?;
     frames(&mut decoder, threads, pieces, &mut free)?;
     loop {
         let mut piece = free.recv()?;
-        piece.resize(PIECE_BYTES, 0);
-        let len = decoder.decode(&mut piece)?;
-        if len == 0 {
+        piece.fill(|memory| decoder.decode(&mut memory[..PIECE_BYTES]))?;
+        if piece.bytes().is_empty() {
             return Ok(());
         }
-        piece.truncate(len);
-        pieces.send(Ok(piece))?;
+        pieces.send(Ok(Some(piece)))?;
     }
 }
 
@@ -140,10 +142,10 @@ fn frames<R: Read + Send>(
     decoder: &mut Decoder<R>,
     threads: usize,
     pieces: &Sender<Piece>,
-    free: &mut Receiver<Vec<u8>>,
+    free: &mut Receiver<Slice>,
 ) -> Result<(), Stop> {
     let (used, decompressors) = (&Spare::new(), &Spare::new());
-    let next = move || -> Result<Option<(Announced, Vec<u8>)>, Stop> {
+    let next = move || -> Result<Option<(Announced, Slice)>, Stop> {
         let memory = used.take().unwrap_or_default();
         match decoder.announced(memory)? {
             // In the order of the frames: the first in line never lacks a buffer.
@@ -151,42 +153,43 @@ fn frames<R: Read + Send>(
             None => Ok(None),
         }
     };
-    let expand = |(frame, mut piece): (Announced, Vec<u8>)| {
+    let expand = |(frame, mut piece): (Announced, Slice)| {
         let mut decompressor = match decompressors.take() {
             Some(decompressor) => decompressor,
             None => Decompressor::new().map_err(archive::Error::Read)?,
         };
-        let memory = frame.expand(&mut decompressor, &mut piece)?;
+        piece.fill(|memory| frame.expand(&mut decompressor, memory))?;
         decompressors.give(decompressor);
-        used.give(memory);
+        used.give(frame.into_memory());
         Ok(piece)
     };
-    let send = |piece| Ok(pieces.send(Ok(piece))?);
+    let send = |piece| Ok(pieces.send(Ok(Some(piece)))?);
     ordered(threads, next, expand, send, || {})
 }
 
-/// Memory of a piece, which goes back for the next one when nobody wants its bytes any more.
-struct Memory {
-    piece: Vec<u8>,
-    free: Sender<Vec<u8>>,
+/// A piece whose memory goes back for the next one when nobody wants its bytes any more.
+struct Lent {
+    /// There until it goes back.
+    piece: Option<Slice>,
+    free: Sender<Slice>,
 }
 
-impl AsRef<[u8]> for Memory {
+impl AsRef<[u8]> for Lent {
     fn as_ref(&self) -> &[u8] {
-        &self.piece
+        self.piece.as_ref().map_or(&[], Slice::bytes)
     }
 }
 
-impl Drop for Memory {
+impl Drop for Lent {
     fn drop(&mut self) {
         // Near the end there is no next one.
-        let _ = self.free.send(std::mem::take(&mut self.piece));
+        let _ = self.piece.take().map(|piece| self.free.send(piece));
     }
 }
 
 struct Conveyor {
     pieces: Receiver<Piece>,
-    free: Sender<Vec<u8>>,
+    free: Sender<Slice>,
     /// What is left of the present piece.
     piece: Bytes,
     ended: bool,
@@ -206,9 +209,9 @@ impl BufRead for Conveyor {
             // Before the wait: its memory may be what is waited for.
             self.piece = Bytes::new();
             let piece = self.pieces.recv().map_err(io::Error::other)??;
-            self.ended = piece.is_empty();
+            self.ended = piece.is_none();
             let free = self.free.clone();
-            self.piece = Bytes::from_owner(Memory { piece, free });
+            self.piece = Bytes::from_owner(Lent { piece, free });
         }
         Ok(&self.piece)
     }
