@@ -8,6 +8,6 @@ mod slice;
 mod spare;
 mod unpack;
 
-pub use ordered::ordered;
+pub use ordered::{Crew, ordered};
 pub use pack::{Effort, pack, pack_image};
 pub use unpack::{unpack, unpack_image};

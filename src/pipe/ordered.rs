@@ -4,12 +4,27 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Builder};
 
+/// Who does the work.
+#[derive(Clone, Copy, Debug)]
+pub struct Crew {
+    /// How many threads, of which the caller's is one.
+    pub workers: usize,
+    /// How many jobs more than that have been taken and not yet handed on at any time.
+    pub ahead: usize,
+}
+
+impl From<usize> for Crew {
+    /// So many threads, which seldom wait for the slowest of them.
+    fn from(workers: usize) -> Self {
+        Self { workers, ahead: 2 }
+    }
+}
+
 /// Takes jobs from `next`, runs `work` on them and hands the results to `sink`, in the order in
 /// which the jobs came.
 ///
-/// Each of `workers` threads, of which the caller's is one, does all three: what a processor has
-/// read it works on while it still has it at hand. `next` and `sink` are each called by one thread
-/// at a time. At most `workers` + 2 jobs have been taken and not yet handed on at any time.
+/// Each thread does all three: what a processor has read it works on while it still has it at
+/// hand. `next` and `sink` are each called by one thread at a time.
 ///
 /// The first error in stream order ends everything: later results are dropped, and `stop` is called
 /// once so that a worker that blocks inside `next` can be woken. `next` ends the stream with
@@ -18,7 +33,7 @@ use std::thread::{self, Builder};
 /// # Errors
 /// The first error of `next`, `work` or `sink` in stream order.
 pub fn ordered<J, R, E>(
-    workers: usize,
+    crew: impl Into<Crew>,
     next: impl FnMut() -> Result<Option<J>, E> + Send,
     work: impl Fn(J) -> Result<R, E> + Sync,
     sink: impl FnMut(R) -> Result<(), E> + Send,
@@ -28,8 +43,9 @@ where
     R: Send,
     E: Send,
 {
+    let Crew { workers, ahead } = crew.into();
     let line = Line {
-        limit: under_way(workers) as u64,
+        limit: (workers + ahead) as u64,
         source: Mutex::new(Source {
             next,
             taken: 0,
@@ -59,11 +75,6 @@ where
         Some(End::Failed(error)) => Err(error),
         Some(End::Panicked) | None => Ok(()),
     }
-}
-
-/// How many jobs of so many workers are under way at most.
-const fn under_way(workers: usize) -> usize {
-    workers + 2
 }
 
 /// What the workers share. Who holds both locks took that of the source first.

@@ -12,9 +12,9 @@ use crate::edge::clock::Clock;
 use crate::edge::image::{self, Image};
 use crate::edge::tree::{self, Error, Note};
 
-use super::ordered;
 use super::slice::{Slice, Slicer};
 use super::spare::Spare;
+use super::{Crew, ordered};
 
 /// How an archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,8 +108,14 @@ fn compress<E: From<io::Error> + Send>(
     produce: impl for<'a> FnOnce(Slicer<'a>) -> Result<(Slicer<'a>, Totals), E> + Send,
 ) -> Result<Totals, E> {
     let choice = effort.choice();
-    // A slice is filled while the others are compressed, and more would only take memory.
-    let (slices_in, slices_out) = sync_channel(0);
+    // One slice is filled and one is ready while the others are compressed: small files take the
+    // walker longer than the compressors, and large ones give it the time back.
+    let (slices_in, slices_out) = sync_channel(1);
+    // A frame is as large as a slice at worst; more of them would only take memory.
+    let crew = Crew {
+        workers: threads,
+        ahead: 1,
+    };
     let (plain, squeezed, squeezers) = (Spare::new(), Spare::new(), Spare::new());
     let clock = Clock::new();
     let now_us = || clock.now().as_us();
@@ -140,7 +146,7 @@ fn compress<E: From<io::Error> + Send>(
             Ok((announcement, frame))
         };
         let written: Result<(), E> = ordered(
-            threads,
+            crew,
             move || Ok(slices_out.recv().ok()),
             squeeze,
             |(announcement, frame): ([u8; ANNOUNCEMENT_BYTES], Vec<u8>)| {

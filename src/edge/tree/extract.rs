@@ -21,9 +21,7 @@ use super::place::{MARKER, Merged, Stage};
 use super::writers::{Body, Job, Writers};
 use super::{Error, Existing, Names, Owners, restore};
 use crate::archive::name::split;
-use crate::archive::{
-    Content, Device, Entry, Kind, Lend, Meta, Reader, Segment, Time, Totals,
-};
+use crate::archive::{Content, Device, Entry, Kind, Lend, Meta, Reader, Segment, Time, Totals};
 
 /// The most bytes of attributes of directories, which are kept until the end.
 const KEPT_ATTRIBUTES_MAX: usize = 64 << 20;

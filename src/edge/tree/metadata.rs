@@ -1,5 +1,6 @@
 //! What the system says about an object beside its content.
 
+use rustix::buffer::{SpareCapacity, spare_capacity};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{Stat, fgetxattr, flistxattr, getxattr, lgetxattr, listxattr, llistxattr};
 use rustix::io::{Errno, Result};
@@ -9,6 +10,10 @@ use crate::archive::{Meta, Segment, Time, Xattr};
 
 /// Space for all names of attributes, and for one value: what Linux can hold.
 const XATTR_BYTES_MAX: usize = 64 << 10;
+
+/// The space that is offered first. The system takes as much of its own for each call, and has
+/// little at once.
+const XATTR_BYTES_FIRST: usize = 1 << 10;
 
 /// Where attributes are read from: an open object, or a name in an open directory when the object
 /// cannot be opened without consequences.
@@ -35,8 +40,8 @@ pub(super) struct Xattrs {
 impl Xattrs {
     pub(super) fn new() -> Self {
         Self {
-            list: Vec::with_capacity(XATTR_BYTES_MAX),
-            value: Vec::with_capacity(XATTR_BYTES_MAX),
+            list: Vec::new(),
+            value: Vec::new(),
         }
     }
 
@@ -46,13 +51,11 @@ impl Xattrs {
             Source::Open(_) => Vec::new(),
             Source::Named(dir, name) | Source::Followed(dir, name) => proc_path(dir, name),
         };
-        self.list.clear();
-        let space = rustix::buffer::spare_capacity(&mut self.list);
-        let listed = match source {
+        let listed = ask(&mut self.list, |space| match source {
             Source::Open(fd) => flistxattr(fd, space),
             Source::Named(..) => llistxattr(&*path, space),
             Source::Followed(..) => listxattr(&*path, space),
-        };
+        });
         match listed {
             Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
             Ok(_) => {}
@@ -62,13 +65,11 @@ impl Xattrs {
         }
         let mut xattrs = Vec::new();
         for name in self.list.split(|&b| b == 0).filter(|n| !n.is_empty()) {
-            self.value.clear();
-            let space = rustix::buffer::spare_capacity(&mut self.value);
-            let got = match source {
+            let got = ask(&mut self.value, |space| match source {
                 Source::Open(fd) => fgetxattr(fd, name, space),
                 Source::Named(..) => lgetxattr(&*path, name, space),
                 Source::Followed(..) => getxattr(&*path, name, space),
-            };
+            });
             match got {
                 Ok(_) => xattrs.push(Xattr {
                     name: name.to_vec(),
@@ -82,6 +83,22 @@ impl Xattrs {
         xattrs.sort_unstable();
         Ok(xattrs)
     }
+}
+
+/// Has the system fill a buffer, with as much space as it wants.
+fn ask(
+    buffer: &mut Vec<u8>,
+    mut call: impl FnMut(SpareCapacity<'_, u8>) -> Result<usize>,
+) -> Result<usize> {
+    buffer.clear();
+    buffer.shrink_to(XATTR_BYTES_FIRST);
+    buffer.reserve_exact(XATTR_BYTES_FIRST);
+    let asked = call(spare_capacity(buffer));
+    if asked != Err(Errno::RANGE) {
+        return asked;
+    }
+    buffer.reserve_exact(XATTR_BYTES_MAX);
+    call(spare_capacity(buffer))
 }
 
 fn have_proc() -> bool {
