@@ -9,29 +9,17 @@ use super::header::{self, Parsed};
 use super::name::{self, Flaw};
 use super::writer::{FIRST, KEY, LAST};
 use super::{
-    BLOCK_BYTES, Content, Device, Entry, Error, Kind, Meta, SEGMENTS_MAX, Segment, Time, Totals,
-    VERSION, Xattr, number, padding, pax, sparse,
+    BLOCK_BYTES, Content, Device, Entry, Error, Kind, Lend, Meta, SEGMENTS_MAX, Segment, Time,
+    Totals, VERSION, Xattr, number, padding, pax, sparse, xattr,
 };
-
-/// The longest value of an extended attribute: what Linux can store.
-const XATTR_BYTES_MAX: usize = 64 << 10;
 
 /// The longest target of a symbolic link: what Linux can store.
 const TARGET_BYTES_MAX: usize = 4095;
-
-/// The most extended attributes that one entry may have.
-const XATTRS_MAX: usize = 4096;
 
 /// The most zero bytes after the end: many times what a tape wants.
 const PADDING_BYTES_MAX: u64 = 64 << 20;
 
 const LAYER: &str = "the tar stream";
-
-/// A buffered reader whose bytes may be kept by others while it goes on.
-pub trait Lend: BufRead {
-    /// Passes the next `len` bytes, which [`BufRead::fill_buf`] has shown, and keeps them at hand.
-    fn lend(&mut self, len: usize) -> Bytes;
-}
 
 /// Reads an archive, entry by entry. After [`Reader::next`] gave a file, its stored bytes come by
 /// [`Reader::data`] and [`Reader::consume`], or by [`Reader::lend`].
@@ -348,10 +336,9 @@ impl<'a, R: BufRead> Reader<'a, R> {
         for record in pax::parse(body) {
             let pax::Record { key, value } = record?;
             if let Some(name) = key.strip_prefix(pax::XATTR) {
-                put_xattr(&mut into.xattrs, pax::unescape_key(name), value.to_vec())?;
+                xattr::put(&mut into.xattrs, pax::unescape_key(name), value.to_vec())?;
             } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
-                let value = base64(value).ok_or("an attribute is no base64")?;
-                put_xattr(&mut into.exact_xattrs, percent_decode(name), value)?;
+                xattr::put_exact(&mut into.exact_xattrs, name, value)?;
             } else if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
                 into.sparse.get_or_insert_default().take(key, value)?;
             } else {
@@ -393,10 +380,10 @@ impl<'a, R: BufRead> Reader<'a, R> {
                 };
                 let list = acl::from_text(value, self.resolve)
                     .ok_or("an access list cannot be read, or holds an unknown name")?;
-                put_xattr(&mut into.xattrs, name.to_vec(), list)?;
+                xattr::put(&mut into.xattrs, name.to_vec(), list)?;
             }
             b"RHT.security.selinux" if some => {
-                put_xattr(
+                xattr::put(
                     &mut into.xattrs,
                     b"security.selinux".to_vec(),
                     value.to_vec(),
@@ -443,7 +430,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
         }
         self.left = size;
         self.padding = padding(size);
-        let xattrs = merge_exact(records.xattrs, records.exact_xattrs);
+        let xattrs = xattr::merge_exact(records.xattrs, records.exact_xattrs);
         let links = matches!(kind, b'1' | b'2').then(|| {
             records
                 .link
@@ -652,67 +639,4 @@ fn read_totals(text: &str) -> Option<Totals> {
         errors: numbers.next()??,
     };
     numbers.next().is_none().then_some(totals)
-}
-
-fn put_xattr(list: &mut Vec<Xattr>, name: Vec<u8>, value: Vec<u8>) -> Result<(), &'static str> {
-    if name.is_empty() || name.len() > 255 || name.contains(&0) {
-        return Err("an attribute's name is empty, too long or no text");
-    }
-    if value.len() > XATTR_BYTES_MAX {
-        return Err("an attribute is too long");
-    }
-    list.retain(|x| x.name != name);
-    if list.len() == XATTRS_MAX {
-        return Err("it has too many attributes");
-    }
-    list.push(Xattr { name, value });
-    Ok(())
-}
-
-/// Libarchive writes each attribute twice: exact under its own key, and under ours with the name
-/// percent-encoded. The encoded copies give way; what it wrote otherwise, such as access lists,
-/// stays.
-fn merge_exact(mut other: Vec<Xattr>, exact: Vec<Xattr>) -> Vec<Xattr> {
-    if exact.is_empty() {
-        other.sort();
-        return other;
-    }
-    let mut out: Vec<Xattr> = other
-        .into_iter()
-        .filter(|x| {
-            let decoded = percent_decode(&x.name);
-            exact.iter().all(|e| e.name != x.name && e.name != decoded)
-        })
-        .collect();
-    out.extend(exact);
-    out.sort();
-    out
-}
-
-fn percent_decode(name: &[u8]) -> Vec<u8> {
-    let hex = |b: u8| {
-        char::from(b)
-            .to_digit(16)
-            .and_then(|d| u8::try_from(d).ok())
-    };
-    let mut out = Vec::with_capacity(name.len());
-    let mut rest = name;
-    while let Some((&byte, after)) = rest.split_first() {
-        let code = match rest {
-            [b'%', high, low, ..] => hex(*high).zip(hex(*low)),
-            _ => None,
-        };
-        (rest, _) = match code {
-            Some((high, low)) => (&rest[3..], out.push(high << 4 | low)),
-            None => (after, out.push(byte)),
-        };
-    }
-    out
-}
-
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD_NO_PAD;
-    let end = text.iter().rposition(|&b| b != b'=').map_or(0, |i| i + 1);
-    STANDARD_NO_PAD.decode(&text[..end]).ok()
 }

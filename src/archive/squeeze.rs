@@ -31,23 +31,32 @@ struct Setting {
     match_bytes: u32,
 }
 
-/// What we do at level 3 in frames as long as ours. One large table, as at zstd's levels 1 and 2,
-/// does in nine tenths of the time what the two of its level 3 do, which are meant for windows of
-/// 2 MiB; one of twice the size makes a tree half a percent smaller and takes a fifth longer.
-const FINE: Setting = Setting {
-    level: 1,
-    long_log: 19,
-    short_log: 0,
-    match_bytes: 7,
-};
+/// What we do at level 3 in frames as long as ours. One table, as at zstd's levels 1 and 2, does in
+/// less time what the two of its level 3 do, which are meant for windows of 2 MiB. How large that
+/// table should be is another matter for each frame, and a sample of it tells which pays.
+const fn standard(sample_percent: usize) -> Setting {
+    match sample_percent {
+        // Text, and pages of many sources: what they repeat is all over the frame.
+        32..40 => one_table(19, 7),
+        // Mostly code, which repeats itself nearby: as small as with more, in seven eighths of the
+        // time.
+        40..55 => one_table(18, 6),
+        // Few different things, or what can hardly be compressed: 1 % larger in four fifths.
+        _ => ROUGH,
+    }
+}
 
-/// The same for what gains little by that: 1 % larger in four fifths of the time.
-const ROUGH: Setting = Setting {
-    level: 1,
-    long_log: 17,
-    short_log: 0,
-    match_bytes: 6,
-};
+/// The setting for what gains little by another.
+const ROUGH: Setting = one_table(17, 6);
+
+const fn one_table(log: u32, match_bytes: u32) -> Setting {
+    Setting {
+        level: 1,
+        long_log: log,
+        short_log: 0,
+        match_bytes,
+    }
+}
 
 /// Level 3 in long frames, where size counts more than time.
 const LONG: Setting = Setting {
@@ -62,12 +71,8 @@ const LONG: Setting = Setting {
 const LONG_MATCH_BYTES: u32 = 32;
 const LONG_RATE_LOG: u32 = 6;
 
-/// Where a sample shrinks to more than so many percent of itself, little is to be gained: code and
-/// pictures do, texts do not.
-const ROUGH_PERCENT: usize = 45;
-
-/// From this level on zstd works hard on what cannot be compressed, which is what shrinks to more
-/// than that.
+/// From this level on zstd works hard on what cannot be compressed, of which a sample keeps more
+/// than so many percent.
 const HARD_LEVEL_MIN: i32 = 5;
 const HARD_PERCENT: usize = 97;
 
@@ -155,14 +160,12 @@ impl Squeezer {
 
     /// How to compress `data` where `level` is asked for.
     fn choose(&mut self, data: &[u8], level: i32) -> io::Result<Setting> {
-        let (setting, percent) = match level {
-            LEVEL_DEFAULT if self.long => return Ok(LONG),
-            LEVEL_DEFAULT => (FINE, ROUGH_PERCENT),
-            HARD_LEVEL_MIN.. => (plain(level), HARD_PERCENT),
-            _ => return Ok(plain(level)),
-        };
-        let little = self.sample_percent(data)? > percent;
-        Ok(if little { ROUGH } else { setting })
+        match level {
+            LEVEL_DEFAULT if self.long => Ok(LONG),
+            LEVEL_DEFAULT => Ok(standard(self.sample_percent(data)?)),
+            HARD_LEVEL_MIN.. if self.sample_percent(data)? > HARD_PERCENT => Ok(ROUGH),
+            _ => Ok(plain(level)),
+        }
     }
 
     fn set(&mut self, setting: Setting) -> io::Result<()> {

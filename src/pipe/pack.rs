@@ -42,6 +42,16 @@ impl Effort {
         }
     }
 
+    /// How many slices may be ready while one is filled and the others are compressed: small files
+    /// take the walker longer than the compressors, and large ones give it the time back. Long
+    /// slices hold some of each, and much memory.
+    const fn ready(self) -> usize {
+        match self {
+            Self::Long(_) => 0,
+            Self::Level(_) | Self::Adapt => 1,
+        }
+    }
+
     fn squeezer(self) -> io::Result<Squeezer> {
         match self {
             Self::Long(_) => Squeezer::long(),
@@ -108,9 +118,7 @@ fn compress<E: From<io::Error> + Send>(
     produce: impl for<'a> FnOnce(Slicer<'a>) -> Result<(Slicer<'a>, Totals), E> + Send,
 ) -> Result<Totals, E> {
     let choice = effort.choice();
-    // One slice is filled and one is ready while the others are compressed: small files take the
-    // walker longer than the compressors, and large ones give it the time back.
-    let (slices_in, slices_out) = sync_channel(1);
+    let (slices_in, slices_out) = sync_channel(effort.ready());
     // A frame is as large as a slice at worst; more of them would only take memory.
     let crew = Crew {
         workers: threads,
