@@ -205,7 +205,8 @@ impl<'a, R: BufRead> Reader<'a, R> {
                 });
             }
             buf[filled..filled + len].copy_from_slice(&bytes[..len]);
-            self.consume(len);
+            self.input.consume(len);
+            self.at += len as u64;
             filled += len;
         }
         Ok(())
@@ -233,7 +234,8 @@ impl<'a, R: BufRead> Reader<'a, R> {
                 return Err(trailing(self.at + i as u64));
             }
             let len = bytes.len();
-            self.consume(len);
+            self.input.consume(len);
+            self.at += len as u64;
             if self.at - at > PADDING_BYTES_MAX {
                 return Err(trailing(at));
             }

@@ -27,7 +27,7 @@ impl Slice {
         &self.memory[..self.len]
     }
 
-    /// Holds from now on what `put` writes at the beginning of its memory; it says how much that is.
+    /// Holds from now on what `put` writes into its memory; it says how much that is.
     pub(super) fn fill<E>(
         &mut self,
         put: impl FnOnce(&mut [u8]) -> Result<usize, E>,

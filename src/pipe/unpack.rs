@@ -226,3 +226,37 @@ impl Lend for Conveyor {
         self.piece.split_to(len.min(self.piece.len()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_comes_back_when_the_last_byte_of_it_is_let_go() {
+        let (pieces_in, pieces) = channel();
+        let (free, free_out) = channel();
+        let mut conveyor = Conveyor {
+            pieces,
+            free,
+            piece: Bytes::new(),
+            ended: false,
+        };
+        let mut piece = Slice::new(FRAME_BYTES).unwrap();
+        let put = |memory: &mut [u8]| {
+            memory[..6].copy_from_slice(b"abcdef");
+            Ok::<_, io::Error>(6)
+        };
+        piece.fill(put).unwrap();
+        pieces_in.send(Ok(Some(piece))).unwrap();
+        pieces_in.send(Ok(None)).unwrap();
+        assert_eq!(conveyor.fill_buf().unwrap(), b"abcdef");
+        let lent = conveyor.lend(2);
+        conveyor.consume(4);
+        assert!(conveyor.fill_buf().unwrap().is_empty());
+        assert_eq!(&lent[..], b"ab");
+        assert!(free_out.try_recv().is_err());
+        drop(lent);
+        assert_eq!(free_out.try_recv().unwrap().bytes(), b"abcdef");
+        assert!(conveyor.fill_buf().unwrap().is_empty());
+    }
+}

@@ -167,6 +167,32 @@ fn the_bytes_depend_on_the_tree_alone() {
     assert!(one == pack(&["--threads", "3"], &dir.path().join("b")));
 }
 
+/// What waits to be written holds the memory of a few frames: neither a file in many frames nor
+/// many files in as many frames may wait for more.
+#[test]
+fn frames_of_any_length_are_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = make_sample(dir.path(), "a");
+    fs::write(a.join("long"), b"0123456789abcdef".repeat(20_000)).unwrap();
+    for i in 0..300 {
+        fs::write(a.join(format!("short{i}")), vec![b'x'; i]).unwrap();
+    }
+    let tar = plain(&pack(&[], &a));
+    for len in [700, 4096, 300_000] {
+        let archive: Vec<u8> = tar.chunks(len).flat_map(squeeze).collect();
+        let b = dir.path().join(len.to_string());
+        good(&unpack(&archive, &b, &[]));
+        same(&a, &b);
+        // With one processor there is one writer.
+        let mut one = Command::new("taskset");
+        one.args(["-c", "0"]).arg(sealcast().get_program());
+        one.args(["unpack", "-q", "--replace", "--no-sync", "-C"])
+            .arg(&b);
+        good(&feed(one, &archive));
+        same(&a, &b);
+    }
+}
+
 /// A small tree with one of each, and its tar stream.
 pub(crate) fn small(dir: &Path) -> Vec<u8> {
     let a = dir.join("small");

@@ -196,3 +196,28 @@ impl Shared {
         queue.jobs.pop_front()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::Xattr;
+
+    #[test]
+    fn what_waits_is_bounded_by_all_that_it_holds() {
+        let (dir, bytes) = (tempfile::tempfile().unwrap(), 60_000);
+        let attribute = |n: u8| Xattr {
+            name: vec![b'n', n],
+            value: vec![n; bytes],
+        };
+        let job = Job {
+            dir: Arc::new(dir.into()),
+            path: vec![b'p'; 100],
+            meta: Meta {
+                xattrs: (0..10).map(attribute).collect(),
+                ..Meta::default()
+            },
+            body: Body::Whole(Bytes::new()),
+        };
+        assert!((600_000..605_000).contains(&job.cost()));
+    }
+}
