@@ -7,24 +7,31 @@ use std::thread::{self, Builder};
 /// Who does the work.
 #[derive(Clone, Copy, Debug)]
 pub struct Crew {
-    /// How many threads, of which the caller's is one.
+    /// How many threads run `work`.
     pub workers: usize,
     /// How many jobs more than that have been taken and not yet handed on at any time.
     pub ahead: usize,
+    /// Whether the caller's thread only hands results on. Otherwise it is one of the workers, and
+    /// whichever has the next result hands it on: then a sink that waits keeps a worker waiting.
+    pub caller_hands_on: bool,
 }
 
 impl From<usize> for Crew {
     /// So many threads, which seldom wait for the slowest of them.
     fn from(workers: usize) -> Self {
-        Self { workers, ahead: 2 }
+        Self {
+            workers,
+            ahead: 2,
+            caller_hands_on: false,
+        }
     }
 }
 
 /// Takes jobs from `next`, runs `work` on them and hands the results to `sink`, in the order in
 /// which the jobs came.
 ///
-/// Each thread does all three: what a processor has read it works on while it still has it at
-/// hand. `next` and `sink` are each called by one thread at a time.
+/// Each worker takes its jobs itself: what a processor has read it works on while it still has it
+/// at hand. `next` and `sink` are each called by one thread at a time.
 ///
 /// The first error in stream order ends everything: later results are dropped, and `stop` is called
 /// once so that a worker that blocks inside `next` can be woken. `next` ends the stream with
@@ -43,9 +50,9 @@ where
     R: Send,
     E: Send,
 {
-    let Crew { workers, ahead } = crew.into();
+    let crew = crew.into();
     let line = Line {
-        limit: (workers + ahead) as u64,
+        limit: (crew.workers + crew.ahead) as u64,
         source: Mutex::new(Source {
             next,
             taken: 0,
@@ -55,19 +62,36 @@ where
         outlet: Mutex::new(Outlet {
             done: BTreeMap::new(),
             turn: 0,
-            served: false,
+            served: crew.caller_hands_on,
+            working: 0,
             ended: None,
         }),
         moved: Condvar::new(),
+        added: Condvar::new(),
         stop,
     };
     thread::scope(|scope| {
-        for i in 1..workers {
-            // With fewer threads than asked for it takes longer, and that is all.
-            let _ = Builder::new()
+        let mut spawned = 0;
+        for i in usize::from(!crew.caller_hands_on)..crew.workers {
+            lock(&line.outlet).working += 1;
+            let worker = Builder::new()
                 .name(format!("sc-work-{i}"))
                 .spawn_scoped(scope, || line.run(&work));
+            match worker {
+                Ok(_) => spawned += 1,
+                // With fewer threads than asked for it takes longer, and that is all.
+                Err(_) => lock(&line.outlet).working -= 1,
+            }
         }
+        if crew.caller_hands_on && spawned > 0 {
+            return line.serve();
+        }
+        let mut outlet = lock(&line.outlet);
+        outlet.working += 1;
+        if spawned == 0 {
+            outlet.served = false;
+        }
+        drop(outlet);
         line.run(&work);
     });
     let outlet = line.outlet.into_inner();
@@ -85,6 +109,8 @@ struct Line<N, S, T, R, E> {
     outlet: Mutex<Outlet<R, E>>,
     /// Told whenever the turn moves on or everything ends.
     moved: Condvar,
+    /// Told whenever there is a result, a worker is done or everything ends.
+    added: Condvar,
     stop: T,
 }
 
@@ -99,8 +125,10 @@ struct Outlet<R, E> {
     done: BTreeMap<u64, Result<R, E>>,
     /// The job whose result comes next.
     turn: u64,
-    /// Whether a worker hands results on; it will find whatever is added.
+    /// Whether somebody hands results on, who will find whatever is added.
     served: bool,
+    /// Workers that may still add results.
+    working: usize,
     ended: Option<End<E>>,
 }
 
@@ -127,6 +155,8 @@ where
         while let Some((number, job)) = self.take() {
             self.hand_on(number, job.and_then(work));
         }
+        lock(&self.outlet).working -= 1;
+        self.added.notify_one();
     }
 
     /// The next job and its number, when there is room for its result.
@@ -159,8 +189,43 @@ where
         let mut outlet = lock(&self.outlet);
         outlet.done.insert(number, result);
         if std::mem::replace(&mut outlet.served, true) {
-            return;
+            drop(outlet);
+            self.added.notify_one();
+        } else if let Some(mut outlet) = self.drain(outlet) {
+            outlet.served = false;
         }
+    }
+
+    /// Hands results on until there are no more, or an end.
+    fn serve(&self)
+    where
+        S: FnMut(R) -> Result<(), E>,
+    {
+        let _fuse = Fuse(self);
+        let mut outlet = lock(&self.outlet);
+        loop {
+            let idle = |outlet: &mut Outlet<R, E>| {
+                let nothing = !outlet.done.contains_key(&outlet.turn);
+                nothing && outlet.working > 0 && outlet.ended.is_none()
+            };
+            let woken = self.added.wait_while(outlet, idle);
+            outlet = woken.unwrap_or_else(PoisonError::into_inner);
+            let over = outlet.ended.is_some() || !outlet.done.contains_key(&outlet.turn);
+            match self.drain(outlet) {
+                Some(drained) if !over => outlet = drained,
+                _ => return,
+            }
+        }
+    }
+
+    /// Hands on the results whose turn it is; nothing is left to do after an error.
+    fn drain<'a>(
+        &'a self,
+        mut outlet: MutexGuard<'a, Outlet<R, E>>,
+    ) -> Option<MutexGuard<'a, Outlet<R, E>>>
+    where
+        S: FnMut(R) -> Result<(), E>,
+    {
         while outlet.ended.is_none() {
             let turn = outlet.turn;
             let Some(result) = outlet.done.remove(&turn) else {
@@ -171,11 +236,12 @@ where
             outlet = lock(&self.outlet);
             outlet.turn += 1;
             if let Err(error) = result {
-                return self.end(outlet, End::Failed(error));
+                self.end(outlet, End::Failed(error));
+                return None;
             }
             self.moved.notify_all();
         }
-        outlet.served = false;
+        Some(outlet)
     }
 
     /// Ends everything: no turn comes any more, and no job.
@@ -184,6 +250,7 @@ where
         outlet.done.clear();
         drop(outlet);
         self.moved.notify_all();
+        self.added.notify_all();
         (self.stop)();
     }
 }
@@ -204,67 +271,118 @@ mod tests {
     use super::*;
     use std::io;
 
+    const CREWS: [Crew; 4] = [crew(1, false), crew(1, true), crew(3, false), crew(3, true)];
+
+    const fn crew(workers: usize, caller_hands_on: bool) -> Crew {
+        Crew {
+            workers,
+            ahead: 1,
+            caller_hands_on,
+        }
+    }
+
     #[test]
     fn order_is_kept_whatever_a_job_takes() {
-        let mut jobs = 0..100u64;
-        let mut seen = Vec::new();
+        for crew in CREWS {
+            let mut jobs = 0..100u64;
+            let mut seen = Vec::new();
+            ordered::<_, _, io::Error>(
+                crew,
+                || Ok(jobs.next()),
+                |n| {
+                    thread::sleep(std::time::Duration::from_micros((n * 37) % 400));
+                    Ok(n)
+                },
+                |n| {
+                    seen.push(n);
+                    Ok(())
+                },
+                || panic!("nothing to stop"),
+            )
+            .unwrap();
+            assert_eq!(seen, (0..100).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_sink_that_waits_keeps_nobody_from_work() {
+        let mut jobs = 0..10u64;
+        let (done_in, done) = std::sync::mpsc::channel();
+        let mut done = Some(done);
         ordered::<_, _, io::Error>(
-            3,
+            crew(1, true),
             || Ok(jobs.next()),
             |n| {
-                thread::sleep(std::time::Duration::from_micros((n * 37) % 400));
+                let _ = done_in.send(n);
                 Ok(n)
             },
-            |n| {
-                seen.push(n);
+            // The first result stays here until the second job is done.
+            |_| {
+                let Some(done) = done.take() else {
+                    return Ok(());
+                };
+                let wait = || done.recv_timeout(std::time::Duration::from_secs(20));
+                assert_eq!((wait(), wait()), (Ok(0), Ok(1)));
                 Ok(())
             },
-            || panic!("nothing to stop"),
+            || {},
         )
         .unwrap();
-        assert_eq!(seen, (0..100).collect::<Vec<_>>());
+        assert_eq!(jobs, 10..10);
     }
 
     #[test]
     fn the_first_error_in_order_ends_all() {
-        let mut jobs = 0..;
-        let mut seen = 0;
-        let result = ordered::<u64, _, io::Error>(
-            2,
-            || Ok(jobs.next()),
-            |n| {
-                if n == 10 {
-                    Err(io::Error::other("ten"))
-                } else {
-                    Ok(n)
-                }
-            },
-            |_| {
-                seen += 1;
-                Ok(())
-            },
-            || {},
-        );
-        assert_eq!(result.unwrap_err().to_string(), "ten");
-        assert_eq!(seen, 10);
+        let failing = |n, at| match n == at {
+            true => Err(io::Error::other(format!("{n}"))),
+            false => Ok(n),
+        };
+        for (crew, (at, sunk)) in CREWS
+            .into_iter()
+            .flat_map(|c| [(c, (10, 99)), (c, (99, 10))])
+        {
+            let mut jobs = 0..;
+            let mut seen = 0;
+            let result = ordered::<u64, _, io::Error>(
+                crew,
+                || Ok(jobs.next()),
+                |n| failing(n, at),
+                |n| {
+                    failing(n, sunk)?;
+                    seen += 1;
+                    Ok(())
+                },
+                || {},
+            );
+            assert_eq!(result.unwrap_err().to_string(), "10");
+            assert_eq!(seen, 10);
+        }
     }
 
     #[test]
     fn a_worker_that_panics_takes_the_others_with_it() {
-        let mut jobs = 0..;
-        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            ordered::<u64, _, io::Error>(
-                3,
-                || Ok(jobs.next()),
-                |n| {
-                    assert!(n < 10, "ten");
-                    Ok(n)
-                },
-                |_| Ok(()),
-                || {},
-            )
-        }));
-        assert!(caught.is_err());
+        for (crew, (at, sunk)) in CREWS
+            .into_iter()
+            .flat_map(|c| [(c, (10, 99)), (c, (99, 10))])
+        {
+            let mut jobs = 0..;
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                ordered::<u64, _, io::Error>(
+                    crew,
+                    || Ok(jobs.next()),
+                    |n| {
+                        assert!(n < at, "work");
+                        Ok(n)
+                    },
+                    |n| {
+                        assert!(n < sunk, "sink");
+                        Ok(())
+                    },
+                    || {},
+                )
+            }));
+            assert!(caught.is_err());
+        }
     }
 
     #[test]

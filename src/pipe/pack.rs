@@ -1,4 +1,4 @@
-//! Packing on several threads: one walks and reads, the others compress and write.
+//! Packing on several threads: one walks and reads, some compress, and the caller's writes.
 
 use std::io::{self, Write};
 use std::sync::mpsc::sync_channel;
@@ -39,16 +39,6 @@ impl Effort {
         match self {
             Self::Long(_) => LONG_FRAME_BYTES,
             Self::Level(_) | Self::Adapt => FRAME_BYTES,
-        }
-    }
-
-    /// How many slices may be ready while one is filled and the others are compressed: small files
-    /// take the walker longer than the compressors, and large ones give it the time back. Long
-    /// slices hold some of each, and much memory.
-    const fn ready(self) -> usize {
-        match self {
-            Self::Long(_) => 0,
-            Self::Level(_) | Self::Adapt => 1,
         }
     }
 
@@ -118,11 +108,14 @@ fn compress<E: From<io::Error> + Send>(
     produce: impl for<'a> FnOnce(Slicer<'a>) -> Result<(Slicer<'a>, Totals), E> + Send,
 ) -> Result<Totals, E> {
     let choice = effort.choice();
-    let (slices_in, slices_out) = sync_channel(effort.ready());
-    // A frame is as large as a slice at worst; more of them would only take memory.
+    // A slice is filled while the others are compressed, and more would only take memory.
+    let (slices_in, slices_out) = sync_channel(0);
+    // While one frame is written, which takes its time on a network, all others work, and one more
+    // may be ready.
     let crew = Crew {
         workers: threads,
-        ahead: 1,
+        ahead: 2,
+        caller_hands_on: true,
     };
     let (plain, squeezed, squeezers) = (Spare::new(), Spare::new(), Spare::new());
     let clock = Clock::new();
