@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 /// A buffered reader whose bytes may be kept by others while it goes on.
 pub trait Lend: BufRead {
-    /// Passes the next `len` bytes, which [`BufRead::fill_buf`] has shown, and keeps them at hand.
+    /// Consumes the next `len` bytes, which [`BufRead::fill_buf`] has shown, and gives them away.
     fn lend(&mut self, len: usize) -> Bytes;
 }
 

@@ -149,10 +149,10 @@ impl<'a, R: BufRead> Reader<'a, R> {
         self.pass(n, R::consume);
     }
 
-    fn pass<T>(&mut self, n: usize, pass: impl FnOnce(&mut R, usize) -> T) -> T {
+    fn pass<T>(&mut self, n: usize, how: impl FnOnce(&mut R, usize) -> T) -> T {
         self.at += n as u64;
         self.left = self.left.saturating_sub(n as u64);
-        pass(&mut self.input, n)
+        how(&mut self.input, n)
     }
 
     /// All of [`Reader::data`], marked as read and to be kept as long as it is wanted.

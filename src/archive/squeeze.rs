@@ -252,6 +252,12 @@ mod tests {
     }
 
     #[test]
+    fn what_a_sample_keeps_chooses_the_table() {
+        let logs = [31, 32, 39, 40, 54, 55].map(|percent| standard(percent).long_log);
+        assert_eq!(logs, [17, 19, 19, 18, 18, 17]);
+    }
+
+    #[test]
     fn noise_is_not_worked_on() {
         let noise = noise(1 << 20);
         let mut squeezer = Squeezer::new().unwrap();

@@ -210,11 +210,13 @@ where
             };
             let woken = self.added.wait_while(outlet, idle);
             outlet = woken.unwrap_or_else(PoisonError::into_inner);
-            let over = outlet.ended.is_some() || !outlet.done.contains_key(&outlet.turn);
-            match self.drain(outlet) {
-                Some(drained) if !over => outlet = drained,
-                _ => return,
+            if outlet.ended.is_some() || !outlet.done.contains_key(&outlet.turn) {
+                return;
             }
+            let Some(drained) = self.drain(outlet) else {
+                return;
+            };
+            outlet = drained;
         }
     }
 

@@ -1,4 +1,4 @@
-//! A stream in slices, each of which becomes a frame.
+//! A stream in slices, each of which becomes a frame or comes out of one.
 
 use std::io::{self, Write};
 use std::sync::mpsc::SyncSender;

@@ -1,4 +1,5 @@
-//! Unpacking on several threads: some read and decompress, the caller's parses and restores.
+//! Unpacking on several threads: some read and decompress, and others restore from the memory
+//! that they lend.
 
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, RecvError, SendError, Sender, channel};
@@ -62,7 +63,8 @@ fn decompress<T, E: From<io::Error>>(
     let threads = threads.min(THREADS_MAX);
     let (pieces_in, pieces_out) = channel();
     let (free_in, free_out) = channel();
-    // One for each that decompresses, one to be read and one to be written: that bounds the memory.
+    // One for each that decompresses, one to be read and one to be written, within reason: that
+    // bounds the memory.
     for _ in 0..PIECES_MAX.min(threads + 2) {
         let _ = free_in.send(Slice::new(FRAME_BYTES)?);
     }

@@ -488,7 +488,11 @@ impl Extractor<'_> {
         entry: Entry,
         reader: &mut Reader<'_, R>,
     ) -> Result<(), Error> {
-        let Entry { path, meta, .. } = entry;
+        let Entry { path, mut meta, .. } = entry;
+        if !self.config.xattrs {
+            // They would only wait with it.
+            meta.xattrs = Vec::new();
+        }
         let job = |body| Job {
             dir,
             path,
@@ -501,8 +505,11 @@ impl Extractor<'_> {
         }
         let (parts_in, parts_out) = channel();
         self.writers.give(job(Body::Parts(size, parts_out)))?;
-        // When nobody takes them any more, the reason is told with the next file or at the end.
-        while !part.is_empty() && parts_in.send(part).is_ok() {
+        while !part.is_empty() {
+            if parts_in.send(part).is_err() {
+                // Who makes it has failed, and need not see the rest.
+                return self.writers.settle();
+            }
             part = reader.lend()?;
         }
         Ok(())

@@ -9,12 +9,17 @@ use bytes::Bytes;
 use rustix::fd::OwnedFd;
 
 use super::{Error, extract, restore};
-use crate::archive::Meta;
+use crate::archive::{Meta, Xattr};
 
-/// What may wait to be made, in bytes of all but content, with a bit for the rest of each. Content
-/// is lent, and who lends it bounds it.
+/// What may wait to be made, in bytes of all but content. Content is lent, and who lends it bounds
+/// it.
 const WAITING_BYTES_MAX: usize = 4 << 20;
-const JOB_BYTES: usize = 1 << 10;
+
+/// What one file counts at least: it holds its directory open, of which a process may have 1024.
+const JOB_BYTES: usize = 16 << 10;
+
+/// What an attribute counts beside its bytes.
+const XATTR_BYTES: usize = size_of::<Xattr>() + 32;
 
 /// More threads than this only wait for each other in the file system.
 const THREADS_MAX: usize = 4;
@@ -42,7 +47,9 @@ impl Job {
             + self.path.len()
             + uname.len()
             + gname.len()
-            + xattrs.map(|x| x.name.len() + x.value.len()).sum::<usize>()
+            + xattrs
+                .map(|x| XATTR_BYTES + x.name.len() + x.value.len())
+                .sum::<usize>()
     }
 }
 
@@ -101,9 +108,8 @@ impl Writers {
     pub(super) fn give(&self, job: Job) -> Result<(), Error> {
         let mut queue = self.0.lock();
         if queue.waiting_bytes > WAITING_BYTES_MAX {
-            drop(queue);
             // Not only until there is room for one: each wait costs a change of threads.
-            queue = self.drain(WAITING_BYTES_MAX / 2);
+            queue = self.drain(queue, WAITING_BYTES_MAX / 2);
         }
         queue.take_error()?;
         queue.waiting_bytes += job.cost();
@@ -121,17 +127,17 @@ impl Writers {
     /// # Errors
     /// Why one could not be made.
     pub(super) fn settle(&self) -> Result<(), Error> {
-        self.drain(0).take_error()
+        self.drain(self.0.lock(), 0).take_error()
     }
 
     /// Waits until at most so much is waiting, or something went wrong.
-    fn drain(&self, level: usize) -> MutexGuard<'_, Queue> {
+    fn drain<'a>(&self, queue: MutexGuard<'a, Queue>, level: usize) -> MutexGuard<'a, Queue> {
         let over = |queue: &mut Queue| {
             let over = queue.error.is_none() && queue.waiting_bytes > level;
             queue.awaited = over.then_some(level);
             over
         };
-        let queue = self.0.done.wait_while(self.0.lock(), over);
+        let queue = self.0.done.wait_while(queue, over);
         queue.unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -167,6 +173,7 @@ impl Shared {
     }
 
     fn run(&self, mut restorer: restore::Restorer) {
+        let _fuse = Fuse(self);
         while let Some(job) = self.next() {
             let cost = job.cost();
             let result = extract::make_file(job, &mut restorer);
@@ -197,10 +204,22 @@ impl Shared {
     }
 }
 
+/// Ends the wait for a thread that panics: what it had to do would never be done.
+struct Fuse<'a>(&'a Shared);
+
+impl Drop for Fuse<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let error = Error::system_thread(std::io::Error::other("one has panicked"));
+            self.0.lock().error.get_or_insert(error);
+            self.0.done.notify_all();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::Xattr;
 
     #[test]
     fn what_waits_is_bounded_by_all_that_it_holds() {
@@ -218,6 +237,8 @@ mod tests {
             },
             body: Body::Whole(Bytes::new()),
         };
-        assert!((600_000..605_000).contains(&job.cost()));
+        assert!((600_000..620_000).contains(&job.cost()));
+        // Directories that are open for jobs leave room for others.
+        const { assert!(WAITING_BYTES_MAX / JOB_BYTES <= 256) };
     }
 }
