@@ -322,8 +322,7 @@ fn without_room_nothing_is_left() {
          all 'cannot write large: No space left'; \
          head -c 9M long > archive.9; mv archive archive.4; mv archive.9 archive; \
          all 'cannot write long: No space left'; mv archive.4 archive; \
-         for i in $(seq 50); do mount -o remount,nr_inodes=8 m 2>/dev/null && break; \
-         sleep 0.1; done; \
+         until mount -o remount,nr_inodes=8 m 2>/dev/null; do sleep 0.1; done; \
          all 'No space left'; \
          mount -o remount,nr_inodes=0,size=50m m; {READ_ONLY}; all 'Read-only file system'; \
          mount -o remount,rw m; {bin} unpack --no-sync -C m/new < archive; test -s m/new/large"
