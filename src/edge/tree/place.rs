@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::remove::remove;
 use super::{Error, mounts, open_dir, proc_path, walk};
 use crate::archive::Time;
-use crate::edge::{entropy, interrupt};
+use crate::edge::{clock, entropy, interrupt};
 
 /// The file that says that a target is not complete, while its contents are moved into place.
 pub(super) const MARKER: &[u8] = b".sealcast-incomplete";
@@ -463,13 +463,24 @@ fn leftovers(dir: &OwnedFd, at: &Path) -> Vec<PathBuf> {
         *name != MARKER
             && is_leftover(name)
             && open_dir(dir, name).is_ok_and(|stage| {
-                rustix::fs::flock(&stage, FlockOperation::NonBlockingLockExclusive).is_ok()
+                !begins(&stage)
+                    && rustix::fs::flock(&stage, FlockOperation::NonBlockingLockExclusive).is_ok()
             })
     };
     let names = names.filter(idle);
     names
         .map(|name| at.join(std::ffi::OsStr::from_bytes(name)))
         .collect()
+}
+
+/// Whether a stage is only just being made: who makes it locks it in a moment.
+fn begins(stage: &OwnedFd) -> bool {
+    let empty = walk::list(stage).is_ok_and(|names| names.is_empty());
+    let young = |stat: Stat| {
+        let changed = u64::try_from(stat.st_ctime).unwrap_or(0);
+        clock::unix_seconds().abs_diff(changed) <= 1
+    };
+    empty && rustix::fs::fstat(stage).is_ok_and(young)
 }
 
 /// The stage that an earlier run named when it began to move it into the target.
@@ -605,6 +616,24 @@ mod tests {
         let stage = Stage::inside(target.into(), dir, Existing::Replace, false).unwrap();
         fs::write(stage.path().join("new"), "new").unwrap();
         stage
+    }
+
+    #[test]
+    fn a_stage_that_is_being_made_was_not_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let found = || {
+            let open = open_dir(CWD, dir.path().as_os_str().as_bytes()).unwrap();
+            leftovers(&open, dir.path())
+        };
+        let stage = dir.path().join(format!("{STAGE_PREFIX}0{STAGE_SUFFIX}"));
+        fs::create_dir(&stage).unwrap();
+        assert!(found().is_empty());
+        fs::write(stage.join("file"), "").unwrap();
+        assert_eq!(found(), std::slice::from_ref(&stage));
+        // Empty again, but for longer than it takes to begin.
+        fs::remove_file(stage.join("file")).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(2_100));
+        assert_eq!(found(), [stage]);
     }
 
     #[test]
