@@ -144,6 +144,8 @@ impl Driver {
         tell: &mut dyn FnMut(News<'_>),
     ) -> Result<Report, Error> {
         let mut buffers = Buffers::new();
+        // First of all: what is said of sessions later is to be an answer to this.
+        self.tell_waiting(self.clock.now(), tell);
         loop {
             let more = self.receive(&mut buffers)?;
             let now = self.clock.now();
