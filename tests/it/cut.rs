@@ -230,6 +230,31 @@ fn a_stage_in_use_is_not_called_left() {
 }
 
 #[test]
+fn an_old_tree_that_goes_away_is_not_called_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = small(dir.path());
+    let area = dir.path().join("area");
+    let old = area.join("old");
+    fs::create_dir_all(&old).unwrap();
+    fs::write(old.join("file"), "").unwrap();
+    // Enough that others come by while they are removed.
+    for n in 0..20_000 {
+        fs::hard_link(old.join("file"), old.join(n.to_string())).unwrap();
+    }
+    std::thread::scope(|scope| {
+        let replacing = scope.spawn(|| good(&unpack(&tar, &old, &["--replace"])));
+        for n in 0.. {
+            let out = unpack(&tar, &area.join(format!("other{n}")), &[]);
+            good(&out);
+            assert!(out.stderr.is_empty(), "{}", said(&out));
+            if replacing.is_finished() {
+                break;
+            }
+        }
+    });
+}
+
+#[test]
 fn a_killed_producer_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let tree = make_sample(dir.path(), "a");

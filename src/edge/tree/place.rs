@@ -237,9 +237,7 @@ impl Stage {
             move || handler.interrupt(),
         );
         let (dir, guard) = made?;
-        // Tells other runs that somebody is at work here; where it cannot be told, they only say
-        // a word too many.
-        let _ = rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive);
+        occupy(&dir);
         Ok(Self {
             place,
             dir,
@@ -304,6 +302,8 @@ impl Stage {
                 finish(&self.dir, &Merged::new())?;
                 flush(&self.dir)?;
                 let parent = &place.parent;
+                // The old tree is to be removed under the stage's name, which takes a while.
+                let old = open_dir(parent, name).inspect(occupy);
                 if *swap {
                     swap_in(&place, name).map_err(Error::system("replace", raw))?;
                 } else if there.is_some() {
@@ -317,7 +317,9 @@ impl Stage {
                     rustix::fs::fsync(parent).map_err(Error::system("write out", raw))?;
                 }
                 // After a swap this is the old tree; otherwise it is nothing.
-                remove(parent.as_fd(), &place.name).map_err(Error::system("remove", &place.name))
+                let removed = remove(parent.as_fd(), &place.name);
+                drop(old);
+                removed.map_err(Error::system("remove", &place.name))
             }
             Plan::Inside {
                 target,
@@ -453,6 +455,12 @@ fn absent(target: &Path) -> Result<PathBuf, Error> {
 fn is_leftover(name: &[u8]) -> bool {
     name == MARKER
         || (name.starts_with(STAGE_PREFIX.as_bytes()) && name.ends_with(STAGE_SUFFIX.as_bytes()))
+}
+
+/// Tells other runs that somebody is at work in a directory under a stage's name; where it cannot
+/// be told, they only say a word too many.
+fn occupy(dir: &OwnedFd) {
+    let _ = rustix::fs::flock(dir, FlockOperation::NonBlockingLockExclusive);
 }
 
 /// Stages of ours in a directory that nobody works in.

@@ -56,6 +56,7 @@ impl Job {
 /// Threads that make files, in no order. Dropping this ends them.
 pub(super) struct Writers(Arc<Shared>);
 
+#[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
     /// Told when there is work, or no more to come.
@@ -84,11 +85,7 @@ impl Writers {
         scope: &'scope Scope<'scope, '_>,
         restorer: &restore::Restorer,
     ) -> Result<Self, Error> {
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            work: Condvar::new(),
-            done: Condvar::new(),
-        });
+        let shared = Arc::new(Shared::default());
         let writers = Self(Arc::clone(&shared));
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         for i in 0..processors.min(THREADS_MAX) {
@@ -240,5 +237,18 @@ mod tests {
         assert!((600_000..620_000).contains(&job.cost()));
         // Directories that are open for jobs leave room for others.
         const { assert!(WAITING_BYTES_MAX / JOB_BYTES <= 256) };
+    }
+
+    #[test]
+    fn nobody_waits_for_a_thread_that_panicked() {
+        let writers = Writers(Arc::default());
+        writers.0.lock().waiting_bytes = JOB_BYTES;
+        let shared = Arc::clone(&writers.0);
+        let thread = std::thread::spawn(move || {
+            let _fuse = Fuse(&shared);
+            panic!("as the test wants it");
+        });
+        assert!(writers.settle().is_err());
+        assert!(thread.join().is_err());
     }
 }
