@@ -303,7 +303,7 @@ impl Stage {
                 flush(&self.dir)?;
                 let parent = &place.parent;
                 // The old tree is to be removed under the stage's name, which takes a while.
-                let old = open_dir(parent, name).inspect(occupy);
+                let _old = open_dir(parent, name).inspect(occupy);
                 if *swap {
                     swap_in(&place, name).map_err(Error::system("replace", raw))?;
                 } else if there.is_some() {
@@ -317,9 +317,7 @@ impl Stage {
                     rustix::fs::fsync(parent).map_err(Error::system("write out", raw))?;
                 }
                 // After a swap this is the old tree; otherwise it is nothing.
-                let removed = remove(parent.as_fd(), &place.name);
-                drop(old);
-                removed.map_err(Error::system("remove", &place.name))
+                remove(parent.as_fd(), &place.name).map_err(Error::system("remove", &place.name))
             }
             Plan::Inside {
                 target,
@@ -483,12 +481,12 @@ fn leftovers(dir: &OwnedFd, at: &Path) -> Vec<PathBuf> {
 
 /// Whether a stage is only just being made: who makes it locks it in a moment.
 fn begins(stage: &OwnedFd) -> bool {
-    let empty = walk::list(stage).is_ok_and(|names| names.is_empty());
+    let empty = || walk::list(stage).is_ok_and(|names| names.is_empty());
     let young = |stat: Stat| {
         let changed = u64::try_from(stat.st_ctime).unwrap_or(0);
         clock::unix_seconds().abs_diff(changed) <= 1
     };
-    empty && rustix::fs::fstat(stage).is_ok_and(young)
+    rustix::fs::fstat(stage).is_ok_and(young) && empty()
 }
 
 /// The stage that an earlier run named when it began to move it into the target.
