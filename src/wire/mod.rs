@@ -20,7 +20,7 @@ mod manifest;
 mod show;
 
 pub use announce::{ANNOUNCE_LEN_MAX, Announce, Policy, Protection};
-pub use bye::{Bye, ByeHeader, Verdict};
+pub use bye::{Bye, ByeHeader, ByeReason, DropReason};
 pub use control::{Abort, AbortReason, End, Poll};
 pub use error::Error;
 pub use feedback::{DOUBT, ENTRIES_MAX, Feedback, FeedbackHeader, LeaveReason, Need, Outcome};

@@ -290,7 +290,10 @@ fn functions(text: &str) -> Vec<(usize, usize)> {
         let body = line.trim_start();
         let indent = &line[..line.len() - body.len()];
         // `pub(crate)` has a bracket of its own.
-        let head = match body.strip_prefix("pub(").and_then(|rest| rest.split_once(')')) {
+        let head = match body
+            .strip_prefix("pub(")
+            .and_then(|rest| rest.split_once(')'))
+        {
             Some((_, rest)) => rest,
             None => body,
         };
@@ -315,8 +318,7 @@ fn functions(text: &str) -> Vec<(usize, usize)> {
 
 #[test]
 fn functions_are_measured() {
-    let text =
-        "//! x\nfn a() {\n    b(c);\n}\n\nimpl D {\n    pub(crate) fn e(\n        f: u8,\n    ) {\n    }\n}\n";
+    let text = "//! x\nfn a() {\n    b(c);\n}\n\nimpl D {\n    pub(crate) fn e(\n        f: u8,\n    ) {\n    }\n}\n";
     assert_eq!(functions(text), [(2, 3), (7, 4)]);
 }
 

@@ -20,7 +20,7 @@ use sealcast::net::{Control, Error, NetConfig, To, Way};
 use sealcast::proto::config::{FLOOR_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT, Series};
 use sealcast::proto::{Fate, OneWay, Sender, SenderConfig, SenderEvent, Waiting};
 use sealcast::units::{Duration, Rate};
-use sealcast::wire::{NAME_LEN_MAX, RejectReason, Verdict};
+use sealcast::wire::{DropReason, NAME_LEN_MAX, RejectReason};
 
 use serde_json::json;
 
@@ -498,7 +498,7 @@ fn tell_event(event: &SenderEvent, words: &Words, voice: &Voice) {
         SenderEvent::Finished { name, fate, .. } => {
             let why = outcome::describe(*fate);
             let verb = match fate {
-                Fate::Dropped(Verdict::Later) => "must wait",
+                Fate::Dropped(DropReason::NextPass) => "must wait",
                 _ => "is out",
             };
             voice.warning(&format!("{} {verb}: {why}", plain(name)));

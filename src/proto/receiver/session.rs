@@ -22,8 +22,8 @@ use crate::proto::protect::{
 };
 use crate::units::{Duration, Instant};
 use crate::wire::{
-    Abort, Accept, Announce, Bye, ByeHeader, ENTRIES_MAX, End, Feedback, FeedbackHeader,
-    HEADER_LEN, Header, Kind, Manifest, Outcome, Poll, SessionId, Verdict,
+    Abort, Accept, Announce, Bye, ByeHeader, ByeReason, ENTRIES_MAX, End, Feedback, FeedbackHeader,
+    HEADER_LEN, Header, Kind, Manifest, Outcome, Poll, SessionId,
 };
 
 /// Of the ANNOUNCEs that come in this time one is checked, while we wait for the start.
@@ -316,7 +316,7 @@ impl Session {
     }
 
     /// Reads a BYE to us.
-    pub(super) fn open_bye(&self, datagram: &mut [u8]) -> Option<Verdict> {
+    pub(super) fn open_bye(&self, datagram: &mut [u8]) -> Option<ByeReason> {
         let back = self.back.as_ref()?;
         let header = ByeHeader::parse(datagram).ok()?;
         if header.receiver != back.number {
@@ -324,7 +324,7 @@ impl Session {
         }
         let nonce = member_nonce(Kind::Bye, header.receiver, header.number);
         let body = open(&back.bye_cipher, &nonce, datagram, ByeHeader::LEN)?;
-        Some(Bye::parse(body).ok()?.verdict)
+        Some(Bye::parse(body).ok()?.reason)
     }
 
     /// A block was handed out: a sender that waits for room wants to know soon.

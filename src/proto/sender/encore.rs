@@ -15,7 +15,7 @@ use crate::proto::{
     SenderEvent, SenderKeys, Target,
 };
 use crate::units::{Duration, Instant, Rate};
-use crate::wire::{AbortReason, Kind, RejectReason, Verdict};
+use crate::wire::{AbortReason, DropReason, Kind, RejectReason};
 
 const STEP: Duration = Duration::from_ms(5);
 const BYTES: usize = 4_000_000;
@@ -380,7 +380,7 @@ fn with_one_too_slow() -> Hall {
         hall.run(),
         Some(SenderEnd::Partial { done: 1, failed: 1 })
     ));
-    assert!(hall.fates.contains(&Fate::Dropped(Verdict::Later)));
+    assert!(hall.fates.contains(&Fate::Dropped(DropReason::NextPass)));
     // Alone, the fast one would have taken 1.6 s; the slow one takes 20.
     let took = hall.now.since(begun);
     assert!(took < Duration::from_secs(5), "{took:?}");
@@ -504,9 +504,8 @@ fn one_that_has_everything_need_not_come_again() {
     let member = hall.sender.members().into_iter().find(|m| m.addr == at);
     let receiver = member.unwrap().receiver;
     hall.sender.will_wait(hall.now, at);
-    let later = Verdict::Later;
-    hall.sender
-        .finish_member(receiver, Fate::Dropped(later), later);
+    let fate = Fate::Dropped(DropReason::NextPass);
+    hall.sender.finish_member(receiver, fate);
     // It does not hear that, nor is it heard, until it has everything.
     hall.sender.replies.clear();
     hall.seats[1].addr = SocketAddr::from(([10, 0, 0, 77], 7));

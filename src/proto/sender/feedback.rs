@@ -12,8 +12,8 @@ use crate::proto::loss;
 use crate::proto::protect::{Greeting, member_nonce, open, reply_nonce, seal};
 use crate::units::Instant;
 use crate::wire::{
-    self, Accept, Bye, ByeHeader, DOUBT, Feedback, FeedbackHeader, Join, Kind, Outcome,
-    RejectReason, ReplyHeader, Verdict,
+    self, Accept, Bye, ByeHeader, ByeReason, DOUBT, DropReason, Feedback, FeedbackHeader, Join,
+    Kind, Outcome, RejectReason, ReplyHeader,
 };
 
 impl Sender {
@@ -230,18 +230,14 @@ impl Sender {
             self.reconsider(header.receiver, feedback.outcome);
             let member = self.roster.get(header.receiver)?;
             // It has not heard our BYE yet.
-            let verdict = match member.fate {
-                Fate::Dropped(verdict) => verdict,
-                Fate::Left(_) => Verdict::Left,
-                Fate::Done | Fate::Active => Verdict::Thanks,
-            };
+            let reason = bye_reason(member.fate);
             let number = header.number.saturating_add(1);
             let may = self.roster.change(header.receiver, |member| {
                 member.feedback_next = number;
                 member.may_answer(now)
             })?;
             if may {
-                self.bye(header.receiver, verdict, 1);
+                self.bye(header.receiver, reason, 1);
             }
             return Some(());
         }
@@ -270,7 +266,7 @@ impl Sender {
         };
         let digest = self.window.finished().map(|end| end.digest);
         let done = matches!(outcome, Outcome::Done(d) if Some(d) == digest);
-        if !done || member.fate != Fate::Dropped(Verdict::Later) {
+        if !done || member.fate != Fate::Dropped(DropReason::NextPass) {
             return;
         }
         let (name, addr, fate) = (member.name.clone(), member.addr, Fate::Done);
@@ -370,7 +366,7 @@ impl Sender {
 
     /// Takes note of a receiver that is done or leaves.
     fn conclude(&mut self, now: Instant, receiver: u32, outcome: Outcome) {
-        let (fate, verdict) = match outcome {
+        let fate = match outcome {
             Outcome::Receiving => return,
             Outcome::Finishing => {
                 let blocks = self.end_told().map(|end| end.blocks);
@@ -382,15 +378,15 @@ impl Sender {
                 return;
             }
             Outcome::Done(digest) => match self.end_told() {
-                Some(end) if end.digest == digest => (Fate::Done, Verdict::Thanks),
-                _ => (Fate::Dropped(Verdict::Differs), Verdict::Differs),
+                Some(end) if end.digest == digest => Fate::Done,
+                _ => Fate::Dropped(DropReason::Differs),
             },
-            Outcome::Leave(reason) => (Fate::Left(reason), Verdict::Left),
+            Outcome::Leave(reason) => Fate::Left(reason),
         };
-        self.finish_member(receiver, fate, verdict);
+        self.finish_member(receiver, fate);
     }
 
-    pub(super) fn finish_member(&mut self, receiver: u32, fate: Fate, verdict: Verdict) {
+    pub(super) fn finish_member(&mut self, receiver: u32, fate: Fate) {
         let Some(member) = self.roster.get(receiver) else {
             return;
         };
@@ -413,10 +409,10 @@ impl Sender {
             name,
             fate,
         });
-        self.bye(receiver, verdict, BYE_COPIES);
+        self.bye(receiver, bye_reason(fate), BYE_COPIES);
     }
 
-    fn bye(&mut self, receiver: u32, verdict: Verdict, copies: u32) {
+    fn bye(&mut self, receiver: u32, reason: ByeReason, copies: u32) {
         for _ in 0..copies {
             let tag = self.session.tag();
             let Some(member) = self.roster.get(receiver) else {
@@ -435,11 +431,20 @@ impl Sender {
                 number,
             }
             .emit(&mut out);
-            Bye { verdict }.emit(&mut out);
+            Bye { reason }.emit(&mut out);
             let nonce = member_nonce(Kind::Bye, receiver, number);
             seal(&cipher, &nonce, &mut out, 0, ByeHeader::LEN);
             self.reply(addr, out);
         }
+    }
+}
+
+/// What a receiver that fared so is told.
+fn bye_reason(fate: Fate) -> ByeReason {
+    match fate {
+        Fate::Dropped(reason) => ByeReason::Dropped(reason),
+        Fate::Left(_) => ByeReason::Left,
+        Fate::Done | Fate::Active => ByeReason::Done,
     }
 }
 
@@ -596,7 +601,7 @@ mod tests {
         assert_eq!(two.end, Some(SenderEnd::AllLost));
         assert_eq!(
             two.received,
-            Some(ReceiverEnd::Dropped(Verdict::Unfinished))
+            Some(ReceiverEnd::Dropped(DropReason::Unfinished))
         );
     }
 

@@ -5,7 +5,7 @@ use super::{Sender, State, alarm};
 use crate::proto::config::{CONFIRM_MAX, REPORT_MAX, ROLL_CALL_EVERY};
 use crate::proto::event::Fate;
 use crate::units::{Duration, Instant};
-use crate::wire::Verdict;
+use crate::wire::DropReason;
 
 /// A cut of the rate is held against a receiver for this time.
 const BLAME_TIME: Duration = Duration::from_ms(2_500);
@@ -54,21 +54,21 @@ impl Sender {
                 m.still_since = now;
             }
             if !m.is_confirmed() && now.since(m.joined_at) >= pending_max {
-                overdue.push((n, Verdict::Silent));
+                overdue.push((n, DropReason::Silent));
             } else {
-                let verdict = m.overdue(now, stall_max, finish_max);
-                overdue.extend(verdict.map(|verdict| (n, verdict)));
+                let reason = m.overdue(now, stall_max, finish_max);
+                overdue.extend(reason.map(|reason| (n, reason)));
             }
         }
         overdue.extend(self.too_slow(&stand));
-        for (receiver, verdict) in overdue {
-            if verdict == Verdict::Later
+        for (receiver, reason) in overdue {
+            if reason == DropReason::NextPass
                 && let Some(member) = self.roster.get(receiver)
             {
                 let from = member.addr;
                 self.will_wait(now, from);
             }
-            self.finish_member(receiver, Fate::Dropped(verdict), verdict);
+            self.finish_member(receiver, Fate::Dropped(reason));
         }
         self.release();
     }
@@ -98,11 +98,11 @@ impl Sender {
     /// The receivers that have kept the stream below the floor for the time of grace: by the ring,
     /// their window or their silence at each roll call, or because they keep the rate down. As
     /// long as others are there that do not: what most of them do is not theirs to help.
-    fn too_slow(&mut self, stand: &Stand) -> Vec<(u32, Verdict)> {
+    fn too_slow(&mut self, stand: &Stand) -> Vec<(u32, DropReason)> {
         let (now, grace) = (stand.now, self.config.slow_grace);
-        let words = match self.config.series.slow_later {
-            true => Verdict::Later,
-            false => Verdict::Slow,
+        let slow_reason = match self.config.series.slow_later {
+            true => DropReason::NextPass,
+            false => DropReason::Slow,
         };
         let recent = |m: &Member| m.limiting_at.is_some_and(|at| now.since(at) < BLAME_TIME);
         let confirmed = self.roster.sum().confirmed;
@@ -122,7 +122,14 @@ impl Sender {
             let since = *m.slow_since.get_or_insert(now);
             if now.since(since) >= grace {
                 let silent = now.since(m.heard_at) > REPORT_MAX;
-                slow.push((n, if silent { Verdict::Silent } else { words }));
+                slow.push((
+                    n,
+                    if silent {
+                        DropReason::Silent
+                    } else {
+                        slow_reason
+                    },
+                ));
             }
         }
         if slow.len() >= confirmed as usize {

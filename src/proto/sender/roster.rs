@@ -9,7 +9,7 @@ use crate::proto::loss::{LossMeter, Step};
 use crate::proto::protect::Pair;
 use crate::proto::round_trip::RoundTrip;
 use crate::units::{Duration, Instant};
-use crate::wire::{Feedback, Join, Verdict};
+use crate::wire::{DropReason, Feedback, Join};
 
 /// One receiver.
 #[derive(Debug)]
@@ -168,15 +168,15 @@ impl Member {
         now: Instant,
         stall_max: Option<Duration>,
         finish_max: Option<Duration>,
-    ) -> Option<Verdict> {
-        let (since, most, verdict) = match self.finishing_since {
-            Some(since) => (since, finish_max, Verdict::Unfinished),
-            None => (self.still_since, stall_max, Verdict::Stalled),
+    ) -> Option<DropReason> {
+        let (since, most, reason) = match self.finishing_since {
+            Some(since) => (since, finish_max, DropReason::Unfinished),
+            None => (self.still_since, stall_max, DropReason::Stalled),
         };
         if now.since(self.heard_at) >= PEER_SILENT_MAX {
-            Some(Verdict::Silent)
+            Some(DropReason::Silent)
         } else if most.is_some_and(|most| now.since(since) >= most) {
-            Some(verdict)
+            Some(reason)
         } else {
             None
         }
@@ -332,7 +332,7 @@ impl Roster {
             return;
         }
         if member.fate == Fate::Active {
-            member.fate = Fate::Dropped(Verdict::Silent);
+            member.fate = Fate::Dropped(DropReason::Silent);
         }
         // Its key stays known as long as its place is its own, so that one key has one number.
         self.vacant.push_back(number);
