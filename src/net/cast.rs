@@ -18,7 +18,8 @@ use crate::edge::clock::Clock;
 use crate::edge::interrupt::Watch;
 use crate::edge::starter::Starter;
 use crate::edge::stdio::Cancel;
-use crate::proto::config::{K_DEFAULT, k_for, symbol_len};
+use crate::proto::config::{k_for, symbol_len};
+use crate::proto::limits::K_DEFAULT;
 use crate::proto::{
     MemberReport, Sender, SenderConfig, SenderEnd, SenderEvent, SenderStats, Target, Waiting,
 };

@@ -1,7 +1,7 @@
 //! What a receiver loses, and what that says about the rate: a queue that overflows, one that
 //! grows, or noise.
 
-use super::config::BURST_TIME;
+use super::limits::BURST_TIME;
 use crate::units::{Duration, Instant, Rate};
 
 /// Datagrams that a loss figure needs to mean something, and the least time that it covers;

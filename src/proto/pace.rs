@@ -3,8 +3,8 @@
 
 use std::cmp::Ordering;
 
-use super::config::{
-    ARREARS_BYTES, ARREARS_TIME, BURST_BYTES, BURST_TIME, RATE_MAX, RATE_MIN, RATE_START,
+use super::limits::{
+    BURST_BYTES, BURST_TIME, DEBT_BYTES_MAX, DEBT_TIME_MAX, RATE_MAX, RATE_MIN, RATE_START,
 };
 use super::round_trip::RoundTrip;
 use crate::units::{Duration, Instant, Rate};
@@ -122,7 +122,7 @@ impl Pace {
     }
 
     fn in_arrears(&self, bytes: u64) -> u64 {
-        let most = self.rate.bytes_in(ARREARS_TIME).min(ARREARS_BYTES);
+        let most = self.rate.bytes_in(DEBT_TIME_MAX).min(DEBT_BYTES_MAX);
         bytes.min(most)
     }
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::config::{RTT_MAX, RTT_MIN};
+use super::limits::{RTT_MAX, RTT_MIN};
 use crate::units::{Duration, Instant};
 
 /// The queue is what all round trips of so long have in common: a machine that is busy now and then

@@ -1,6 +1,6 @@
 //! How fast: links that are found out, slow receivers, bursts.
 
-use sealcast::proto::config::BURST_BYTES;
+use sealcast::proto::limits::BURST_BYTES;
 use sealcast::proto::{Fate, ReceiverEnd, SenderEnd};
 use sealcast::units::{Duration, Instant, Rate};
 use sealcast::wire::DropReason;

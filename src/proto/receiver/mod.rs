@@ -17,12 +17,12 @@ use self::gather::Outlook;
 use self::joining::{Candidates, Found, Reply};
 use self::session::Session;
 use self::ticket::Ticket;
-use super::config::{
-    LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX, REFUSED_WAIT, ReceiverConfig, SIGNED_SILENT_MAX,
-    fit_name, window_blocks,
-};
+use super::config::{ReceiverConfig, fit_name, window_blocks};
 use super::event::{
     Delivery, PassedOver, ReceiverEnd, ReceiverEvent, ReceiverStats, Target, Transmit,
+};
+use super::limits::{
+    LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX, REFUSED_WAIT, SIGNED_SILENT_MAX,
 };
 use super::protect::Announced;
 use super::timer::Timers;

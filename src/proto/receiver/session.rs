@@ -12,11 +12,11 @@ use super::ticket::{SoFar, Ticket};
 use crate::crypt::aead::Cipher;
 use crate::crypt::sign::VerifyingKey;
 use crate::proto::block::Chain;
-use crate::proto::config::{
+use crate::proto::event::ReceiverStats;
+use crate::proto::limits::{
     BACKOFF_FREE_RECEIVERS, BACKOFF_RTTS, DONE_EVERY, NACK_RETRY_MAX, NACK_RETRY_MIN,
     PEER_SILENT_MAX, REPORT_MAX, REPORT_WAITING, RTT_MAX, RTT_MIN, SIGNED_SILENT_MAX, backoff_max,
 };
-use crate::proto::event::ReceiverStats;
 use crate::proto::protect::{
     Announced, Heard, Purpose, member_nonce, multicast_cipher, multicast_nonce, open, seal, verify,
 };

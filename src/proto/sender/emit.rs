@@ -4,11 +4,11 @@ use super::window::{Symbol, Terms};
 use super::{Limits, POLL_AFTER_DATA, Sender, State, alarm};
 use crate::crypt::aead::Cipher;
 use crate::crypt::sign::SigningKey;
-use crate::proto::config::{
+use crate::proto::event::SenderEnd;
+use crate::proto::limits::{
     ABORT_EVERY, BATCH_MAX, DEPTH_MAX, FEEDBACK_PER_S_MAX, FLIGHT_MIN, INTERLEAVE_TIME,
     NACK_RETRY_MIN, ONE_WAY_EVERY, RATE_MAX, REPORT_MAX, REPORT_MIN, SOCKET_COST, backoff_max,
 };
-use crate::proto::event::SenderEnd;
 use crate::proto::protect::{
     Purpose, Shape, emit_announce, multicast_cipher, multicast_nonce, one_way_secret, seal,
 };

@@ -7,8 +7,9 @@ use rand::{RngExt, SeedableRng};
 
 use super::Sender;
 use crate::crypt::sign::SigningKey;
-use crate::proto::config::{
-    LATER_EVERY, LATER_HEARD_MAX, LATER_SILENT_MAX, LATER_UNANSWERED_MAX, Series,
+use crate::proto::config::Series;
+use crate::proto::limits::{
+    NEXT_PASS_ASK_EVERY, NEXT_PASS_HEARD_MAX, NEXT_PASS_SILENT_MAX, NEXT_PASS_UNANSWERED_MAX,
 };
 use crate::proto::{
     Fate, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, SenderConfig, SenderEnd,
@@ -307,7 +308,7 @@ fn a_waiting_receiver_says_so_now_and_then_and_is_forgotten_when_it_does_not() {
     hall.steps_for(Duration::from_secs(3));
     assert_eq!(hall.seats[1].end, None);
     hall.seats.pop();
-    hall.steps_for(LATER_HEARD_MAX);
+    hall.steps_for(NEXT_PASS_HEARD_MAX);
     assert_eq!(hall.sender.waiting_for_next(hall.now), 0);
 }
 
@@ -322,8 +323,8 @@ fn it_waits_for_its_series_alone_and_not_for_ever() {
     other.handle_timeout(hall.now);
     let mut announce = Vec::new();
     other.poll_transmit(hall.now, &mut announce).unwrap();
-    hall.without_sender(LATER_SILENT_MAX, &[announce]);
-    let lost = Some(ReceiverEnd::SenderLost(LATER_SILENT_MAX));
+    hall.without_sender(NEXT_PASS_SILENT_MAX, &[announce]);
+    let lost = Some(ReceiverEnd::SenderLost(NEXT_PASS_SILENT_MAX));
     assert_eq!(hall.ends()[1], lost);
 }
 
@@ -338,8 +339,8 @@ fn whoever_repeats_what_the_sender_said_keeps_nobody_waiting() {
     let rejects = hall.told.iter().filter(kind(Kind::Reject));
     let lies: Vec<_> = announces.chain(rejects).cloned().collect();
     // The newest answer counts until the next question.
-    hall.without_sender(LATER_UNANSWERED_MAX + LATER_EVERY, &lies);
-    let lost = Some(ReceiverEnd::SenderLost(LATER_UNANSWERED_MAX));
+    hall.without_sender(NEXT_PASS_UNANSWERED_MAX + NEXT_PASS_ASK_EVERY, &lies);
+    let lost = Some(ReceiverEnd::SenderLost(NEXT_PASS_UNANSWERED_MAX));
     assert_eq!(hall.ends()[1], lost);
 }
 

@@ -6,8 +6,10 @@ use super::roster::Member;
 use super::window::Asker;
 use super::{REPLIES_MAX, Sender, State, alarm};
 use crate::crypt::agree::PublicKey;
-use crate::proto::config::{BYE_COPIES, CONFIRM_MAX, ROLL_CALL_EVERY, UNASKED_RECEIVERS_MIN};
 use crate::proto::event::{Fate, SenderEvent};
+use crate::proto::limits::{
+    AUTO_PARITY_RECEIVERS_MIN, BYE_COPIES, CONFIRM_MAX, EVICTION_CHECK_EVERY,
+};
 use crate::proto::loss;
 use crate::proto::protect::{Greeting, member_nonce, open, reply_nonce, seal};
 use crate::units::Instant;
@@ -84,7 +86,7 @@ impl Sender {
         let number = self.roster.add(member);
         self.accept(number);
         self.timers
-            .set_earlier(alarm::ROLL_CALL, now + ROLL_CALL_EVERY);
+            .set_earlier(alarm::ROLL_CALL, now + EVICTION_CHECK_EVERY);
         Some(())
     }
 
@@ -344,7 +346,7 @@ impl Sender {
     fn may_ask_again(&self) -> bool {
         let sum = self.roster.sum();
         let room = sum.window_end.saturating_sub(self.window.edge());
-        sum.confirmed < UNASKED_RECEIVERS_MIN
+        sum.confirmed < AUTO_PARITY_RECEIVERS_MIN
             && self.window.has_source(sum.window_end)
             && room > sum.window / 2
     }
@@ -451,7 +453,7 @@ fn bye_reason(fate: Fate) -> ByeReason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::config::FINISH_MAX_DEFAULT;
+    use crate::proto::limits::FINISH_MAX_DEFAULT;
     use crate::proto::{
         Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, SenderConfig, SenderEnd, Target,
     };

@@ -1,6 +1,6 @@
 //! How many repair symbols follow each block without being asked for.
 
-use crate::proto::config::{UNASKED_RECEIVERS_MIN, UNASKED_SHARE};
+use crate::proto::limits::{AUTO_PARITY_RECEIVERS_MIN, AUTO_PARITY_SHARE};
 use crate::wire::PLEDGE_MAX;
 
 /// The share of blocks that should need no more than what comes unasked.
@@ -37,10 +37,10 @@ impl Foresight {
         reason = "between 0 and the share of a block"
     )]
     pub(super) fn count(&self, k: u16, receivers: u32) -> u8 {
-        if receivers < UNASKED_RECEIVERS_MIN {
+        if receivers < AUTO_PARITY_RECEIVERS_MIN {
             return 0;
         }
-        let most = u8::try_from(k / UNASKED_SHARE).unwrap_or(PLEDGE_MAX);
+        let most = u8::try_from(k / AUTO_PARITY_SHARE).unwrap_or(PLEDGE_MAX);
         (self.level.round() as u8).min(most).min(PLEDGE_MAX)
     }
 
@@ -49,7 +49,7 @@ impl Foresight {
         let step = (self.level / 16.0).max(STEP_MIN);
         self.starting &= needed.is_some();
         self.level = if let Some(needed) = needed {
-            let needed = f64::from(needed.min(k / UNASKED_SHARE));
+            let needed = f64::from(needed.min(k / AUTO_PARITY_SHARE));
             let leap = if self.starting {
                 (needed - self.level) / 4.0
             } else {
@@ -100,7 +100,10 @@ mod tests {
         for _ in 0..100 {
             foresight.judge(256, Some(200));
         }
-        assert_eq!(foresight.count(256, UNASKED_RECEIVERS_MIN - 1), 0);
-        assert_eq!(u16::from(foresight.count(256, 1_000)), 256 / UNASKED_SHARE);
+        assert_eq!(foresight.count(256, AUTO_PARITY_RECEIVERS_MIN - 1), 0);
+        assert_eq!(
+            u16::from(foresight.count(256, 1_000)),
+            256 / AUTO_PARITY_SHARE
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
-use crate::proto::config::{JOINS_AT_ONCE_MAX, JOINS_PER_ADDRESS_S_MAX, JOINS_PER_S_MAX};
+use crate::proto::limits::{JOINS_AT_ONCE_MAX, JOINS_PER_ADDRESS_S_MAX, JOINS_PER_S_MAX};
 use crate::units::{Instant, Rate};
 
 /// Addresses share this many buckets.

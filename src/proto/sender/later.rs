@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::{Sender, State};
-use crate::proto::config::{LATER_HEARD_MAX, RECEIVERS_MAX};
 use crate::proto::event::SenderEvent;
+use crate::proto::limits::{NEXT_PASS_HEARD_MAX, RECEIVERS_MAX};
 use crate::units::Instant;
 use crate::wire::{AbortReason, End, Join, RejectReason, SessionId};
 
@@ -44,7 +44,7 @@ impl Later {
 }
 
 fn is_there(now: Instant, heard_at: Instant) -> bool {
-    now.since(heard_at) < LATER_HEARD_MAX
+    now.since(heard_at) < NEXT_PASS_HEARD_MAX
 }
 
 impl Sender {

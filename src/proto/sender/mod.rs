@@ -29,11 +29,12 @@ use self::roster::Roster;
 use self::start::Expected;
 pub use self::start::Waiting;
 use self::window::Window;
-use super::config::{
-    ABORT_COPIES, ANNOUNCE_RUNNING, ANNOUNCE_WAITING, END_EVERY, ONE_WAY_COPIES, ONE_WAY_EVERY,
-    POLL_MAX, SenderConfig, fit_name, window_blocks,
-};
+use super::config::{SenderConfig, fit_name, window_blocks};
 use super::event::{Fate, SenderEnd, SenderEvent, SenderStats, Target, Transmit};
+use super::limits::{
+    ABORT_COPIES, ANNOUNCE_RUNNING, ANNOUNCE_WAITING, END_EVERY, ONE_WAY_COPIES, ONE_WAY_EVERY,
+    POLL_MAX,
+};
 use super::pace::Pace;
 use super::protect::multicast_cipher;
 use super::timer::Timers;

@@ -2,8 +2,8 @@
 
 use super::roster::Member;
 use super::{Sender, State, alarm};
-use crate::proto::config::{CONFIRM_MAX, REPORT_MAX, ROLL_CALL_EVERY};
 use crate::proto::event::Fate;
+use crate::proto::limits::{CONFIRM_MAX, EVICTION_CHECK_EVERY, REPORT_MAX};
 use crate::units::{Duration, Instant};
 use crate::wire::DropReason;
 
@@ -40,7 +40,8 @@ impl Stand {
 impl Sender {
     /// Lets receivers go of which nothing was heard, or which hold everybody up.
     pub(super) fn roll_call(&mut self, now: Instant) {
-        self.timers.set(alarm::ROLL_CALL, now + ROLL_CALL_EVERY);
+        self.timers
+            .set(alarm::ROLL_CALL, now + EVICTION_CHECK_EVERY);
         let stand = self.stand(now);
         // Who has not shown its keys yet is not waited for when nothing else is left to do.
         let idle = stand.sending && (stand.stuck || stand.complete);

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
-use crate::proto::config::{ANSWER_EVERY, PEER_SILENT_MAX, PENDING_MAX, RECEIVERS_MAX, RTT_MIN};
 use crate::proto::event::Fate;
+use crate::proto::limits::{ANSWER_EVERY, PEER_SILENT_MAX, PENDING_MAX, RECEIVERS_MAX, RTT_MIN};
 use crate::proto::loss::{LossMeter, Step};
 use crate::proto::protect::Pair;
 use crate::proto::round_trip::RoundTrip;

@@ -2,7 +2,8 @@
 //! repair symbols, and then are over.
 
 use super::Window;
-use crate::proto::config::{ONE_WAY_COPIES, OneWay};
+use crate::proto::config::OneWay;
+use crate::proto::limits::ONE_WAY_COPIES;
 
 impl Window {
     /// Whether the first pass of a group has begun and is not over.
