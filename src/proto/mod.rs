@@ -24,11 +24,9 @@ pub mod config;
 mod event;
 mod keys;
 pub mod limits;
-mod loss;
-mod pace;
 mod protect;
+mod rate;
 mod receiver;
-mod round_trip;
 mod sender;
 mod timer;
 

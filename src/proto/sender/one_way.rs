@@ -1,9 +1,6 @@
 //! Sending to receivers that never answer: at the given rate, group by group, each followed by all
 //! the repair symbols that it will get.
 
-#[cfg(test)]
-mod trial;
-
 use super::{Limits, Sender, State, alarm};
 use crate::proto::event::SenderEnd;
 use crate::proto::limits::{

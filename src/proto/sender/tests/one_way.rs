@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::Sender;
 use crate::crypt::secret::Secret;
 use crate::crypt::sign::SigningKey;
+use crate::proto::Sender;
 use crate::proto::limits::{ONE_WAY_COPIES, ONE_WAY_INTERLEAVE_TIME, PEER_SILENT_MAX};
 use crate::proto::protect::{multicast_nonce, seal};
 use crate::proto::{

@@ -13,9 +13,9 @@ use crate::wire::{AbortReason, End, Join, RejectReason, SessionId};
 /// Addresses that waiting receivers were heard from, and when. Anybody can pass for any number of
 /// them: so they are counted, up to as many as a session takes, and nothing more.
 #[derive(Debug, Default)]
-pub(super) struct Later(BTreeMap<SocketAddr, Instant>);
+pub(super) struct WaitingReceivers(BTreeMap<SocketAddr, Instant>);
 
-impl Later {
+impl WaitingReceivers {
     /// A receiver was heard; `true` if it is new.
     fn hear(&mut self, now: Instant, from: SocketAddr) -> bool {
         if let Some(heard_at) = self.0.get_mut(&from) {

@@ -2,16 +2,16 @@
 
 use std::net::SocketAddr;
 
-use super::roster::Member;
-use super::window::Asker;
+use super::members::Member;
+use super::send_window::RepairRequest;
 use super::{REPLIES_MAX, Sender, State, alarm};
 use crate::crypt::agree::PublicKey;
 use crate::proto::event::{Fate, SenderEvent};
 use crate::proto::limits::{
     AUTO_PARITY_RECEIVERS_MIN, BYE_COPIES, CONFIRM_MAX, EVICTION_CHECK_EVERY,
 };
-use crate::proto::loss;
 use crate::proto::protect::{Greeting, member_nonce, open, reply_nonce, seal};
+use crate::proto::rate::loss;
 use crate::units::Instant;
 use crate::wire::{
     self, Accept, Bye, ByeHeader, ByeReason, DOUBT, DropReason, Feedback, FeedbackHeader, Join,
@@ -42,7 +42,7 @@ impl Sender {
         let header = ReplyHeader::parse(datagram)
             .ok()
             .filter(|_| from.port() != 0)?;
-        if let Some(number) = self.roster.by_key(&header.receiver_key) {
+        if let Some(number) = self.members.by_key(&header.receiver_key) {
             return self.accept_again(now, from, number, datagram);
         }
         if !self.gate.admits(now, from.ip()) {
@@ -83,10 +83,10 @@ impl Sender {
         let pair = greeting.pair(proof.as_ref().map(|(key, secret)| (*key, secret)));
         let mut member = Member::new(&join, from, header.receiver_key, pair, self.tx, now);
         member.listed = listed;
-        let number = self.roster.add(member);
+        let number = self.members.add(member);
         self.accept(number);
         self.timers
-            .set_earlier(alarm::ROLL_CALL, now + EVICTION_CHECK_EVERY);
+            .set_earlier(alarm::EVICTION, now + EVICTION_CHECK_EVERY);
         Some(())
     }
 
@@ -102,7 +102,7 @@ impl Sender {
         };
         if !self.policy().joinable || self.will_come_again(from) {
             Err(self.too_late())
-        } else if !self.roster.has_room() {
+        } else if !self.members.has_room() {
             Err(RejectReason::Full)
         } else {
             Ok(listed)
@@ -133,7 +133,7 @@ impl Sender {
         number: u32,
         datagram: &mut [u8],
     ) -> Option<()> {
-        let member = self.roster.get(number)?;
+        let member = self.members.get(number)?;
         let forgotten = member.forgotten;
         if member.is_confirmed() || !(member.is_active() || forgotten) {
             // It was on its way when the ACCEPT came.
@@ -141,10 +141,10 @@ impl Sender {
         }
         // Made room for others: it is let in again by the rules for those who are new.
         let again = forgotten && self.policy().joinable && self.gate.admits(now, from.ip());
-        if forgotten && !(again && self.roster.has_room()) {
+        if forgotten && !(again && self.members.has_room()) {
             return None;
         }
-        let member = self.roster.get(number)?;
+        let member = self.members.get(number)?;
         let nonce = reply_nonce(Kind::Join, 0);
         open(&member.pair.join, &nonce, datagram, ReplyHeader::LEN)?;
         if !member.may_answer(now) {
@@ -153,7 +153,7 @@ impl Sender {
         if forgotten {
             member.joined_at = now;
             member.heard_at = now;
-            self.roster.await_again(number);
+            self.members.await_again(number);
         } else if now.since(member.joined_at) < CONFIRM_MAX {
             member.heard_at = now;
         }
@@ -163,7 +163,7 @@ impl Sender {
 
     /// A receiver's first FEEDBACK: it has the keys, and may be counted on.
     fn confirm(&mut self, now: Instant, receiver: u32) {
-        let Some(member) = self.roster.get(receiver) else {
+        let Some(member) = self.members.get(receiver) else {
             return;
         };
         let (name, from, listed) = (member.name.clone(), member.addr, member.listed);
@@ -189,7 +189,7 @@ impl Sender {
 
     fn accept(&mut self, number: u32) {
         let session_secret = *self.secret.expose();
-        let Some(member) = self.roster.get(number) else {
+        let Some(member) = self.members.get(number) else {
             return;
         };
         let (addr, key, cipher) = (member.addr, member.key, member.pair.reply.clone());
@@ -217,7 +217,7 @@ impl Sender {
     fn handle_feedback(&mut self, now: Instant, datagram: &mut [u8]) -> Option<()> {
         let header = FeedbackHeader::parse(datagram).ok()?;
         let tx = self.tx;
-        let member = self.roster.get(header.receiver)?;
+        let member = self.members.get(header.receiver)?;
         let nonce = member_nonce(Kind::Feedback, header.receiver, header.number);
         let body = open(&member.pair.feedback, &nonce, datagram, FeedbackHeader::LEN)?;
         let feedback = Feedback::parse(body).ok()?;
@@ -227,14 +227,14 @@ impl Sender {
         let first = !member.is_confirmed();
         self.stats.feedbacks += 1;
         if member.forgotten && first && self.window.first() == 0 {
-            self.roster.recall(header.receiver);
+            self.members.recall(header.receiver);
         } else if !member.is_active() {
             self.reconsider(header.receiver, feedback.outcome);
-            let member = self.roster.get(header.receiver)?;
+            let member = self.members.get(header.receiver)?;
             // It has not heard our BYE yet.
             let reason = bye_reason(member.fate);
             let number = header.number.saturating_add(1);
-            let may = self.roster.change(header.receiver, |member| {
+            let may = self.members.change(header.receiver, |member| {
                 member.feedback_next = number;
                 member.may_answer(now)
             })?;
@@ -243,7 +243,7 @@ impl Sender {
             }
             return Some(());
         }
-        let (step, loss, heard) = self.roster.change(header.receiver, |member| {
+        let (step, loss, heard) = self.members.change(header.receiver, |member| {
             let step = member.update(&feedback, header.number, tx, now);
             member.sent += step.sent;
             member.arrived += step.received;
@@ -263,7 +263,7 @@ impl Sender {
 
     /// One that was left for later has everything after all.
     fn reconsider(&mut self, receiver: u32, outcome: Outcome) {
-        let Some(member) = self.roster.get(receiver) else {
+        let Some(member) = self.members.get(receiver) else {
             return;
         };
         let digest = self.window.finished().map(|end| end.digest);
@@ -273,7 +273,7 @@ impl Sender {
         }
         let (name, addr, fate) = (member.name.clone(), member.addr, Fate::Done);
         self.later.forget(addr);
-        self.roster.change(receiver, |member| member.fate = fate);
+        self.members.change(receiver, |member| member.fate = fate);
         self.events.push_back(SenderEvent::Finished {
             receiver,
             name,
@@ -283,10 +283,10 @@ impl Sender {
 
     /// Lets the rate follow what a receiver lost.
     fn adapt(&mut self, now: Instant, receiver: u32, step: loss::Step) {
-        let sum = self.roster.sum();
+        let sum = self.members.sum();
         let (receivers, rtt) = (sum.confirmed, sum.rtt);
         let bytes = (self.data_len() + self.config.ip_udp_len) as u64;
-        let Some(member) = self.roster.get(receiver) else {
+        let Some(member) = self.members.get(receiver) else {
             return;
         };
         let sent = loss::Sent {
@@ -320,7 +320,7 @@ impl Sender {
         // What is not kept needs no look, nor any block a second one: a FEEDBACK costs no more than
         // the window is long.
         let mut from = self.window.first();
-        let asker = Asker {
+        let asker = RepairRequest {
             tx_end: heard,
             loss,
             once: !self.may_ask_again(),
@@ -344,7 +344,7 @@ impl Sender {
     /// meanwhile, and far from the end of what the receivers can hold. Of many somebody would ask
     /// again for each block.
     fn may_ask_again(&self) -> bool {
-        let sum = self.roster.sum();
+        let sum = self.members.sum();
         let room = sum.window_end.saturating_sub(self.window.edge());
         sum.confirmed < AUTO_PARITY_RECEIVERS_MIN
             && self.window.has_source(sum.window_end)
@@ -359,7 +359,7 @@ impl Sender {
             self.window.release(self.window.group_start());
             return;
         }
-        let sum = self.roster.sum();
+        let sum = self.members.sum();
         let has_room = self.window.first() == 0 && !self.window.is_full();
         if sum.active == sum.confirmed && !has_room {
             self.window.release(sum.next);
@@ -372,7 +372,7 @@ impl Sender {
             Outcome::Receiving => return,
             Outcome::Finishing => {
                 let blocks = self.end_told().map(|end| end.blocks);
-                if let Some(member) = self.roster.get(receiver)
+                if let Some(member) = self.members.get(receiver)
                     && blocks.is_some_and(|blocks| member.next >= blocks)
                 {
                     member.finishing_since.get_or_insert(now);
@@ -389,21 +389,21 @@ impl Sender {
     }
 
     pub(super) fn finish_member(&mut self, receiver: u32, fate: Fate) {
-        let Some(member) = self.roster.get(receiver) else {
+        let Some(member) = self.members.get(receiver) else {
             return;
         };
         if !member.is_confirmed() {
             // It never was there as far as anybody knows.
-            self.roster.forget(receiver);
+            self.members.forget(receiver);
             return;
         }
         let name = member.name.clone();
         if member.limiting_at.is_some() {
             self.pace.forget();
         }
-        self.roster.change(receiver, |member| member.fate = fate);
+        self.members.change(receiver, |member| member.fate = fate);
         if self.state == State::Gathering {
-            self.roster.forget(receiver);
+            self.members.forget(receiver);
             self.went(receiver);
         }
         self.events.push_back(SenderEvent::Finished {
@@ -417,7 +417,7 @@ impl Sender {
     fn bye(&mut self, receiver: u32, reason: ByeReason, copies: u32) {
         for _ in 0..copies {
             let tag = self.session.tag();
-            let Some(member) = self.roster.get(receiver) else {
+            let Some(member) = self.members.get(receiver) else {
                 return;
             };
             let number = member.byes;

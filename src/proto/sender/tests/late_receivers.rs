@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::Sender;
 use crate::crypt::sign::SigningKey;
+use crate::proto::Sender;
 use crate::proto::config::Series;
 use crate::proto::limits::{
     NEXT_PASS_ASK_EVERY, NEXT_PASS_HEARD_MAX, NEXT_PASS_SILENT_MAX, NEXT_PASS_UNANSWERED_MAX,
