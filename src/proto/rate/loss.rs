@@ -4,63 +4,71 @@
 use crate::proto::limits::BURST_TIME;
 use crate::units::{Duration, Instant, Rate};
 
-/// Datagrams that a loss figure needs to mean something, and the least time that it covers;
+/// Datagrams that a loss figure needs to mean something, and the least time that it covers.
 const SAMPLE: (u64, Duration) = (200, Duration::from_ms(50));
-/// while the rate doubles, a coarse one soon is worth more than a fine one late.
+/// The same in slow start, where a coarse figure soon is worth more than a fine one late.
 const SAMPLE_ROUGH: (u64, Duration) = (50, Duration::from_ms(20));
-/// The usual loss of a receiver is its least over this many slots
+/// The usual loss of a receiver is its least over this many slots of time.
 const SLOTS: usize = 8;
-/// of at least this length.
+/// A slot lasts this long at least.
 const SLOT: Duration = Duration::from_ms(500);
 /// Loss above this is not taken for usual before less was sent in vain: it is rather a queue that
 /// overflows than noise.
 const USUAL_LOSS_MAX: f64 = 0.10;
 /// Loss beyond the usual that makes the sender slower, to which comes the error of the figures.
 const EXCESS: f64 = 0.02;
-/// Loss that stays at this share of the rate that came through is not the sender's.
-const INNOCENT: f64 = 0.9;
+/// Loss that stays while less than this share of the delivery rate is sent is random: the rate does
+/// not cause it.
+const RANDOM_LOSS_SHARE: f64 = 0.9;
 /// A longer queue is one that the rate fills: the bucket's bursts make shorter ones.
 const QUEUE_MAX: Duration = Duration::from_us(BURST_TIME.as_us() * 3 / 2);
-/// What came through is remembered for so long.
-const LATELY: Duration = Duration::from_secs(2);
+/// A delivery rate is remembered for this time.
+const DELIVERY_MEMORY: Duration = Duration::from_secs(2);
 
-/// What a receiver's FEEDBACK says about the time since its last, in datagrams.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::proto) struct Step {
+/// What a receiver's FEEDBACK says about the time since its last one, in datagrams.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::proto) struct ReportStep {
+    /// Datagrams that were sent to it.
     pub(in crate::proto) sent: u64,
+    /// Datagrams of those that arrived.
     pub(in crate::proto) received: u64,
 }
 
 /// What a loss figure says about the rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::proto) enum Verdict {
-    /// No figure yet.
+pub(super) enum LossSignal {
+    /// There is no figure yet.
     Unknown,
-    /// The usual loss.
+    /// The loss is the usual one.
     Usual,
-    /// The usual loss, but all of it waited in a queue, and this is the rate that came through.
+    /// The loss is the usual one, but every datagram waited in a queue; with the delivery rate.
     Queued(Rate),
-    /// The usual loss, but since that time much less comes through than is sent, at this rate.
-    Behind(Instant, Rate),
-    /// More than usual, but not for the rate; it is usual from now on.
-    Forgiven,
-    /// More than usual, and this is the rate that came through.
+    /// The loss is the usual one, but much less arrives than is sent.
+    FallingBehind {
+        /// When that was first found.
+        since: Instant,
+        /// The delivery rate.
+        delivered: Rate,
+    },
+    /// The loss is more than usual, but the rate does not cause it: it is usual from now on.
+    RandomLoss,
+    /// The loss is more than usual; with the delivery rate.
     Excess(Rate),
 }
 
-/// The sender as a receiver's figures are judged.
+/// Where the sender stands when a receiver reports.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::proto) struct Sent {
-    /// The next transmission.
-    pub(in crate::proto) tx: u64,
+pub(super) struct LossContext {
+    /// The sequence number of the next transmission.
+    pub(super) sequence: u64,
     /// Bytes of a datagram on the wire.
-    pub(in crate::proto) bytes: u64,
+    pub(super) datagram: u64,
     /// Receivers that have figures.
-    pub(in crate::proto) receivers: u32,
-    /// How long it waits in a queue on the way to this receiver.
-    pub(in crate::proto) queue: Duration,
-    /// Its rate doubles still.
-    pub(in crate::proto) leaps: bool,
+    pub(super) receivers: u32,
+    /// How long datagrams wait in a queue on the way to this receiver.
+    pub(super) queueing_delay: Duration,
+    /// The rate still doubles.
+    pub(super) in_slow_start: bool,
 }
 
 /// Sent and received datagrams.
@@ -85,35 +93,36 @@ impl Count {
         self.sent as f64
     }
 
-    /// Bytes a second that were sent, and that came through, `bytes` in each datagram.
+    /// Bytes a second that were sent, and that arrived, `bytes` in each datagram.
     fn rates(self, span: Duration, bytes: u64) -> (f64, f64) {
         let rate = |n: u64| n as f64 * bytes as f64 / span.as_secs_f64();
         (rate(self.sent), rate(self.received))
     }
 }
 
-/// The greatest of some figures, as long as they come.
+/// The greatest of some figures, until none has come for [`DELIVERY_MEMORY`].
 #[derive(Clone, Copy, Debug, Default)]
 struct WindowedMax(Option<(f64, Instant)>);
 
 impl WindowedMax {
-    fn most(self, now: Instant) -> Option<f64> {
-        let fresh = self.0.filter(|(_, at)| now.since(*at) < LATELY);
-        fresh.map(|(most, _)| most)
+    fn get(self, now: Instant) -> Option<f64> {
+        let fresh = self.0.filter(|(_, at)| now.since(*at) < DELIVERY_MEMORY);
+        fresh.map(|(max, _)| max)
     }
 
     fn note(&mut self, now: Instant, figure: f64) {
-        let most = self.most(now).map_or(figure, |most| most.max(figure));
-        self.0 = Some((most, now));
+        let max = self.get(now).map_or(figure, |max| max.max(figure));
+        self.0 = Some((max, now));
     }
 }
 
 /// One receiver's loss over time.
 #[derive(Clone, Debug)]
 pub(in crate::proto) struct LossMeter {
+    /// When the sample that is being taken began.
     since: Instant,
-    /// The sender's transmissions then.
-    tx: u64,
+    /// The sender's next sequence number then.
+    sequence: u64,
     sample: Count,
     /// The newest first.
     slots: [Count; SLOTS],
@@ -121,11 +130,11 @@ pub(in crate::proto) struct LossMeter {
     loss: f64,
     /// When it was first found to fall behind.
     behind_since: Option<Instant>,
-    /// The most bytes a second that came through of late: while it lost more than usual, if it did,
-    /// else with the usual loss.
-    blamed: WindowedMax,
-    praised: WindowedMax,
-    /// No more than this is usual.
+    /// The greatest delivery rate of late, in bytes a second, with more than the usual loss.
+    excess_rate_max: WindowedMax,
+    /// The greatest delivery rate of late, in bytes a second, with the usual loss.
+    clean_rate_max: WindowedMax,
+    /// The greatest loss that may be usual.
     usual_max: f64,
 }
 
@@ -133,14 +142,14 @@ impl LossMeter {
     pub(in crate::proto) fn new(now: Instant) -> Self {
         Self {
             since: now,
-            tx: 0,
+            sequence: 0,
             sample: Count::default(),
             slots: [Count::default(); SLOTS],
             slot_started: now,
             loss: 0.0,
             behind_since: None,
-            blamed: WindowedMax::default(),
-            praised: WindowedMax::default(),
+            excess_rate_max: WindowedMax::default(),
+            clean_rate_max: WindowedMax::default(),
             usual_max: USUAL_LOSS_MAX,
         }
     }
@@ -156,46 +165,55 @@ impl LossMeter {
         clippy::cast_sign_loss,
         reason = "a positive rate"
     )]
-    pub(in crate::proto) fn report(&mut self, now: Instant, step: Step, sent: Sent) -> Verdict {
+    pub(super) fn on_report(
+        &mut self,
+        now: Instant,
+        step: ReportStep,
+        context: LossContext,
+    ) -> LossSignal {
         self.sample.add(Count {
             sent: step.sent,
             received: step.received.min(step.sent),
         });
         let span = now.since(self.since);
-        let (datagrams, least) = if sent.leaps { SAMPLE_ROUGH } else { SAMPLE };
-        if self.sample.sent < datagrams || span < least {
-            return Verdict::Unknown;
+        let (datagrams, span_min) = match context.in_slow_start {
+            true => SAMPLE_ROUGH,
+            false => SAMPLE,
+        };
+        if self.sample.sent < datagrams || span < span_min {
+            return LossSignal::Unknown;
         }
         let sample = std::mem::take(&mut self.sample);
         self.loss = sample.loss();
-        let (heard, came) = sample.rates(span, sent.bytes);
-        let excess = self.is_excess(now, sample, sent.receivers);
-        let queued = sent.queue > QUEUE_MAX;
-        // Where there is a queue, it is what overflows.
-        let forgiven = excess && self.is_innocent(now, heard, came) && !queued;
-        if forgiven {
-            self.forgive(now, sample);
+        debug_assert!(sample.received <= sample.sent, "{sample:?}");
+        let (sent, arrived) = sample.rates(span, context.datagram);
+        let excess = self.is_excess(now, sample, context.receivers);
+        let queued = context.queueing_delay > QUEUE_MAX;
+        // Where there is a queue, the loss is its overflow.
+        let random = excess && self.is_random(now, sent, arrived) && !queued;
+        if random {
+            self.accept(now, sample);
         }
         if !excess {
-            self.praised.note(now, came);
+            self.clean_rate_max.note(now, arrived);
         }
-        let behind = sample.sent * 4 < sent.tx.saturating_sub(self.tx) * 3;
+        let behind = sample.sent * 4 < context.sequence.saturating_sub(self.sequence) * 3;
         let since = *self.behind_since.get_or_insert(now);
         self.behind_since = behind.then_some(since);
-        (self.since, self.tx) = (now, sent.tx);
-        // What is usual is not made good: it may have been overload since the beginning, and shows
-        // itself only below what came through.
-        let delivered = Rate::from_bytes_per_s(came as u64);
-        if forgiven {
-            Verdict::Forgiven
+        (self.since, self.sequence) = (now, context.sequence);
+        // The usual loss is not added: it may have been overload since the beginning, and shows
+        // itself only below the delivery rate.
+        let delivered = Rate::from_bytes_per_s(arrived as u64);
+        if random {
+            LossSignal::RandomLoss
         } else if excess {
-            Verdict::Excess(delivered)
+            LossSignal::Excess(delivered)
         } else if behind {
-            Verdict::Behind(since, delivered)
+            LossSignal::FallingBehind { since, delivered }
         } else if queued {
-            Verdict::Queued(delivered)
+            LossSignal::Queued(delivered)
         } else {
-            Verdict::Usual
+            LossSignal::Usual
         }
     }
 
@@ -222,19 +240,19 @@ impl LossMeter {
         sample.loss() > least.loss().min(self.usual_max) + EXCESS + error
     }
 
-    /// Whether a loss of more than usual is not made by the rate: it is there where clearly less is
-    /// sent, `heard` bytes a second, than came through a moment ago. `came` is what came through.
-    fn is_innocent(&mut self, now: Instant, heard: f64, came: f64) -> bool {
-        // What came through before the loss began says nothing about a link that became slower.
-        let blamed = self.blamed.most(now);
-        let most = blamed.or(self.praised.most(now));
-        self.blamed.note(now, came);
-        most.is_some_and(|most| heard < most * INNOCENT)
+    /// Whether a loss of more than usual is not caused by the rate: it is there where clearly less
+    /// is `sent`, in bytes a second, than was delivered a moment ago. `arrived` is delivered now.
+    fn is_random(&mut self, now: Instant, sent: f64, arrived: f64) -> bool {
+        // What arrived before the loss began says nothing about a link that became slower.
+        let excess = self.excess_rate_max.get(now);
+        let max = excess.or(self.clean_rate_max.get(now));
+        self.excess_rate_max.note(now, arrived);
+        max.is_some_and(|max| sent < max * RANDOM_LOSS_SHARE)
     }
 
     /// The loss of this figure is usual from now on.
-    fn forgive(&mut self, now: Instant, sample: Count) {
-        self.blamed = WindowedMax::default();
+    fn accept(&mut self, now: Instant, sample: Count) {
+        self.excess_rate_max = WindowedMax::default();
         self.usual_max = self.usual_max.max(sample.loss());
         self.slots = [Count::default(); SLOTS];
         self.slots[0] = sample;
@@ -249,54 +267,55 @@ mod tests {
 
     use super::*;
 
-    /// One meter, of as many receivers, and the sender's count when all that is sent is heard.
-    struct Trial {
+    /// One meter, of as many receivers, and the sender's count when it hears of all that it sent.
+    struct Link {
         meter: LossMeter,
         receivers: u32,
-        queue: Duration,
+        queueing_delay: Duration,
         at_us: u64,
-        tx: u64,
+        sequence: u64,
     }
 
-    impl Trial {
+    impl Link {
         fn of(receivers: u32) -> Self {
             Self {
                 meter: LossMeter::new(Instant::ZERO),
                 receivers,
-                queue: Duration::ZERO,
+                queueing_delay: Duration::ZERO,
                 at_us: 0,
-                tx: 0,
+                sequence: 0,
             }
         }
 
-        fn hears(&mut self, sent: u64, received: u64, tx: u64) -> Verdict {
-            let step = Step { sent, received };
-            let sent = Sent {
-                tx,
-                bytes: 1_500,
+        fn report_at(&mut self, sent: u64, received: u64, sequence: u64) -> LossSignal {
+            let step = ReportStep { sent, received };
+            let context = LossContext {
+                sequence,
+                datagram: 1_500,
                 receivers: self.receivers,
-                queue: self.queue,
-                leaps: false,
+                queueing_delay: self.queueing_delay,
+                in_slow_start: false,
             };
-            self.meter.report(Instant::from_us(self.at_us), step, sent)
+            let now = Instant::from_us(self.at_us);
+            self.meter.on_report(now, step, context)
         }
 
         /// A tenth of a second later.
-        fn gets(&mut self, sent: u64, received: u64) -> Verdict {
+        fn report(&mut self, sent: u64, received: u64) -> LossSignal {
             self.at_us += 100_000;
-            self.tx += sent;
-            self.hears(sent, received, self.tx)
+            self.sequence += sent;
+            self.report_at(sent, received, self.sequence)
         }
     }
 
     #[test]
     fn usual_loss_does_not_slow_down_and_unusual_loss_does() {
-        let mut trial = Trial::of(1);
+        let mut link = Link::of(1);
         for n in 0..50 {
-            let verdict = trial.gets(1_000, 950 - n % 2);
-            assert_eq!(verdict, Verdict::Usual, "report {n}");
+            let verdict = link.report(1_000, 950 - n % 2);
+            assert_eq!(verdict, LossSignal::Usual, "report {n}");
         }
-        let Verdict::Excess(rate) = trial.gets(1_000, 700) else {
+        let LossSignal::Excess(rate) = link.report(1_000, 700) else {
             panic!("20 % more than usual")
         };
         // Datagrams of 1500 bytes in 0.1 s.
@@ -305,66 +324,66 @@ mod tests {
 
     #[test]
     fn an_overloaded_link_is_not_usual_from_the_first_figure_on() {
-        let verdict = Trial::of(1).gets(1_000, 100);
-        assert!(matches!(verdict, Verdict::Excess(_)));
+        let verdict = Link::of(1).report(1_000, 100);
+        assert!(matches!(verdict, LossSignal::Excess(_)));
     }
 
     #[test]
-    fn noise_that_begins_is_told_from_a_queue() {
-        let mut trial = Trial::of(1);
+    fn random_loss_is_told_from_a_queue_that_overflows() {
+        let mut link = Link::of(1);
         for _ in 0..20 {
-            assert_eq!(trial.gets(10_000, 10_000), Verdict::Usual);
+            assert_eq!(link.report(10_000, 10_000), LossSignal::Usual);
         }
-        // As long as more is sent than nine tenths of what came, it may be the rate.
+        // As long as more is sent than nine tenths of what delivered, it may be the rate.
         for (sent, received) in [(10_000, 9_500), (9_215, 8_754), (8_600, 8_170)] {
-            assert!(matches!(trial.gets(sent, received), Verdict::Excess(_)));
+            assert!(matches!(link.report(sent, received), LossSignal::Excess(_)));
         }
-        assert_eq!(trial.gets(8_500, 8_075), Verdict::Forgiven);
+        assert_eq!(link.report(8_500, 8_075), LossSignal::RandomLoss);
         for _ in 0..20 {
-            assert_eq!(trial.gets(10_000, 9_500), Verdict::Usual);
+            assert_eq!(link.report(10_000, 9_500), LossSignal::Usual);
         }
         // Much noise is noise as well.
-        assert!(matches!(trial.gets(10_000, 7_500), Verdict::Excess(_)));
-        assert_eq!(trial.gets(6_700, 5_025), Verdict::Forgiven);
-        assert_eq!(trial.gets(10_000, 7_500), Verdict::Usual);
-        // Who lost nothing at a higher rate a moment ago has nothing to prove.
-        let mut trial = Trial::of(1);
-        assert_eq!(trial.gets(10_000, 10_000), Verdict::Usual);
-        assert_eq!(trial.gets(8_000, 7_600), Verdict::Forgiven);
+        assert!(matches!(link.report(10_000, 7_500), LossSignal::Excess(_)));
+        assert_eq!(link.report(6_700, 5_025), LossSignal::RandomLoss);
+        assert_eq!(link.report(10_000, 7_500), LossSignal::Usual);
+        // A receiver that lost nothing at a higher rate a moment ago has random loss at once.
+        let mut link = Link::of(1);
+        assert_eq!(link.report(10_000, 10_000), LossSignal::Usual);
+        assert_eq!(link.report(8_000, 7_600), LossSignal::RandomLoss);
         // Unless there is a queue: it overflows.
-        let mut trial = Trial::of(1);
-        assert_eq!(trial.gets(10_000, 10_000), Verdict::Usual);
-        trial.queue = Duration::from_ms(40);
-        assert!(matches!(trial.gets(8_000, 7_600), Verdict::Excess(_)));
-        let came = Rate::from_bytes_per_s(8_000 * 1_500 * 10);
-        assert_eq!(trial.gets(8_000, 8_000), Verdict::Queued(came));
+        let mut link = Link::of(1);
+        assert_eq!(link.report(10_000, 10_000), LossSignal::Usual);
+        link.queueing_delay = Duration::from_ms(40);
+        assert!(matches!(link.report(8_000, 7_600), LossSignal::Excess(_)));
+        let delivered = Rate::from_bytes_per_s(8_000 * 1_500 * 10);
+        assert_eq!(link.report(8_000, 8_000), LossSignal::Queued(delivered));
         // A link that becomes much slower is no noise.
-        let mut trial = Trial::of(1);
-        assert_eq!(trial.gets(10_000, 10_000), Verdict::Usual);
+        let mut link = Link::of(1);
+        assert_eq!(link.report(10_000, 10_000), LossSignal::Usual);
         for (sent, received) in [(10_000, 2_000), (2_500, 2_000)] {
-            assert!(matches!(trial.gets(sent, received), Verdict::Excess(_)));
+            assert!(matches!(link.report(sent, received), LossSignal::Excess(_)));
         }
         // A queue that overflows is left alone at last, by a sender that is slow enough.
-        let mut trial = Trial::of(1);
+        let mut link = Link::of(1);
         for _ in 0..50 {
-            assert!(matches!(trial.gets(10_000, 8_000), Verdict::Excess(_)));
+            assert!(matches!(link.report(10_000, 8_000), LossSignal::Excess(_)));
         }
-        assert_eq!(trial.gets(7_900, 7_900), Verdict::Usual);
+        assert_eq!(link.report(7_900, 7_900), LossSignal::Usual);
     }
 
     #[test]
-    fn the_unluckiest_of_many_is_not_blamed() {
+    fn the_unluckiest_of_many_does_not_slow_the_sender() {
         for (receivers, loss) in [(1, 0.05), (16, 0.01), (64, 0.05), (1_000, 0.02)] {
             let mut rng = StdRng::seed_from_u64(7);
             let (mut figures, mut excesses) = (0, 0);
             for _ in 0..64 {
-                let mut trial = Trial::of(receivers);
+                let mut link = Link::of(receivers);
                 for _ in 0..400 {
                     let sent = rng.random_range(200..400);
                     let lost = (0..sent).filter(|_| rng.random_bool(loss)).count();
-                    let verdict = trial.gets(sent, sent - lost as u64);
+                    let verdict = link.report(sent, sent - lost as u64);
                     figures += 1;
-                    excesses += u32::from(matches!(verdict, Verdict::Excess(_)));
+                    excesses += u32::from(matches!(verdict, LossSignal::Excess(_)));
                 }
             }
             // Of all receivers, less than one in 20 rounds.
@@ -375,19 +394,37 @@ mod tests {
 
     #[test]
     fn a_receiver_that_falls_behind_is_told_from_one_that_is_waited_for() {
-        let mut trial = Trial::of(1);
-        let mut hears = |at_us, sent, tx| {
-            trial.at_us = at_us;
-            trial.hears(sent, sent, tx)
+        let mut link = Link::of(1);
+        let mut report = |at_us, sent, sequence| {
+            link.at_us = at_us;
+            link.report_at(sent, sent, sequence)
         };
-        assert_eq!(hears(50_000, 950, 1_000), Verdict::Usual);
+        assert_eq!(report(50_000, 950, 1_000), LossSignal::Usual);
         let at = Instant::from_us(100_000);
-        let came = Rate::from_bytes_per_s(1_000 * 1_500 * 20);
-        assert_eq!(hears(100_000, 1_000, 2_500), Verdict::Behind(at, came));
-        assert_eq!(hears(150_000, 1_000, 4_000), Verdict::Behind(at, came));
+        let delivered = Rate::from_bytes_per_s(1_000 * 1_500 * 20);
+        assert_eq!(
+            report(100_000, 1_000, 2_500),
+            LossSignal::FallingBehind {
+                since: at,
+                delivered
+            }
+        );
+        assert_eq!(
+            report(150_000, 1_000, 4_000),
+            LossSignal::FallingBehind {
+                since: at,
+                delivered
+            }
+        );
         // The sender waited for it.
-        assert_eq!(hears(200_000, 2_050, 4_000), Verdict::Usual);
+        assert_eq!(report(200_000, 2_050, 4_000), LossSignal::Usual);
         let at = Instant::from_us(250_000);
-        assert_eq!(hears(250_000, 1_000, 5_500), Verdict::Behind(at, came));
+        assert_eq!(
+            report(250_000, 1_000, 5_500),
+            LossSignal::FallingBehind {
+                since: at,
+                delivered
+            }
+        );
     }
 }

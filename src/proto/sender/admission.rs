@@ -11,7 +11,7 @@ use crate::proto::limits::{
     AUTO_PARITY_RECEIVERS_MIN, BYE_COPIES, CONFIRM_MAX, EVICTION_CHECK_EVERY,
 };
 use crate::proto::protect::{Greeting, member_nonce, open, reply_nonce, seal};
-use crate::proto::rate::loss;
+use crate::proto::rate::{PathReport, ReportStep};
 use crate::units::Instant;
 use crate::wire::{
     self, Accept, Bye, ByeHeader, ByeReason, DOUBT, DropReason, Feedback, FeedbackHeader, Join,
@@ -248,7 +248,7 @@ impl Sender {
             member.sent += step.sent;
             member.arrived += step.received;
             member.nacks += u64::from(!feedback.needs.is_empty());
-            (step, member.meter.loss(), member.tx_end)
+            (step, member.path.loss.loss(), member.tx_end)
         })?;
         self.stats.nacks += u64::from(!feedback.needs.is_empty());
         if first {
@@ -281,37 +281,19 @@ impl Sender {
         });
     }
 
-    /// Lets the rate follow what a receiver lost.
-    fn adapt(&mut self, now: Instant, receiver: u32, step: loss::Step) {
+    /// Lets the rate follow what a receiver reports.
+    fn adapt(&mut self, now: Instant, receiver: u32, step: ReportStep) {
         let sum = self.members.sum();
-        let (receivers, rtt) = (sum.confirmed, sum.rtt);
-        let bytes = (self.data_len() + self.config.ip_udp_len) as u64;
-        let Some(member) = self.members.get(receiver) else {
-            return;
+        let report = PathReport {
+            receiver,
+            step,
+            sequence: self.tx,
+            receivers: sum.confirmed,
+            group_rtt: sum.rtt,
+            datagram: self.data_cost(),
         };
-        let sent = loss::Sent {
-            tx: self.tx,
-            bytes,
-            receivers,
-            queue: member.trips.queue(),
-            leaps: self.pace.leaps(),
-        };
-        match member.meter.report(now, step, sent) {
-            loss::Verdict::Unknown => {}
-            loss::Verdict::Usual => self.pace.rise(now, &member.trips),
-            loss::Verdict::Forgiven => self.pace.acquit(),
-            loss::Verdict::Queued(delivered) => {
-                member.limiting_at = Some(now);
-                self.pace.queued(now, delivered, &member.trips);
-            }
-            loss::Verdict::Behind(since, delivered) => {
-                let under_way = member.trips.least();
-                self.pace.behind(now, since, delivered, under_way);
-            }
-            loss::Verdict::Excess(delivered) => {
-                member.limiting_at = Some(now);
-                self.pace.cut(now, delivered, rtt);
-            }
+        if let Some(member) = self.members.get(receiver) {
+            self.pacing.on_report(now, &mut member.path, report);
         }
     }
 
@@ -398,9 +380,7 @@ impl Sender {
             return;
         }
         let name = member.name.clone();
-        if member.limiting_at.is_some() {
-            self.pace.forget();
-        }
+        self.pacing.on_leave(&member.path);
         self.members.change(receiver, |member| member.fate = fate);
         if self.state == State::Gathering {
             self.members.forget(receiver);

@@ -91,7 +91,7 @@ impl Sender {
             tx: self.tx,
             flight: self.limits().flight,
             below: wanted && source * u64::from(self.config.symbol_len) < least,
-            cut: floor.is_some_and(|floor| self.pace.rate() < floor),
+            cut: floor.is_some_and(|floor| self.pacing.rate() < floor),
         }
     }
 
@@ -104,7 +104,11 @@ impl Sender {
             true => DropReason::NextPass,
             false => DropReason::Slow,
         };
-        let recent = |m: &Member| m.limiting_at.is_some_and(|at| now.since(at) < BLAME_TIME);
+        let recent = |m: &Member| {
+            m.path
+                .limiting_at
+                .is_some_and(|at| now.since(at) < BLAME_TIME)
+        };
         let confirmed = self.members.sum().confirmed;
         let cutting = self.members.active_mut().filter(|(_, m)| recent(m)).count();
         let cut = stand.cut && cutting * 2 <= confirmed as usize;

@@ -6,8 +6,7 @@ use std::net::SocketAddr;
 use crate::proto::event::Fate;
 use crate::proto::limits::{ANSWER_EVERY, PEER_SILENT_MAX, PENDING_MAX, RECEIVERS_MAX, RTT_MIN};
 use crate::proto::protect::Pair;
-use crate::proto::rate::loss::{LossMeter, Step};
-use crate::proto::rate::rtt::RttEstimator;
+use crate::proto::rate::{PathState, ReportStep as Step};
 use crate::units::{Duration, Instant};
 use crate::wire::{DropReason, Feedback, Join};
 
@@ -31,8 +30,7 @@ pub(super) struct Member {
     pub(super) tx_end: u64,
     received: u32,
     pub(super) socket_bytes: u32,
-    pub(super) meter: LossMeter,
-    pub(super) trips: RttEstimator,
+    pub(super) path: PathState,
     pub(super) heard_at: Instant,
     pub(super) joined_at: Instant,
     /// When it was answered last.
@@ -41,8 +39,6 @@ pub(super) struct Member {
     pub(super) still_since: Instant,
     /// Since when its consumer works on what is complete.
     pub(super) finishing_since: Option<Instant>,
-    /// When it last kept the rate down, by what it lost or by a queue.
-    pub(super) limiting_at: Option<Instant>,
     /// Since when it keeps the stream below the floor.
     pub(super) slow_since: Option<Instant>,
     /// It held the others up when it was looked at last.
@@ -80,14 +76,12 @@ impl Member {
             tx_end: tx,
             received: 0,
             socket_bytes: join.socket_bytes,
-            meter: LossMeter::new(now),
-            trips: RttEstimator::default(),
+            path: PathState::new(now),
             heard_at: now,
             joined_at: now,
             answered_at: None,
             still_since: now,
             finishing_since: None,
-            limiting_at: None,
             slow_since: None,
             noted_last: false,
             nacks: 0,
@@ -150,7 +144,7 @@ impl Member {
         if feedback.echo_us > 0 {
             let echo = Instant::from_us(feedback.echo_us);
             let held = Duration::from_us(u64::from(feedback.hold_us));
-            self.trips.hear(now, now.since(echo + held));
+            self.path.rtt.on_sample(now, now.since(echo + held));
         }
         if first {
             Step {
@@ -240,7 +234,7 @@ impl Sum {
             window: member.window,
             tx_end: member.tx_end,
             socket_bytes: member.socket_bytes,
-            rtt: member.trips.smoothed(),
+            rtt: member.path.rtt.smoothed(),
             ..base
         }
     }
@@ -474,7 +468,9 @@ mod tests {
         let sum = members.sum();
         assert_eq!((sum.confirmed, sum.window_end, sum.tx_end), (7, 12, 2));
         members.change(2, |m| m.fate = Fate::Done);
-        members.change(8, |m| m.trips.hear(Instant::ZERO, Duration::from_ms(7)));
+        members.change(8, |m| {
+            m.path.rtt.on_sample(Instant::ZERO, Duration::from_ms(7))
+        });
         let sum = members.sum();
         assert_eq!(
             (sum.active, sum.confirmed, sum.done, sum.joined),

@@ -32,7 +32,7 @@ use super::limits::{
     POLL_MAX,
 };
 use super::protect::multicast_cipher;
-use super::rate::pacing::Pace;
+use super::rate::{AdaptiveRate, Pacing};
 use super::timer::Timers;
 use crate::crypt::aead::Cipher;
 use crate::crypt::agree::{PublicKey, SecretKey};
@@ -131,7 +131,7 @@ pub struct Sender {
     members: Members,
     window: SendWindow,
     tx: u64,
-    pace: Pace,
+    pacing: Pacing<AdaptiveRate>,
     timers: Timers<{ alarm::COUNT }>,
     /// What to tell the receivers instead of data.
     failed: Option<Abort>,
@@ -201,7 +201,8 @@ impl Sender {
         let series = config.series.id.unwrap_or(session);
         let key = SecretKey::from_seed(scalar);
         let datagram = usize::from(len) + DATA_OVERHEAD + config.ip_udp_len;
-        let pace = Pace::new(config.rate_max, datagram as u64, now);
+        let controller = AdaptiveRate::new(config.rate_max, now);
+        let pacing = Pacing::new(controller, datagram as u64, now);
         let mut sender = Self {
             session,
             cipher: multicast_cipher(session, &secret),
@@ -242,7 +243,7 @@ impl Sender {
             events: VecDeque::new(),
             taken: 0,
             stats: SenderStats::default(),
-            pace,
+            pacing,
             began_at: now,
             config,
         };
@@ -361,7 +362,7 @@ impl Sender {
     /// Whether [`Sender::handle_timeout`] came so late that the rate is not kept: who has a moment
     /// to wait had better not sleep.
     pub fn is_late(&self) -> bool {
-        self.pace.is_late()
+        self.pacing.is_late()
     }
 
     /// What happened since the last call.
@@ -377,7 +378,7 @@ impl Sender {
     /// What was counted so far.
     pub fn stats(&self) -> SenderStats {
         SenderStats {
-            rate: self.pace.rate(),
+            rate: self.pacing.rate(),
             active: self.members.sum().confirmed,
             done: self.members.sum().done,
             rounds: self.window.rounds(),
@@ -431,7 +432,7 @@ impl Sender {
 
     /// What [`Sender::poll_transmit`] gave for all receivers has left.
     pub fn left(&mut self, now: Instant) {
-        self.pace.left(now);
+        self.pacing.on_transmitted(now);
     }
 
     /// Fills `buf` with datagrams to send now; nothing when there are none.

@@ -58,7 +58,7 @@ impl Sender {
             self.emit_signed(Kind::Manifest, Purpose::Manifest, buf, |body| {
                 manifest.emit(body);
             });
-            self.pace.spend(self.data_cost());
+            self.pacing.spend(self.data_cost());
         } else if std::mem::take(&mut self.poll_due)
             && (self.is_one_way() || self.members.sum().active > 0)
         {
@@ -216,15 +216,15 @@ impl Sender {
         }
         let fresh = self.window.has_source(limits.block_end);
         if (!fresh && !self.window.has_repair()) || self.tx >= limits.tx_end {
-            self.pace.rest();
+            self.pacing.on_idle();
             return false;
         }
         // Small sips from the bucket would make many system calls out of one.
-        let batch = (self.pace.depth() / cost).clamp(1, BATCH_MAX);
+        let batch = (self.pacing.burst() / cost).clamp(1, BATCH_MAX);
         let sip = batch.div_ceil(4) * cost;
-        let allowance = self.pace.allowance(now);
+        let allowance = self.pacing.allowance(now);
         if allowance < sip {
-            self.timers.set(alarm::PACE, self.pace.ready_at(sip));
+            self.timers.set(alarm::PACE, self.pacing.ready_at(sip));
             return false;
         }
         let room = limits.tx_end - self.tx;
@@ -258,7 +258,7 @@ impl Sender {
         } else {
             self.stats.source += sent;
         }
-        self.pace.spend(sent * cost);
+        self.pacing.spend(sent * cost);
         if sent > 0 && self.state == State::Sending {
             self.timers.set_earlier(alarm::POLL, now + limits.report);
             if !self.window.has_source(limits.block_end) {
@@ -280,7 +280,7 @@ impl Sender {
             return self.one_way_depth().into();
         }
         let held = (self.members.sum().window / 4).max(1);
-        u32::from(self.depth_at(self.pace.rate())).min(held)
+        u32::from(self.depth_at(self.pacing.rate())).min(held)
     }
 
     /// Blocks that may be mixed at this rate.
@@ -326,7 +326,7 @@ impl Sender {
         let receivers = u64::from(sum.confirmed);
         // Reports are spread so that the whole group stays below its share of the feedback.
         let per_s = u64::from(FEEDBACK_PER_S_MAX);
-        let datagrams_per_s = self.pace.rate().as_bytes_per_s() / self.data_cost();
+        let datagrams_per_s = self.pacing.rate().as_bytes_per_s() / self.data_cost();
         let flight = (u64::from(sum.socket_bytes) / cost * 3 / 4).max(FLIGHT_MIN);
         let report_every = (flight / 4).max(datagrams_per_s * receivers / per_s);
         let flight = flight.max(report_every * 4);
