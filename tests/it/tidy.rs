@@ -290,7 +290,10 @@ fn functions(text: &str) -> Vec<(usize, usize)> {
         let body = line.trim_start();
         let indent = &line[..line.len() - body.len()];
         // `pub(crate)` has a bracket of its own.
-        let head = match body.strip_prefix("pub(").and_then(|rest| rest.split_once(')')) {
+        let head = match body
+            .strip_prefix("pub(")
+            .and_then(|rest| rest.split_once(')'))
+        {
             Some((_, rest)) => rest,
             None => body,
         };
@@ -315,8 +318,7 @@ fn functions(text: &str) -> Vec<(usize, usize)> {
 
 #[test]
 fn functions_are_measured() {
-    let text =
-        "//! x\nfn a() {\n    b(c);\n}\n\nimpl D {\n    pub(crate) fn e(\n        f: u8,\n    ) {\n    }\n}\n";
+    let text = "//! x\nfn a() {\n    b(c);\n}\n\nimpl D {\n    pub(crate) fn e(\n        f: u8,\n    ) {\n    }\n}\n";
     assert_eq!(functions(text), [(2, 3), (7, 4)]);
 }
 
@@ -378,7 +380,7 @@ fn the_tree_speaks_of_itself_alone() {
 fn the_protocol_page_has_the_kinds_of_the_source() {
     let path = root().join("src/bin/sealcast/man/protocol.txt");
     let page = std::fs::read_to_string(path).unwrap();
-    for kind in sealcast::wire::Kind::ALL {
+    for kind in sealcast::wire::DatagramKind::ALL {
         let (code, name) = (kind as u8, format!("{kind:?}").to_uppercase());
         let first = format!("{:#04x}", sealcast::wire::VERSION << 4 | code);
         let code = code.to_string();
