@@ -11,11 +11,14 @@
 
 pub mod archive;
 pub mod crypt;
-pub mod edge;
 pub mod fec;
+pub mod filters;
+pub mod image;
 pub mod net;
-pub mod pipe;
+pub mod parallel;
 pub mod proto;
 pub mod seal;
+pub mod sys;
+pub mod tree;
 pub mod units;
 pub mod wire;

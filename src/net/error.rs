@@ -1,11 +1,9 @@
-//! What keeps a cast from running.
+//! What can go wrong with sockets and routes.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::edge;
-
-/// A socket or thread that could not be had or used.
+/// A socket that could not be made or used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address is not a multicast group.
@@ -62,38 +60,11 @@ pub enum Error {
         /// Bytes of the datagram with its IP header.
         bytes: usize,
     },
-    /// The input could not be read.
-    #[error("cannot read the input: {0}")]
-    Input(#[source] io::Error),
-    /// The input is not what it was before.
-    #[error("the input changed: this pass over it does not end as the one before")]
-    Changed,
-    /// The output could not be written.
-    #[error("cannot write the output: {0}")]
-    Output(#[source] io::Error),
-    /// The command that produces the stream failed.
-    #[error("the command that produces the stream failed: {0}")]
-    Producer(String),
-    /// The command that consumes the stream failed.
-    #[error("the command that consumes the stream failed: {0}")]
-    Consumer(String),
-    /// The command that consumes the stream does not want all of it.
-    #[error("the command that consumes the stream ended before the stream did")]
-    ConsumerEnded,
-    /// The same, and it still runs.
-    #[error("the command that consumes the stream closed its input before the end of the stream")]
-    ConsumerClosed,
-    /// The process cannot get something else of the system.
-    #[error(transparent)]
-    Edge(#[from] edge::Error),
-    /// A signal stopped the session.
-    #[error("interrupted")]
-    Interrupted(i32),
 }
 
 impl Error {
     /// An error about a socket, sorted by what a person can do about it.
-    pub(super) fn socket(what: &'static str, to: IpAddr, source: io::Error) -> Self {
+    pub(crate) fn socket(what: &'static str, to: IpAddr, source: io::Error) -> Self {
         use rustix::io::Errno;
         match source.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NODEV | Errno::ADDRNOTAVAIL) => {

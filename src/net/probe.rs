@@ -3,8 +3,9 @@
 use rustix::event::{PollFd, PollFlags};
 
 use super::socket::{Buffers, send_error};
-use super::{Error, NetConfig, Way, wait};
-use crate::edge::clock::Clock;
+use super::{Error, NetConfig, Way};
+use crate::sys::clock::Clock;
+use crate::sys::wait;
 use crate::units::Duration;
 
 /// A datagram to ourselves takes no longer than this.

@@ -83,17 +83,19 @@ pub struct Way {
 }
 
 /// A sender's socket and what was found out about its way.
-pub(super) struct Link {
-    pub(super) port: Port,
+pub struct Link {
+    /// The socket that sends and hears feedback.
+    pub port: Port,
     /// Where datagrams for all receivers go.
-    pub(super) target: SocketAddr,
-    pub(super) mtu: usize,
+    pub target: SocketAddr,
+    /// Bytes of the longest IP packet that fits the way.
+    pub mtu: usize,
 }
 
 /// A receiver's sockets.
-pub(super) struct Ears {
+pub struct Ears {
     /// Those that hear what is sent to all: receivers on one machine share their addresses.
-    pub(super) hearing: Vec<Port>,
+    pub hearing: Vec<Port>,
     /// Those that send feedback and are answered, one for each family.
     own: Vec<Port>,
 }
@@ -149,7 +151,7 @@ impl NetConfig {
     }
 
     /// The sender's socket: sends to all receivers, is answered at its own port.
-    pub(super) fn sender(&self, way: &Way) -> Result<Link, Error> {
+    pub fn sender(&self, way: &Way) -> Result<Link, Error> {
         let target = match way.to {
             To::Group => self.target(),
             To::Broadcast => SocketAddr::new(
@@ -193,7 +195,7 @@ impl NetConfig {
     }
 
     /// A receiver's sockets. Over IPv6 only where that is to be had, unless it was asked for.
-    pub(super) fn receiver(&self) -> Result<Ears, Error> {
+    pub fn receiver(&self) -> Result<Ears, Error> {
         let mut ears = Ears {
             hearing: Vec::new(),
             own: Vec::new(),
@@ -243,25 +245,25 @@ impl NetConfig {
 
 impl Ears {
     /// Bytes of the receive buffer that the stream comes through, as the system counts them.
-    pub(super) fn receive_buffer(&self) -> u32 {
+    pub fn receive_buffer(&self) -> u32 {
         let bytes = self.hearing.iter().map(Port::receive_buffer);
         bytes.min().unwrap_or(0)
     }
 
     /// All sockets, our own first.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Port> {
+    pub fn all(&self) -> impl Iterator<Item = &Port> {
         self.own.iter().chain(&self.hearing)
     }
 
     /// Gives up what cannot hear this sender.
-    pub(super) fn keep(&mut self, sender: SocketAddr) {
+    pub fn keep(&mut self, sender: SocketAddr) {
         let fits = |port: &Port| port.reaches(sender);
         self.hearing.retain(fits);
         self.own.retain(fits);
     }
 
     /// Sends a datagram from our own address.
-    pub(super) fn send(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+    pub fn send(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
         match self.own.iter().find(|port| port.reaches(to)) {
             Some(port) => port.send(to, datagram, datagram.len()).map(|_| ()),
             None => Err(io::ErrorKind::NetworkUnreachable.into()),
@@ -270,7 +272,7 @@ impl Ears {
 }
 
 /// Bytes of the headers before the datagrams to this address.
-pub(super) fn ip_udp_len(to: SocketAddr) -> usize {
+pub fn ip_udp_len(to: SocketAddr) -> usize {
     if to.is_ipv6() {
         IP6_UDP_LEN
     } else {
@@ -279,7 +281,7 @@ pub(super) fn ip_udp_len(to: SocketAddr) -> usize {
 }
 
 /// The MTU of the way to a peer, if the system knows it.
-pub(super) fn mtu_to(peer: SocketAddr) -> Option<usize> {
+pub fn mtu_to(peer: SocketAddr) -> Option<usize> {
     let socket = UdpSocket::bind((unspecified(peer.ip()), 0)).ok()?;
     path_mtu(&socket.into(), peer).ok().flatten()
 }
@@ -362,7 +364,7 @@ fn join(socket: &Socket, group: IpAddr, index: Option<u32>) -> io::Result<()> {
 }
 
 /// A socket that never blocks, with batches in both directions.
-pub(super) struct Port {
+pub struct Port {
     socket: UdpSocket,
     state: UdpSocketState,
     ipv6: bool,
@@ -390,14 +392,14 @@ impl Port {
     }
 
     /// Bytes of the receive buffer, as the system counts them.
-    pub(super) fn receive_buffer(&self) -> u32 {
+    pub fn receive_buffer(&self) -> u32 {
         let bytes = SockRef::from(&self.socket).recv_buffer_size().unwrap_or(0);
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 
     /// Sends datagrams of `segment` bytes each. `Ok(n)`: the first `n` bytes have left; the rest
     /// must wait until the socket has room.
-    pub(super) fn send(&self, to: SocketAddr, bytes: &[u8], segment: usize) -> io::Result<usize> {
+    pub fn send(&self, to: SocketAddr, bytes: &[u8], segment: usize) -> io::Result<usize> {
         let mut sent = 0;
         while sent < bytes.len() {
             // One call for all where the kernel cuts datagrams itself, one for each elsewhere.
@@ -435,7 +437,7 @@ impl Port {
     }
 
     /// Takes a batch of datagrams in and calls `each` with each. `Ok(false)` when there was none.
-    pub(super) fn receive(
+    pub fn receive(
         &self,
         buffers: &mut Buffers,
         mut each: impl FnMut(SocketAddr, &mut [u8]),
@@ -472,16 +474,17 @@ impl AsFd for Port {
 }
 
 /// Room for a batch of datagrams.
-pub(super) struct Buffers(Vec<u8>);
+pub struct Buffers(Vec<u8>);
 
 impl Buffers {
-    pub(super) fn new() -> Self {
+    /// Buffers for one batch.
+    pub fn new() -> Self {
         Self(vec![0; BATCH * JOINED_MAX])
     }
 }
 
 /// The error for datagrams that could not be sent.
-pub(super) fn send_error(target: SocketAddr, datagram: usize, source: io::Error) -> Error {
+pub fn send_error(target: SocketAddr, datagram: usize, source: io::Error) -> Error {
     if quinn_udp::is_msg_size_err(&source) {
         return Error::Mtu {
             bytes: datagram + ip_udp_len(target),

@@ -7,14 +7,14 @@ use zeroize::Zeroizing;
 
 use crate::crypt::agree::{PublicKey, SecretKey};
 use crate::crypt::hybrid::{self, ENCAPSULATED_LEN, HybridSecretKey};
+use crate::crypt::secret::Secret;
 use crate::crypt::sign::SigningKey;
-use crate::crypt::{aead, secret::Secret};
 
 use super::header::{FileKey, Header, Stanza};
 use super::passphrase::SCRYPT;
 use super::recipient::{self, Recipient};
 use super::text::{bech32, unbase64, unbech32};
-use super::{Error, Passphrase, passphrase, ssh};
+use super::{Error, Passphrase, passphrase, ssh, stanza};
 
 const HRP: &str = "age-secret-key-";
 const HYBRID_HRP: &str = "age-secret-key-pq-";
@@ -195,7 +195,7 @@ impl Held {
                 let (share, body) = share_and_body(stanza, share)?;
                 let key = recipient::x25519_key(ours, &share, &share, recipient)
                     .map_err(|_| stanza.wrong("a share has low order"))?;
-                Ok(open(&key, body))
+                Ok(stanza::open(&key, body))
             }
             Self::Ssh(ours, tag) if stanza.kind() == ssh::KIND => {
                 let [theirs, share] = stanza
@@ -209,7 +209,7 @@ impl Held {
                 }
                 let key = recipient::ssh_key(&ours.to_agreement(), &share, &share, &ours.public())
                     .map_err(|_| stanza.wrong("a share has low order"))?;
-                Ok(open(&key, body))
+                Ok(stanza::open(&key, body))
             }
             Self::Hybrid(ours) if stanza.kind() == recipient::HYBRID => {
                 let [share] = stanza
@@ -217,7 +217,7 @@ impl Held {
                     .ok_or_else(|| stanza.wrong("an mlkem768x25519 stanza has not one argument"))?;
                 let share: [u8; ENCAPSULATED_LEN] = unbase64(share.as_bytes())
                     .ok_or_else(|| stanza.wrong("a share is not 1120 bytes of canonical base64"))?;
-                let body = body(stanza)?;
+                let body = stanza::body(stanza)?;
                 hybrid::check_point(&share).map_err(|_| stanza.wrong("a share has low order"))?;
                 let opened = ours.open(recipient::HYBRID_INFO, &share, &body);
                 let key = opened.ok().map(Zeroizing::new);
@@ -231,22 +231,7 @@ impl Held {
 fn share_and_body(stanza: &Stanza<'_>, share: &str) -> Result<(PublicKey, [u8; 32]), Error> {
     let share = unbase64(share.as_bytes())
         .ok_or_else(|| stanza.wrong("a share is not 32 bytes of canonical base64"))?;
-    Ok((PublicKey(share), body(stanza)?))
-}
-
-/// The wrapped file key. Only its one length is decrypted, so that no text fits many keys.
-pub(crate) fn body(stanza: &Stanza<'_>) -> Result<[u8; 32], Error> {
-    stanza
-        .body()
-        .ok_or_else(|| stanza.wrong("a wrapped file key is not 32 bytes"))
-}
-
-pub(crate) fn open(key: &aead::Key, body: [u8; 32]) -> Option<FileKey> {
-    let (inner, tag) = body.split_at(16);
-    let mut file_key = Secret::new(inner.try_into().ok()?);
-    let tag = tag.try_into().ok()?;
-    aead::open_in_place(key, &[0; 12], b"", file_key.expose_mut(), tag).ok()?;
-    Some(file_key)
+    Ok((PublicKey(share), stanza::body(stanza)?))
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod sealer;
 mod sender;
 pub mod signed;
 mod ssh;
+mod stanza;
 pub mod stream;
 mod text;
 

@@ -14,7 +14,7 @@ use super::header::{FileKey, HEADER_BYTES_MAX, Header, Stanza};
 use super::sealer::Sealer;
 use super::stream::{self, ChunkCipher, NONCE_BYTES};
 use super::text::{base64, unbase64};
-use super::{Error, armor, identity, recipient};
+use super::{Error, armor, recipient, stanza};
 
 /// The type of a passphrase's stanza.
 pub(crate) const SCRYPT: &str = "scrypt";
@@ -88,8 +88,8 @@ impl Passphrase {
         if work > WORK_LOG2_MAX {
             return Err(stanza.wrong("a work factor is greater than 22"));
         }
-        let body = identity::body(stanza)?;
-        Ok(identity::open(&self.key(&salt, work)?, body))
+        let body = stanza::body(stanza)?;
+        Ok(stanza::open(&self.key(&salt, work)?, body))
     }
 
     /// Derives a key with 2^work_log2 KiB of memory.

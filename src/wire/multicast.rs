@@ -88,11 +88,15 @@ mod tests {
     proptest! {
         #[test]
         fn parse_and_emit_are_inverse(
-            auto_parity in 0..=AUTO_PARITY_MAX, numbers: [u16; 2], tag: u32, sequence in 0..1u64 << 48, block: u32,
+            auto_parity in 0..=AUTO_PARITY_MAX, numbers: [u16; 2], tag: u32, block: u32,
+            sequence in 0..1u64 << 48,
         ) {
             let ([symbol, following], repair) = (numbers, auto_parity == 9);
             let auto_parity = if repair { 0 } else { auto_parity };
-            let header = MulticastHeader { kind: DatagramKind::Data, tag, repair, auto_parity, symbol, sequence, following, block };
+            let header = MulticastHeader {
+                kind: DatagramKind::Data, tag, repair, auto_parity, symbol, sequence, following,
+                block,
+            };
             let mut bytes = Vec::new();
             header.emit(&mut bytes);
             prop_assert_eq!(bytes.len(), HEADER_LEN);

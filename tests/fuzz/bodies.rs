@@ -9,7 +9,6 @@ use std::path::Path;
 
 use sealcast::archive::{self, Decoder, Entry, Kind, Reader, name};
 use sealcast::crypt::sign::SigningKey;
-use sealcast::edge::tree::{Existing, Limits, Unpack, unpack};
 use sealcast::proto::{
     OneWay, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, SenderConfig, SenderKeys,
 };
@@ -21,6 +20,7 @@ use sealcast::seal::{
     Error, FileKey, Header, Identity, Passphrase, Recipient, Ring, Sender, armor, parse_recipients,
     parse_senders, parse_signing_key,
 };
+use sealcast::tree::{Existing, Limits, Unpack, unpack};
 use sealcast::units::{Duration, Instant};
 use sealcast::wire;
 

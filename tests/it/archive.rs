@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use sealcast::edge::tree::{differences, sample};
+use sealcast::tree::{differences, sample};
 
 use crate::support::{feed, have, root, run, sealcast};
 use crate::tree::nasty;

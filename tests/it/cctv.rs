@@ -10,10 +10,10 @@ use std::process::Command;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sealcast::crypt::hash;
-use sealcast::edge::stdio::Cancel;
-use sealcast::pipe::seal::Incoming;
+use sealcast::filters::seal::Incoming;
 use sealcast::seal::opener::Trust;
 use sealcast::seal::{Error, Identity, Passphrase, Ring};
+use sealcast::sys::wake::Wake;
 use zeroize::Zeroizing;
 
 use crate::support::have;
@@ -127,7 +127,7 @@ impl Vector {
                 }
                 incoming.unwrap(&Ring::new(&identities), 2)?
             };
-            let cancel = Cancel::new().unwrap();
+            let cancel = Wake::new().unwrap();
             incoming.open(&key, &Trust::Unsigned, &mut out, 2, &cancel, |_| {})
         };
         let result = open().map(|_| ());

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, chown, lchown, symlink};
 use std::path::Path;
 
 use rustix::fs::{FallocateFlags, FileType, fallocate, lremovexattr, makedev};
-use sealcast::edge::tree::differences;
+use sealcast::tree::differences;
 
 use crate::archive::{good, pack, said, same, shell, unpack};
 use crate::support::{have, root};

@@ -11,12 +11,12 @@ use std::path::Path;
 
 use sealcast::crypt::sign::SigningKey;
 use sealcast::crypt::{aead, kdf};
-use sealcast::edge::stdio::Cancel;
-use sealcast::pipe::seal::{Incoming, seal, wrap};
+use sealcast::filters::seal::{Incoming, seal, wrap};
 use sealcast::seal::opener::{Policy, Trust};
 use sealcast::seal::sealer::{Sealer, Signer};
 use sealcast::seal::stream::{BATCH_BYTES, BATCH_PLAIN_BYTES, CHUNK_BYTES, SLOT_BYTES};
 use sealcast::seal::{Error, FileKey, Header, Identity, Recipient, Ring, Sender, signing_key_line};
+use sealcast::sys::wake::Wake;
 
 const LABEL: &str = "lab";
 const PREAMBLE: usize = 70 + LABEL.len();
@@ -58,7 +58,7 @@ fn signer(key: SigningKey) -> Signer {
 fn sealed_by(signer: Option<Signer>, stanzas: &[String], nonce: [u8; 16], text: &[u8]) -> Vec<u8> {
     let sealer = Sealer::new(stanzas, &file_key(), &nonce, signer).unwrap();
     let mut out = Vec::new();
-    seal(text, &mut out, &sealer, &Cancel::new().unwrap(), 2, |_| {}).unwrap();
+    seal(text, &mut out, &sealer, &Wake::new().unwrap(), 2, |_| {}).unwrap();
     out
 }
 
@@ -71,7 +71,7 @@ fn opened_as(bytes: &[u8], trust: Trust) -> (Vec<u8>, Result<(), Error>) {
     let mut open = || {
         let incoming = Incoming::read(bytes, 1 << 20)?;
         let key = incoming.unwrap(&Ring::new(&[node()]), 2)?;
-        let cancel = Cancel::new().unwrap();
+        let cancel = Wake::new().unwrap();
         incoming.open(&key, &trust, &mut out, 2, &cancel, |_| {})
     };
     let result = open().map(|_| ());
@@ -376,7 +376,7 @@ fn a_signed_stream_is_not_opened_unchecked_nor_an_unsigned_one_trusted() {
     // What would be taken for a signed payload is not sealed without a signature.
     let sealer = Sealer::new(&stanzas(), &file_key(), &NONCE, None).unwrap();
     let looks = payload(&sealed(&text));
-    let cancel = Cancel::new().unwrap();
+    let cancel = Wake::new().unwrap();
     let result = seal(&looks[..], &mut Vec::new(), &sealer, &cancel, 2, |_| {});
     assert!(matches!(result, Err(Error::Ambiguous)));
 }

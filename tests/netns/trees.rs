@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sealcast::edge::tree;
+use sealcast::tree;
 
 use crate::lab;
 use crate::topology::{Job, Lab};

@@ -12,13 +12,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::fs::{Access, access};
-use sealcast::edge::starter::Starter;
-use sealcast::edge::stdio::{Cancel, Input};
-use sealcast::edge::{clock, entropy, interrupt};
-use sealcast::net::cast::{Feed, News, Source};
-use sealcast::net::{Control, Error, NetConfig, To, Way};
+use sealcast::filters::cast::{Feed, News, Source};
+use sealcast::filters::{Control, Error};
+use sealcast::net::{NetConfig, To, Way};
 use sealcast::proto::config::{FLOOR_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT, Series};
 use sealcast::proto::{Fate, OneWay, Sender, SenderConfig, SenderEvent, Waiting};
+use sealcast::sys::start_signal::Starter;
+use sealcast::sys::stdio::Input;
+use sealcast::sys::wake::Wake;
+use sealcast::sys::{clock, entropy, signals};
 use sealcast::units::{Duration, Rate};
 use sealcast::wire::{NAME_LEN_MAX, RejectReason, Verdict};
 
@@ -86,8 +88,8 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let (mut failed, mut before) = (None, None);
     // Nobody came for the last pass: that of each before it is told.
     let mut told = false;
-    let wake = Cancel::new()?;
-    let watch = interrupt::watch(wake.clone())?;
+    let wake = Wake::new()?;
+    let watch = signals::watch(wake.clone())?;
     let mut tell = |news: News<'_>| match news {
         News::Announced {
             session,
@@ -178,7 +180,7 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
         watch: &watch,
     };
     let net = net_config(&args.net);
-    let result = sealcast::net::cast::cast(config, &net, &way, source, control, &mut tell);
+    let result = sealcast::filters::cast::cast(config, &net, &way, source, control, &mut tell);
     match result {
         Ok(None) => {
             let success = failed.is_none();

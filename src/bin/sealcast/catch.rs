@@ -6,12 +6,15 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use sealcast::crypt::sign::VerifyingKey;
-use sealcast::edge::stdio::{Cancel, Output};
-use sealcast::edge::{clock, entropy, interrupt};
-use sealcast::net::catch::{Faults, News, Report};
-use sealcast::net::{Control, NetConfig, Sink};
+use sealcast::filters::Control;
+use sealcast::filters::catch::Sink;
+use sealcast::filters::catch::{Faults, News, Report};
+use sealcast::net::NetConfig;
 use sealcast::proto::{Awaits, PassedOver, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent};
 use sealcast::seal::{Named, Sender};
+use sealcast::sys::stdio::Output;
+use sealcast::sys::wake::Wake;
+use sealcast::sys::{clock, entropy, signals};
 use sealcast::wire::{AbortReason, LeaveReason, RejectReason, Verdict};
 
 use serde_json::{Value, json};
@@ -39,8 +42,8 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
         ..ReceiverConfig::default()
     };
     let mut journal = Journal::open(args.report.as_deref())?;
-    let wake = Cancel::new()?;
-    let watch = interrupt::watch(wake.clone())?;
+    let wake = Wake::new()?;
+    let watch = signals::watch(wake.clone())?;
     let sink = if args.command.is_empty() {
         Sink::Output(Output::open_watched(args.output.as_deref())?)
     } else {
@@ -80,7 +83,7 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
         wake: &wake,
         watch: &watch,
     };
-    let result = sealcast::net::catch::catch(config, &net, sink, faults, control, &mut tell);
+    let result = sealcast::filters::catch::catch(config, &net, sink, faults, control, &mut tell);
     let partial = |failure: Failure, bytes| {
         let seen = args.command.is_empty() && args.output.as_deref().is_none_or(is_stdout);
         if !seen || bytes == 0 {

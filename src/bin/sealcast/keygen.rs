@@ -4,12 +4,12 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use sealcast::crypt::sign::SigningKey;
-use sealcast::edge::{self, clock, entropy, keyfile};
 use sealcast::seal::passphrase::{WORK_LOG2, encrypt};
 use sealcast::seal::{
     self, Found, Identity, Named, Passphrase, Recipient, Sender, inventory, parse_senders,
     parse_signing_key, signing_key_line,
 };
+use sealcast::sys::{self, clock, entropy, keyfile};
 use zeroize::Zeroizing;
 
 use crate::cli::KeygenArgs;
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &KeygenArgs, voice: &Voice) -> Result<(), Failure> {
         .filter(|path| *path != Path::new("-"));
     if let Some(path) = output.filter(|path| path.symlink_metadata().is_ok()) {
         // Before anybody thinks of a passphrase.
-        return Err(edge::Error::KeyFileExists(path.into()).into());
+        return Err(sys::Error::KeyFileExists(path.into()).into());
     }
     let new = NewKey::make(args)?;
     let created = clock::utc(clock::unix_seconds());

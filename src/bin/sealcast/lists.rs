@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use sealcast::edge::keyfile::{self, KeyFile};
 use sealcast::seal::{List, Named, Recipient, Sender, parse_recipients, parse_senders};
+use sealcast::sys::keyfile::{self, KeyFile};
 
 use crate::exit::{ExitStatus, Failure};
 use crate::report::Voice;

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use sealcast::edge::stdio::{Input, Output};
-use sealcast::edge::{clock, keyfile};
-use sealcast::pipe::seal::{Incoming, Report, workers};
+use sealcast::filters::seal::{Incoming, Report, workers};
 use sealcast::seal::opener::{MaxAge, Policy, Trust};
 use sealcast::seal::{self, FileKey, Identity, Named, Passphrase, Ring, Sender};
+use sealcast::sys::stdio::{Input, Output};
+use sealcast::sys::{clock, keyfile};
 
 use crate::cli::OpenArgs;
 use crate::exit::{ExitStatus, Failure};
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &OpenArgs, voice: &Voice) -> Result<(), Failure> {
     let report = match &args.inner {
         Some(sealed) => check(args, sealed, &known, input, &mut output, voice)?,
         None => {
-            let cancel = input.cancel();
+            let cancel = input.stopper();
             let incoming = Incoming::read(input, args.max_header)?;
             let file_key = keys.unwrap(&incoming)?;
             let name = output.name();
@@ -142,7 +142,7 @@ fn check(
         other => Failure::from(other).of_file(sealed),
     })?;
     let keys: Vec<_> = known.iter().map(|named| named.key).collect();
-    let (cancel, name) = (input.cancel(), output.name());
+    let (cancel, name) = (input.stopper(), output.name());
     let trust = (&keys[..], &policy(args));
     let progress = |done| voice.progress(|| format!("{} checked", bytes(done)));
     incoming

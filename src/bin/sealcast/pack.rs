@@ -7,10 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sealcast::archive::{Glob, Time, Totals, level_for_rate};
-use sealcast::edge::image::Image;
-use sealcast::edge::stdio::Output;
-use sealcast::edge::tree::{Note, Pack};
-use sealcast::pipe::{self, Effort};
+use sealcast::filters::{self, Effort};
+use sealcast::image::Image;
+use sealcast::sys::stdio::Output;
+use sealcast::tree::{Note, Pack};
 
 use crate::cli::PackArgs;
 use crate::exit::{ExitStatus, Failure};
@@ -43,7 +43,7 @@ fn image(args: &PackArgs, path: &Path, voice: &Voice) -> Result<(), Failure> {
         ));
     }
     let threads = threads(args);
-    let totals = pipe::pack_image(&image, effort(args, threads, voice), threads, &mut output)?;
+    let totals = filters::pack_image(&image, effort(args, threads, voice), threads, &mut output)?;
     output.commit()?;
     packed(totals, voice);
     Ok(())
@@ -80,7 +80,7 @@ fn tree(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
         }
     };
     let effort = effort(args, threads, voice);
-    let totals = pipe::pack(&config, effort, threads, &mut output, &tell)?;
+    let totals = filters::pack(&config, effort, threads, &mut output, &tell)?;
     output.commit()?;
     packed(totals, voice);
     if totals.errors > 0 {

@@ -4,12 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use sealcast::crypt::secret::Secret;
-use sealcast::edge::stdio::{Input, Output};
-use sealcast::edge::{clock, entropy, keyfile};
-use sealcast::pipe;
+use sealcast::filters;
 use sealcast::seal::passphrase::WORK_LOG2;
 use sealcast::seal::sealer::{Sealer, Signer};
 use sealcast::seal::{self, FileKey, Recipient, Sender, armor, parse_recipients};
+use sealcast::sys::stdio::{Input, Output};
+use sealcast::sys::{clock, entropy, keyfile};
 use zeroize::Zeroizing;
 
 use crate::cli::SealArgs;
@@ -63,8 +63,10 @@ pub(crate) fn run(args: &SealArgs, voice: &Voice) -> Result<(), Failure> {
 
 fn wrap(recipients: &[Recipient], file_key: &FileKey) -> Result<Vec<String>, Failure> {
     let ephemeral = || entropy::seed().map_err(std::io::Error::other);
-    let workers = pipe::seal::workers();
-    Ok(pipe::seal::wrap(recipients, file_key, ephemeral, workers)?)
+    let workers = filters::seal::workers();
+    Ok(filters::seal::wrap(
+        recipients, file_key, ephemeral, workers,
+    )?)
 }
 
 fn armored(
@@ -85,10 +87,10 @@ fn write(
     sealer: &Sealer,
     voice: &Voice,
 ) -> Result<u64, seal::Error> {
-    let cancel = input.cancel();
-    let workers = pipe::seal::workers();
+    let cancel = input.stopper();
+    let workers = filters::seal::workers();
     let progress = |done| voice.progress(|| format!("{} sealed", bytes(done)));
-    pipe::seal::seal(input, output, sealer, &cancel, workers, progress)
+    filters::seal::seal(input, output, sealer, &cancel, workers, progress)
 }
 
 fn array(half: &[u8]) -> [u8; 16] {

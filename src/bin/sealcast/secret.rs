@@ -5,10 +5,10 @@ use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use sealcast::crypt::sign::SigningKey;
-use sealcast::edge::keyfile::{self, KeyFile};
-use sealcast::edge::passphrase as edge;
 use sealcast::seal::passphrase::{decrypt, is_encrypted};
 use sealcast::seal::{self, Identity, Passphrase, parse_signing_key};
+use sealcast::sys::keyfile::{self, KeyFile};
+use sealcast::sys::passphrase as sys;
 use zeroize::Zeroizing;
 
 use crate::exit::{ExitStatus, Failure};
@@ -50,7 +50,7 @@ impl<'a> Secrets<'a> {
     pub(crate) fn passphrase(&self, what: &str) -> Result<Passphrase, Failure> {
         match self.passphrase_file {
             Some(path) => self.of_file(path),
-            None => sound(edge::ask(&format!("Passphrase of {what}"))?),
+            None => sound(sys::ask(&format!("Passphrase of {what}"))?),
         }
     }
 
@@ -61,7 +61,7 @@ impl<'a> Secrets<'a> {
         if self.beside_data {
             keyfile::beside_data(path)?;
         }
-        let passphrase = sound(edge::read(path)?)?;
+        let passphrase = sound(sys::read(path)?)?;
         Ok(self.read.get_or_init(|| passphrase).clone())
     }
 
@@ -70,9 +70,9 @@ impl<'a> Secrets<'a> {
         if let Some(path) = self.passphrase_file {
             return self.of_file(path);
         }
-        let first = edge::ask(&format!("New passphrase for {what}"))?;
+        let first = sys::ask(&format!("New passphrase for {what}"))?;
         let passphrase = sound(first.clone())?;
-        if *first != *edge::ask("The same again")? {
+        if *first != *sys::ask("The same again")? {
             return Err(Failure::new(
                 ExitStatus::Usage,
                 "the two passphrases are not the same",

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
-use sealcast::edge::{entropy, interrupt, tree};
 use sealcast::net::{NetConfig, probe};
+use sealcast::sys::{entropy, signals};
+use sealcast::tree;
 use serde_json::Value;
 
 use crate::cli::SelftestArgs;
@@ -67,7 +68,7 @@ struct Place {
     dir: PathBuf,
     random: [u8; 32],
     children: Arc<Mutex<Vec<Pid>>>,
-    _guard: interrupt::Guard,
+    _guard: signals::Guard,
 }
 
 impl Place {
@@ -82,7 +83,7 @@ impl Place {
             .map_err(|e| Failure::io(&dir.display().to_string(), &e))?;
         let children: Arc<Mutex<Vec<Pid>>> = Arc::default();
         let (doomed, orphans) = (dir.clone(), Arc::clone(&children));
-        let guard = interrupt::on_interrupt(move || {
+        let guard = signals::on_interrupt(move || {
             kill_all(&orphans);
             // Something may be left behind when even that is not allowed.
             let _ = tree::remove_tree(&doomed);

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use sealcast::edge::image;
-use sealcast::edge::stdio::Input;
-use sealcast::edge::tree::{Existing, Limits, Owners, Unpack};
-use sealcast::pipe;
+use sealcast::filters;
+use sealcast::image;
+use sealcast::sys::stdio::Input;
+use sealcast::tree::{Existing, Limits, Owners, Unpack};
 
 use crate::cli::UnpackArgs;
 use crate::exit::{ExitStatus, Failure};
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &UnpackArgs, voice: &Voice) -> Result<(), Failure> {
 }
 
 fn image(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Result<(), Failure> {
-    let cancel = input.cancel();
+    let cancel = input.stopper();
     let config = image::Unpack {
         target: target.into(),
         replace: args.replace,
@@ -32,7 +32,7 @@ fn image(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Resul
         last_words,
     };
     let tell = |text: &str| voice.note(text);
-    let restored = pipe::unpack_image(&config, input, || cancel.cancel(), &tell)?;
+    let restored = filters::unpack_image(&config, input, || cancel.wake(), &tell)?;
     if restored.totals.errors > 0 {
         voice.warning("the image changed or could not be read while it was packed");
     }
@@ -66,7 +66,7 @@ fn no_totals(ours: bool, voice: &Voice) {
 }
 
 fn tree(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Result<(), Failure> {
-    let cancel = input.cancel();
+    let cancel = input.stopper();
     let config = Unpack {
         target: target.into(),
         existing: match (args.replace, args.merge) {
@@ -87,7 +87,7 @@ fn tree(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Result
         },
     };
     let tell = |text: &str| voice.note(text);
-    let restored = pipe::unpack(&config, input, || cancel.cancel(), &tell)?;
+    let restored = filters::unpack(&config, input, || cancel.wake(), &tell)?;
     let totals = restored.totals;
     if totals.errors > 0 {
         voice.warning(&format!(

@@ -1,6 +1,6 @@
 //! How a cast went: for each receiver and as a whole, for people, for programs and for the status.
 
-use sealcast::net::cast::Report;
+use sealcast::filters::cast::Report;
 use sealcast::proto::{Fate, MemberReport, SenderEnd};
 use sealcast::wire::{LeaveReason, Verdict};
 

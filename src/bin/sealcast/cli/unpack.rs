@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use sealcast::edge::tree::Range;
+use sealcast::tree::Range;
 
 use super::value;
 

@@ -1,7 +1,7 @@
 //! Values with units or parts on the command line.
 
-use sealcast::edge::tree::Range;
 use sealcast::proto::config::REDUNDANCY_MAX;
+use sealcast::tree::Range;
 use sealcast::wire::NAME_LEN_MAX;
 
 /// The number in `text` times the factor of the unit after it, letters of either case.

@@ -4,37 +4,36 @@
 use std::io;
 use std::path::Path;
 
-use sealcast::edge::{self, image, tree};
-use sealcast::{archive, net, seal};
+use sealcast::{archive, filters, image, net, seal, sys, tree};
 
 use super::{ExitStatus, Failure};
 
-impl From<edge::Error> for Failure {
-    fn from(error: edge::Error) -> Self {
+impl From<sys::Error> for Failure {
+    fn from(error: sys::Error) -> Self {
         let message = error.to_string();
         match error {
-            edge::Error::TerminalInput => Self::new(ExitStatus::Usage, message)
+            sys::Error::TerminalInput => Self::new(ExitStatus::Usage, message)
                 .hint("this is a filter: pipe the data in, or redirect a file with `<`"),
-            edge::Error::TerminalOutput => Self::new(ExitStatus::Usage, message)
+            sys::Error::TerminalOutput => Self::new(ExitStatus::Usage, message)
                 .hint("pipe it into the next filter, or redirect it into a file with `>`"),
-            edge::Error::StdinTwice(_) => Self::new(ExitStatus::Usage, message)
+            sys::Error::StdinTwice(_) => Self::new(ExitStatus::Usage, message)
                 .hint("put the keys into a file, or use `<(command)` of your shell"),
-            edge::Error::SameFile(_) => {
+            sys::Error::SameFile(_) => {
                 Self::new(ExitStatus::Usage, message).hint("give the output another name")
             }
-            edge::Error::Open { .. }
-            | edge::Error::Create { .. }
-            | edge::Error::Write { .. }
-            | edge::Error::System { .. } => Self::new(ExitStatus::Local, message),
-            edge::Error::KeyFileExists(_) => Self::new(ExitStatus::Local, message)
+            sys::Error::Open { .. }
+            | sys::Error::Create { .. }
+            | sys::Error::Write { .. }
+            | sys::Error::System { .. } => Self::new(ExitStatus::Local, message),
+            sys::Error::KeyFileExists(_) => Self::new(ExitStatus::Local, message)
                 .hint("give another name, or see with -y what its public half is"),
-            edge::Error::KeyFileTooLong(_)
-            | edge::Error::KeyFileNotText(_)
-            | edge::Error::PassphraseNotText(_) => Self::new(ExitStatus::Usage, message),
-            edge::Error::NoTerminal(_) => Self::new(ExitStatus::Local, message)
+            sys::Error::KeyFileTooLong(_)
+            | sys::Error::KeyFileNotText(_)
+            | sys::Error::PassphraseNotText(_) => Self::new(ExitStatus::Usage, message),
+            sys::Error::NoTerminal(_) => Self::new(ExitStatus::Local, message)
                 .hint("--passphrase-file takes it from a file or, as /dev/fd/3, a descriptor"),
-            edge::Error::PassphraseTooLong => Self::new(ExitStatus::Usage, message),
-            edge::Error::Commit { .. } => Self::new(ExitStatus::Local, message)
+            sys::Error::PassphraseTooLong => Self::new(ExitStatus::Usage, message),
+            sys::Error::Commit { .. } => Self::new(ExitStatus::Local, message)
                 .hint("the file that was there before, if any, is untouched"),
         }
     }
@@ -61,27 +60,36 @@ impl From<net::Error> for Failure {
             net::Error::Mtu { .. } => {
                 Self::new(ExitStatus::Usage, message).hint("choose a smaller --mtu on the sender")
             }
-            net::Error::Socket { source, .. } | net::Error::Input(source) => {
+            net::Error::Socket { source, .. } => {
                 Self::new(ExitStatus::Local, message).or_closed_pipe(&source)
             }
-            net::Error::Output(source) => {
+        }
+    }
+}
+
+impl From<filters::Error> for Failure {
+    fn from(error: filters::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            filters::Error::Net(error) => error.into(),
+            filters::Error::Input(source) | filters::Error::Output(source) => {
                 Self::new(ExitStatus::Local, message).or_closed_pipe(&source)
             }
-            net::Error::Changed => Self::new(ExitStatus::Transfer, message)
+            filters::Error::Changed => Self::new(ExitStatus::Transfer, message)
                 .hint("all receivers of this pass were told that the stream is not complete")
                 .hint("--late refuse sends it once"),
-            net::Error::Producer(_) => Self::new(ExitStatus::Transfer, message)
+            filters::Error::Producer(_) => Self::new(ExitStatus::Transfer, message)
                 .hint("all receivers were told that the stream is not complete"),
-            net::Error::Consumer(_) => Self::new(ExitStatus::Transfer, message)
+            filters::Error::Consumer(_) => Self::new(ExitStatus::Transfer, message)
                 .hint("what the command said is above, if it said anything")
                 .hint("the sender was told, if there was one"),
-            net::Error::ConsumerEnded | net::Error::ConsumerClosed => {
+            filters::Error::ConsumerEnded | filters::Error::ConsumerClosed => {
                 Self::new(ExitStatus::Transfer, message)
                     .hint("a command must read its input to the end, and then end with status 0")
             }
-            net::Error::Edge(error) => error.into(),
-            net::Error::Interrupted(signal) => {
-                edge::interrupt::die_of(signal);
+            filters::Error::System(error) => error.into(),
+            filters::Error::Interrupted(signal) => {
+                sys::signals::die_of(signal);
                 Self::new(ExitStatus::Local, message)
             }
         }

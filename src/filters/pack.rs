@@ -1,0 +1,175 @@
+//! Packing on several threads: one walks and reads, some compress, and the caller's writes.
+
+use std::io::{self, Write};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, PoisonError};
+use std::thread::Builder;
+
+use crate::archive::{
+    ANNOUNCEMENT_BYTES, Chooser, FRAME_BYTES, LONG_FRAME_BYTES, Squeezer, Totals,
+};
+use crate::image::{self, Image};
+use crate::sys::clock::Clock;
+use crate::tree::{self, Error, Note};
+
+use super::slice::{Slice, Slicer};
+use crate::parallel::{Pool, Workers, ordered};
+
+/// How an archive is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// At one level, 1 to 19; the bytes do not depend on the threads.
+    Level(i32),
+    /// The same, in frames four times as long.
+    Long(i32),
+    /// At the level that brings each frame through the output soonest.
+    Adapt,
+}
+
+impl Effort {
+    fn choice(self) -> Choice {
+        match self {
+            Self::Level(level) | Self::Long(level) => Choice::Fixed(level),
+            Self::Adapt => Choice::Adapted(Box::default()),
+        }
+    }
+
+    const fn frame_bytes(self) -> usize {
+        match self {
+            Self::Long(_) => LONG_FRAME_BYTES,
+            Self::Level(_) | Self::Adapt => FRAME_BYTES,
+        }
+    }
+
+    fn squeezer(self) -> io::Result<Squeezer> {
+        match self {
+            Self::Long(_) => Squeezer::long(),
+            Self::Level(_) | Self::Adapt => Squeezer::new(),
+        }
+    }
+}
+
+/// Who says at which level a frame is compressed, and hears how long that took.
+enum Choice {
+    Fixed(i32),
+    Adapted(Box<Mutex<Chooser>>),
+}
+
+impl Choice {
+    fn begin(&self, now_us: u64) -> (usize, i32) {
+        match self {
+            Self::Fixed(level) => (0, *level),
+            Self::Adapted(chooser) => lock(chooser).begin(now_us),
+        }
+    }
+
+    fn hear(&self, tell: impl FnOnce(&mut Chooser)) {
+        if let Self::Adapted(chooser) = self {
+            tell(&mut lock(chooser));
+        }
+    }
+}
+
+/// Packs a tree as a compressed archive into `out`, on the given number of threads.
+///
+/// # Errors
+/// Those of [`tree::pack`].
+pub fn pack(
+    config: &tree::Pack,
+    effort: Effort,
+    threads: usize,
+    out: impl Write + Send,
+    tell: &(dyn Fn(&Note) + Sync),
+) -> Result<Totals, Error> {
+    compress(effort, threads, out, |slicer| {
+        tree::pack(config, slicer, tell)
+    })
+}
+
+/// Packs a disk image likewise.
+///
+/// # Errors
+/// Those of [`image::pack`].
+pub fn pack_image(
+    image: &Image,
+    effort: Effort,
+    threads: usize,
+    out: impl Write + Send,
+) -> Result<Totals, image::Error> {
+    compress(effort, threads, out, |slicer| image::pack(image, slicer))
+}
+
+/// Compresses what `produce` writes.
+fn compress<E: From<io::Error> + Send>(
+    effort: Effort,
+    threads: usize,
+    mut out: impl Write + Send,
+    produce: impl for<'a> FnOnce(Slicer<'a>) -> Result<(Slicer<'a>, Totals), E> + Send,
+) -> Result<Totals, E> {
+    let choice = effort.choice();
+    // A slice is filled while the others are compressed, and more would only take memory.
+    let (slices_in, slices_out) = sync_channel(0);
+    // While one frame is written, which takes its time on a network, all others work, and one more
+    // may be ready.
+    let workers = Workers {
+        count: threads,
+        ahead: 2,
+        dedicated_writer: true,
+    };
+    let (plain, squeezed, squeezers) = (Pool::new(), Pool::new(), Pool::new());
+    let clock = Clock::new();
+    let now_us = || clock.now().as_us();
+    std::thread::scope(|scope| {
+        let slicer = Slicer::new(effort.frame_bytes(), slices_in, &plain)?;
+        let walker = Builder::new()
+            .name("sc-walk".into())
+            .spawn_scoped(scope, move || {
+                let (slicer, totals) = produce(slicer)?;
+                slicer.finish()?;
+                Ok(totals)
+            })?;
+        let squeeze = |slice: Slice| {
+            let mut squeezer = match squeezers.take() {
+                Some(squeezer) => squeezer,
+                None => effort.squeezer()?,
+            };
+            let mut frame = squeezed.take().unwrap_or_default();
+            let begun = now_us();
+            let (number, level) = choice.begin(begun);
+            let announcement = squeezer.squeeze(slice.bytes(), level, &mut frame)?;
+            let taken = now_us() - begun;
+            choice.hear(|chooser| {
+                chooser.compressed(number, slice.bytes().len(), frame.len(), taken);
+            });
+            squeezers.give(squeezer);
+            plain.give(slice);
+            Ok((announcement, frame))
+        };
+        let written: Result<(), E> = ordered(
+            workers,
+            move || Ok(slices_out.recv().ok()),
+            squeeze,
+            |(announcement, frame): ([u8; ANNOUNCEMENT_BYTES], Vec<u8>)| {
+                choice.hear(|chooser| chooser.writing(now_us()));
+                out.write_all(&announcement)?;
+                out.write_all(&frame)?;
+                choice.hear(|chooser| chooser.written(frame.len(), now_us()));
+                squeezed.give(frame);
+                Ok(())
+            },
+            || {},
+        );
+        // When the output failed, the walker fails in its wake; the cause is what counts.
+        let walked: Result<Totals, E> = walker
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        written?;
+        let totals = walked?;
+        out.flush()?;
+        Ok(totals)
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,18 @@
+//! Where the process meets the system: clock, entropy, signals, wake-ups, standard streams, key
+//! files and child commands.
+
+pub mod clock;
+pub mod command;
+pub mod entropy;
+mod error;
+pub mod keyfile;
+pub mod passphrase;
+pub mod signals;
+pub mod sparse;
+pub mod start_signal;
+pub mod stdio;
+pub mod user_names;
+pub mod wait;
+pub mod wake;
+
+pub use error::Error;

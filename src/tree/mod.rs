@@ -1,0 +1,72 @@
+//! Real trees: walked and read for an archive, restored from one, and compared. Everything that
+//! touches a path below a root does so by descriptors of directories, one name at a time.
+
+mod compare;
+mod confine;
+mod dirs;
+mod error;
+mod extract;
+mod flush;
+mod listed;
+mod metadata;
+mod mounts;
+mod new_file;
+mod owners;
+mod pack;
+mod place;
+mod remove;
+mod restore;
+mod sample;
+mod walk;
+mod writers;
+
+pub use compare::differences;
+pub use error::Error;
+pub use extract::{Limits, Restored, Unpack, unpack};
+pub use owners::{Overlap, Owners, Range};
+pub use pack::{Note, Pack, pack};
+pub use place::Existing;
+pub use remove::remove_tree;
+pub use sample::sample;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, OFlags, RawMode};
+
+/// How directories are opened whose descriptors only serve as starting points.
+const DIRECTORY: OFlags = OFlags::PATH
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// Permission bits with set-user-id, set-group-id and sticky.
+const MODE_BITS: RawMode = 0o7777;
+
+/// The path under which `/proc` shows `name` in an open directory; system calls that know no
+/// descriptors reach it there without walking the tree again.
+fn proc_path(dir: impl AsFd, name: &[u8]) -> Vec<u8> {
+    use std::os::fd::AsRawFd;
+    let mut path = format!("/proc/self/fd/{}/", dir.as_fd().as_raw_fd()).into_bytes();
+    path.extend_from_slice(if name.is_empty() { b"." } else { name });
+    path
+}
+
+/// Sets the mode of `name` in an open directory, never that of what a symbolic link leads to, which
+/// somebody may have put there.
+fn set_mode(dir: impl AsFd, name: &[u8], mode: Mode) -> rustix::io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    rustix::fs::chmodat(rustix::fs::CWD, path, mode, AtFlags::empty())
+}
+
+/// Opens a directory for reading, not through a symbolic link.
+fn open_dir(dir: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let name = if name.is_empty() { b"." } else { name };
+    rustix::fs::openat(
+        dir,
+        name,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+}

@@ -1,0 +1,246 @@
+//! Owner, mode, attributes and times, in the one order in which none undoes another: a change of
+//! owner clears set-user-id bits and capabilities, a mode rewrites an access list, and every
+//! change is newer than the time that the object shall have.
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{
+    AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chownat, fchmod, fchown,
+    fsetxattr, futimens, lsetxattr, utimensat,
+};
+use rustix::io::Errno;
+
+use super::{Error, proc_path, set_mode};
+use crate::archive::{Meta, Time, Xattr, acl};
+
+const CAPABILITY: &[u8] = b"security.capability";
+const SET_ID_BITS: u32 = 0o6000;
+
+/// What an object has already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Given {
+    Nothing,
+    /// Owner and mode are right.
+    Mode,
+}
+
+/// Restores metadata, and counts what this user may not restore.
+pub(super) struct Restorer {
+    pub(super) root: bool,
+    uid: u32,
+    gid: u32,
+    setuid: bool,
+    xattrs: bool,
+    lost: Lost,
+}
+
+/// How much this user was not allowed to restore.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Lost {
+    pub(super) owners: u64,
+    pub(super) xattrs: u64,
+}
+
+impl Lost {
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self {
+            owners: self.owners + other.owners,
+            xattrs: self.xattrs + other.xattrs,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Object<'a> {
+    Open(&'a OwnedFd),
+    Named {
+        dir: &'a OwnedFd,
+        name: &'a [u8],
+        symlink: bool,
+    },
+}
+
+pub(super) fn uid(raw: u32) -> Uid {
+    Uid::from_raw(raw)
+}
+
+pub(super) fn gid(raw: u32) -> Gid {
+    Gid::from_raw(raw)
+}
+
+impl Restorer {
+    pub(super) fn new(setuid: bool, xattrs: bool) -> Self {
+        Self {
+            root: rustix::process::geteuid().is_root(),
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            setuid,
+            xattrs,
+            lost: Lost::default(),
+        }
+    }
+
+    /// One like this for another thread, which has lost nothing yet.
+    pub(super) fn another(&self) -> Self {
+        Self {
+            lost: Lost::default(),
+            ..*self
+        }
+    }
+
+    /// What was lost since this was asked before.
+    pub(super) fn take_lost(&mut self) -> Lost {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Adds what another has lost.
+    pub(super) const fn add_lost(&mut self, lost: Lost) {
+        self.lost = self.lost.and(lost);
+    }
+
+    /// Whether an object made by us with its mode has all of its metadata but the time.
+    pub(super) fn is_plain(&self, meta: &Meta) -> bool {
+        meta.uid == self.uid
+            && meta.gid == self.gid
+            && meta.mode & 0o7000 == 0
+            && (meta.xattrs.is_empty() || !self.xattrs)
+    }
+
+    /// Restores the metadata of an open file or directory.
+    pub(super) fn open(
+        &mut self,
+        fd: &OwnedFd,
+        path: &[u8],
+        meta: &Meta,
+        given: Given,
+    ) -> Result<(), Error> {
+        self.restore(Object::Open(fd), path, meta, given)
+    }
+
+    /// Restores the metadata of what cannot be opened without consequences.
+    pub(super) fn named(
+        &mut self,
+        dir: &OwnedFd,
+        name: &[u8],
+        path: &[u8],
+        meta: &Meta,
+        symlink: bool,
+    ) -> Result<(), Error> {
+        let object = Object::Named { dir, name, symlink };
+        self.restore(object, path, meta, Given::Nothing)
+    }
+
+    fn restore(
+        &mut self,
+        object: Object<'_>,
+        path: &[u8],
+        meta: &Meta,
+        given: Given,
+    ) -> Result<(), Error> {
+        if given == Given::Nothing {
+            let owned = self.owner(object, path, meta)?;
+            let keep_set_id = self.setuid && owned;
+            let mode = meta.mode & if keep_set_id { 0o7777 } else { !SET_ID_BITS };
+            self.mode(object, path, mode)?;
+            if self.xattrs {
+                self.attributes(object, path, &meta.xattrs)?;
+            }
+        }
+        let times = timestamps(meta.mtime);
+        match object {
+            Object::Open(fd) => futimens(fd, &times),
+            Object::Named { dir, name, .. } => {
+                utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+            }
+        }
+        .map_err(Error::system("set the time of", path))
+    }
+
+    /// True when owner and group are those of the archive.
+    fn owner(&mut self, object: Object<'_>, path: &[u8], meta: &Meta) -> Result<bool, Error> {
+        if (meta.uid, meta.gid) == (self.uid, self.gid) {
+            return Ok(true);
+        }
+        let chown = |owner: Option<Uid>, group: Option<Gid>| match object {
+            Object::Open(fd) => fchown(fd, owner, group),
+            Object::Named { dir, name, .. } => {
+                chownat(dir, name, owner, group, AtFlags::SYMLINK_NOFOLLOW)
+            }
+        };
+        if self.root {
+            return chown(Some(uid(meta.uid)), Some(gid(meta.gid)))
+                .map(|()| true)
+                .map_err(Error::system("set the owner of", path));
+        }
+        // An ordinary user may give things to groups of their own.
+        let group = meta.gid == self.gid || chown(None, Some(gid(meta.gid))).is_ok();
+        let owned = group && meta.uid == self.uid;
+        self.lost.owners += u64::from(!owned);
+        Ok(owned)
+    }
+
+    fn mode(&self, object: Object<'_>, path: &[u8], mode: u32) -> Result<(), Error> {
+        let mode = Mode::from_raw_mode(mode);
+        match object {
+            Object::Open(fd) => fchmod(fd, mode),
+            Object::Named { symlink: true, .. } => Ok(()),
+            Object::Named { dir, name, .. } => set_mode(dir, name, mode),
+        }
+        .map_err(Error::system("set the mode of", path))
+    }
+
+    fn attributes(
+        &mut self,
+        object: Object<'_>,
+        path: &[u8],
+        xattrs: &[Xattr],
+    ) -> Result<(), Error> {
+        // Access lists come first, the capability last.
+        let rank = |x: &Xattr| match &x.name[..] {
+            acl::ACCESS => 0,
+            acl::DEFAULT => 1,
+            CAPABILITY => 3,
+            _ => 2,
+        };
+        let mut order: Vec<&Xattr> = xattrs.iter().collect();
+        order.sort_by_key(|x| rank(x));
+        for Xattr { name, value } in order {
+            if name == CAPABILITY && !self.setuid {
+                continue;
+            }
+            let result = match object {
+                Object::Open(fd) => fsetxattr(fd, &**name, value, XattrFlags::empty()),
+                Object::Named { dir, name: at, .. } => {
+                    lsetxattr(proc_path(dir, at), &**name, value, XattrFlags::empty())
+                }
+            };
+            match result {
+                Ok(()) => {}
+                Err(Errno::PERM | Errno::ACCESS | Errno::NOTSUP) if !self.root => {
+                    self.lost.xattrs += 1;
+                }
+                Err(source) => {
+                    return Err(Error::Attribute {
+                        path: path.to_vec(),
+                        name: name.clone(),
+                        source: source.into(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A moment in the system's terms; the time of last access stays as it is.
+pub(super) fn timestamps(mtime: Time) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: mtime.secs,
+            tv_nsec: mtime.nanos.into(),
+        },
+    }
+}
