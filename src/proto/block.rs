@@ -3,7 +3,7 @@
 use super::protect::{Purpose, sign, verify};
 use crate::crypt::hash::{Blake3, blake3};
 use crate::crypt::sign::{SigningKey, VerifyingKey};
-use crate::wire::{MANIFEST_HASH_LEN, SIGNATURE_LEN, SessionId};
+use crate::wire::{SIGNATURE_LEN, SYMBOL_HASH_LEN, SessionId};
 
 /// Bytes of the trailer: data length u32, block u32, stream offset u64, chain value 32.
 const CHAINED_LEN: usize = 48;
@@ -29,7 +29,7 @@ impl Chain {
     /// The chain before the first block of the first session of a series.
     pub(super) fn new(session: SessionId) -> Self {
         let mut hash = Blake3::default();
-        hash.update(b"sealcast v2 stream\0");
+        hash.update(b"sealcast v3 stream\0");
         hash.update(&session.0);
         Self {
             session,
@@ -67,7 +67,7 @@ impl Chain {
         trailer[4..8].copy_from_slice(&self.block.to_be_bytes());
         trailer[8..16].copy_from_slice(&self.offset.to_be_bytes());
         let mut hash = Blake3::default();
-        hash.update(b"sealcast v2 block\0");
+        hash.update(b"sealcast v3 block\0");
         hash.update(&self.value);
         hash.update(&trailer[..16]);
         hash.update(data);
@@ -127,10 +127,10 @@ impl Chain {
     }
 }
 
-/// The hash of a source symbol in a manifest.
-pub(super) fn symbol_hash(symbol: &[u8]) -> [u8; MANIFEST_HASH_LEN] {
-    let mut hash = [0; MANIFEST_HASH_LEN];
-    hash.copy_from_slice(&blake3(symbol)[..MANIFEST_HASH_LEN]);
+/// The hash of a source symbol, as HASHES has it.
+pub(super) fn symbol_hash(symbol: &[u8]) -> [u8; SYMBOL_HASH_LEN] {
+    let mut hash = [0; SYMBOL_HASH_LEN];
+    hash.copy_from_slice(&blake3(symbol)[..SYMBOL_HASH_LEN]);
     hash
 }
 

@@ -210,7 +210,7 @@ pub fn fit_name(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::proto::limits::{IP6_UDP_LEN, MTU_RANGE};
-    use crate::wire::{Policy, Protection};
+    use crate::wire::{Protection, SessionStatus};
 
     #[test]
     fn symbols_fill_datagrams_and_blocks_stay_small() {
@@ -239,7 +239,7 @@ mod tests {
             k: K_DEFAULT,
             symbol_len: symbol_len(*MTU_RANGE.end(), IP_UDP_LEN),
             depth: 1,
-            policy: Policy::default(),
+            status: SessionStatus::default(),
             protection: Protection::default(),
             name: "lab".into(),
         };

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::units::{Duration, Rate};
-use crate::wire::{AbortReason, DropReason, LeaveReason, Policy, RejectReason, SessionId};
+use crate::wire::{AbortReason, DropReason, LeaveReason, RejectReason, SessionId, SessionStatus};
 
 /// Where datagrams go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,7 +193,7 @@ pub enum ReceiverEvent {
         from: SocketAddr,
     },
     /// The sender still waits.
-    Waiting(Policy),
+    Waiting(SessionStatus),
     /// The sender that we asked fell silent; we search again.
     Forgotten,
     /// We came too late, or were too slow, and wait for another session of the series.
@@ -242,6 +242,8 @@ pub struct SenderStats {
     pub feedbacks: u64,
     /// Datagrams that were malformed, forged or replayed.
     pub refused: u64,
+    /// Datagrams of a kind that came after this program.
+    pub unknown_kind: u64,
     /// The present rate.
     pub rate: Rate,
     /// Receivers that are in the session.
@@ -269,4 +271,6 @@ pub struct ReceiverStats {
     pub refused: u64,
     /// Datagrams of another version of the protocol.
     pub other_version: u64,
+    /// Datagrams of a kind that came after this program.
+    pub unknown_kind: u64,
 }

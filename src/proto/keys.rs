@@ -11,7 +11,7 @@ use crate::crypt::sign::{SigningKey, VerifyingKey};
 pub const SHARED_LEN: usize = 32;
 
 /// The salt and the cost, as a power of two in KiB, that make a shared secret of any text.
-pub const SHARED_SALT: &[u8] = b"sealcast v2 shared key";
+pub const SHARED_SALT: &[u8] = b"sealcast v3 shared key";
 /// See [`SHARED_SALT`].
 pub const SHARED_WORK_LOG2: u8 = 16;
 

@@ -152,10 +152,10 @@ pub const CANDIDATE_PATIENCE: Duration = Duration::from_secs(2);
 pub const REFUSED_WAIT: Duration = Duration::from_ms(1_200);
 /// Signatures of ANNOUNCEs that a receiver checks within a second.
 pub const SIGNATURES_PER_S_MAX: u32 = 1_000;
-/// A block whose manifest was sent is not sent again within this time.
-pub const MANIFEST_EVERY: Duration = Duration::from_ms(100);
-/// [`MANIFEST_EVERY`] doubles with each manifest of the block, so many times.
-pub const MANIFEST_DOUBLINGS: u32 = 6;
+/// The hashes of a block are not sent again within this time.
+pub const HASHES_EVERY: Duration = Duration::from_ms(100);
+/// [`HASHES_EVERY`] doubles each time that the hashes of the block are sent, so many times.
+pub const HASHES_DOUBLINGS: u32 = 6;
 /// A receiver that asks again is answered again no sooner than this.
 pub const ANSWER_EVERY: Duration = Duration::from_ms(20);
 /// Copies of a BYE, since the sender may be gone before another DONE comes.

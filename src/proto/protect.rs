@@ -12,11 +12,11 @@ use crate::crypt::agree::{PublicKey, SecretKey, SharedSecret};
 use crate::crypt::secret::Secret;
 use crate::crypt::sign::{SigningKey, VerifyingKey};
 use crate::crypt::{BadSignature, hash, kdf};
-use crate::wire::{self, Kind, SIGNATURE_LEN, SessionId, TAG_LEN};
+use crate::wire::{self, DatagramKind, SIGNATURE_LEN, SessionId, TAG_LEN};
 
 /// Makes the cipher of what the sender multicasts.
 pub(super) fn multicast_cipher(session: SessionId, secret: &[u8; 32]) -> Cipher {
-    Cipher::new(&kdf::derive(secret, &session.0, b"sealcast v2 multicast"))
+    Cipher::new(&kdf::derive(secret, &session.0, b"sealcast v3 multicast"))
 }
 
 /// What an ANNOUNCE says about the stream: who changes it on the way gets no agreement.
@@ -58,7 +58,7 @@ pub(super) fn one_way_secret(
     shared: Option<&Secret<SHARED_LEN>>,
 ) -> Key {
     let info = [
-        b"sealcast v2 one-way\0".as_slice(),
+        b"sealcast v3 one-way\0".as_slice(),
         sender.as_bytes(),
         &shape.bytes(),
         signer.map_or(&[][..], |key| key.as_bytes()),
@@ -91,7 +91,7 @@ impl Greeting {
         let ours = own.agree(theirs).ok()?;
         let secret = join_secrets(ours.expose(), shared);
         let info = [
-            b"sealcast v2 agreed\0",
+            b"sealcast v3 agreed\0",
             sender.as_bytes().as_slice(),
             receiver.as_bytes(),
             &shape.bytes(),
@@ -100,8 +100,8 @@ impl Greeting {
         let cipher = |info: &[u8]| Cipher::new(&kdf::derive(agreed.expose(), &session.0, info));
         Some(Self {
             session,
-            join: cipher(b"sealcast v2 join"),
-            reject: cipher(b"sealcast v2 reject"),
+            join: cipher(b"sealcast v3 join"),
+            reject: cipher(b"sealcast v3 reject"),
             agreed,
         })
     }
@@ -112,7 +112,7 @@ impl Greeting {
         let secret = match identity {
             None => self.agreed.clone(),
             Some((key, shared)) => {
-                let info = [b"sealcast v2 identified\0", key.as_bytes().as_slice()].concat();
+                let info = [b"sealcast v3 identified\0", key.as_bytes().as_slice()].concat();
                 let both = join_secrets(self.agreed.expose(), Some(shared));
                 kdf::derive(&both, &self.session.0, &info)
             }
@@ -121,9 +121,9 @@ impl Greeting {
             |info: &[u8]| Cipher::new(&kdf::derive(secret.expose(), &self.session.0, info));
         Pair {
             join: self.join.clone(),
-            reply: cipher(b"sealcast v2 reply"),
-            feedback: cipher(b"sealcast v2 feedback"),
-            bye: cipher(b"sealcast v2 bye"),
+            reply: cipher(b"sealcast v3 reply"),
+            feedback: cipher(b"sealcast v3 feedback"),
+            bye: cipher(b"sealcast v3 bye"),
         }
     }
 }
@@ -157,12 +157,12 @@ pub(super) fn counter_nonce(kind: u8, count: u64) -> [u8; NONCE_LEN] {
 }
 
 /// The nonce of the `count`th FEEDBACK of this receiver, or BYE to it.
-pub(super) fn member_nonce(kind: Kind, receiver: u32, count: u32) -> [u8; NONCE_LEN] {
+pub(super) fn member_nonce(kind: DatagramKind, receiver: u32, count: u32) -> [u8; NONCE_LEN] {
     counter_nonce(kind as u8, u64::from(receiver) << 32 | u64::from(count))
 }
 
 /// The nonce of a JOIN, ACCEPT or REJECT; `detail` tells two texts of one kind apart.
-pub(super) fn reply_nonce(kind: Kind, detail: u16) -> [u8; NONCE_LEN] {
+pub(super) fn reply_nonce(kind: DatagramKind, detail: u16) -> [u8; NONCE_LEN] {
     counter_nonce(kind as u8, u64::from(detail))
 }
 
@@ -200,7 +200,7 @@ fn announce_tag(
     announce: &[u8],
 ) -> Secret<TAG_LEN> {
     let secret = shared.map_or(&[][..], |s| s.expose());
-    let key = kdf::derive(secret, session, b"sealcast v2 announce");
+    let key = kdf::derive(secret, session, b"sealcast v3 announce");
     let mut tag = [0; TAG_LEN];
     tag.copy_from_slice(&hash::mac(&key, announce)[..TAG_LEN]);
     Secret::new(tag)
@@ -270,7 +270,7 @@ impl<'a> Announced<'a> {
 pub(super) enum Purpose {
     Announce,
     Block,
-    Manifest,
+    Hashes,
     Poll,
     End,
     Abort,
@@ -279,12 +279,12 @@ pub(super) enum Purpose {
 impl Purpose {
     fn text(self, session: SessionId, body: &[u8]) -> Vec<u8> {
         let purpose: &[u8] = match self {
-            Self::Announce => b"sealcast v2 announce\0",
-            Self::Block => b"sealcast v2 block\0",
-            Self::Manifest => b"sealcast v2 manifest\0",
-            Self::Poll => b"sealcast v2 poll\0",
-            Self::End => b"sealcast v2 end\0",
-            Self::Abort => b"sealcast v2 abort\0",
+            Self::Announce => b"sealcast v3 announce\0",
+            Self::Block => b"sealcast v3 block\0",
+            Self::Hashes => b"sealcast v3 hashes\0",
+            Self::Poll => b"sealcast v3 poll\0",
+            Self::End => b"sealcast v3 end\0",
+            Self::Abort => b"sealcast v3 abort\0",
         };
         [purpose, &session.0, body].concat()
     }
@@ -489,7 +489,7 @@ mod tests {
             k: 256,
             symbol_len: 1_436,
             depth: 1,
-            policy: wire::Policy::default(),
+            status: wire::SessionStatus::default(),
             protection: wire::Protection {
                 signer: Some(*signing.public().as_bytes()),
                 shared: true,

@@ -2,8 +2,8 @@
 
 use super::cursor::{Cursor, put_text};
 use super::{
-    DATA_OVERHEAD, DATAGRAM_LEN_MAX, Error, Kind, NAME_LEN_MAX, SIGNATURE_LEN, SessionId, TAG_LEN,
-    expect_kind,
+    DATA_OVERHEAD, DATAGRAM_LEN_MAX, DatagramKind, Error, NAME_LEN_MAX, SIGNATURE_LEN, SessionId,
+    TAG_LEN, expect_kind,
 };
 
 /// Bytes of the longest ANNOUNCE, with its signature and tag.
@@ -17,26 +17,26 @@ mod flag {
     pub(super) const LISTED: u8 = 1 << 3;
     pub(super) const SHARED: u8 = 1 << 4;
     pub(super) const ONE_WAY: u8 = 1 << 5;
-    pub(super) const AGAIN: u8 = 1 << 6;
-    pub(super) const ALL: u8 = STARTED | JOINABLE | SIGNED | LISTED | SHARED | ONE_WAY | AGAIN;
+    pub(super) const NEXT_PASS: u8 = 1 << 6;
+    pub(super) const ALL: u8 = STARTED | JOINABLE | SIGNED | LISTED | SHARED | ONE_WAY | NEXT_PASS;
 }
 
-/// When the session starts, for people who wait.
+/// How far the session is, for people who wait; a part of its ANNOUNCE.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
+pub struct SessionStatus {
     /// Data flows already.
     pub started: bool,
     /// A receiver that joins now still gets everything.
     pub joinable: bool,
     /// One-way: another session follows when it is over.
-    pub again: bool,
+    pub next_pass: bool,
     /// Receivers that have joined.
     pub joined: u32,
     /// Receivers that the sender waits for; 0 when it waits for no number.
     pub wanted: u32,
 }
 
-impl Policy {
+impl SessionStatus {
     /// Whether a receiver that hears of it now cannot have everything.
     pub fn is_late(&self) -> bool {
         self.started && !self.joinable
@@ -74,8 +74,8 @@ pub struct Announce {
     pub symbol_len: u16,
     /// Neighbouring blocks whose source symbols may be mixed on the wire.
     pub depth: u16,
-    /// When it starts.
-    pub policy: Policy,
+    /// How far it is.
+    pub status: SessionStatus,
     /// Who may take part, and who it comes from.
     pub protection: Protection,
     /// The session's name, at most [`NAME_LEN_MAX`] bytes; may be empty.
@@ -96,7 +96,7 @@ impl Announce {
     /// [`Error::Malformed`] if it is none or its numbers make no sense.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let mut c = Cursor::new(bytes);
-        expect_kind(&mut c, Kind::Announce)?;
+        expect_kind(&mut c, DatagramKind::Announce)?;
         let flags = c.u8()?;
         c.zero(2)?;
         let tag = c.u32()?;
@@ -105,10 +105,10 @@ impl Announce {
         let sender_key = c.array()?;
         let (k, symbol_len, depth) = (c.u16()?, c.u16()?, c.u16()?);
         c.zero(2)?;
-        let policy = Policy {
+        let status = SessionStatus {
             started: flags & flag::STARTED != 0,
             joinable: flags & flag::JOINABLE != 0,
-            again: flags & flag::AGAIN != 0,
+            next_pass: flags & flag::NEXT_PASS != 0,
             joined: c.u32()?,
             wanted: c.u32()?,
         };
@@ -122,7 +122,7 @@ impl Announce {
         };
         c.end()?;
         let two_way = !protection.one_way;
-        if protection.one_way && protection.listed || two_way && policy.again {
+        if protection.one_way && protection.listed || two_way && status.next_pass {
             return Err(Error::Malformed);
         }
         let fits = (2..=DATAGRAM_LEN_MAX - DATA_OVERHEAD).contains(&usize::from(symbol_len));
@@ -138,7 +138,7 @@ impl Announce {
             k,
             symbol_len,
             depth,
-            policy,
+            status,
             protection,
             name,
         })
@@ -146,7 +146,7 @@ impl Announce {
 
     /// Appends the ANNOUNCE without its signature and tag.
     pub fn emit(&self, out: &mut Vec<u8>) {
-        out.push(Kind::Announce.first_byte());
+        out.push(DatagramKind::Announce.first_byte());
         out.push(self.flags());
         out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(&self.session.tag().to_be_bytes());
@@ -157,8 +157,8 @@ impl Announce {
         out.extend_from_slice(&self.symbol_len.to_be_bytes());
         out.extend_from_slice(&self.depth.to_be_bytes());
         out.extend_from_slice(&[0; 2]);
-        out.extend_from_slice(&self.policy.joined.to_be_bytes());
-        out.extend_from_slice(&self.policy.wanted.to_be_bytes());
+        out.extend_from_slice(&self.status.joined.to_be_bytes());
+        out.extend_from_slice(&self.status.wanted.to_be_bytes());
         put_text(out, &self.name, NAME_LEN_MAX);
         if let Some(signer) = self.protection.signer {
             out.extend_from_slice(&signer);
@@ -166,11 +166,11 @@ impl Announce {
     }
 
     fn flags(&self) -> u8 {
-        let (policy, protection) = (&self.policy, &self.protection);
+        let (status, protection) = (&self.status, &self.protection);
         [
-            (policy.started, flag::STARTED),
-            (policy.joinable, flag::JOINABLE),
-            (policy.again, flag::AGAIN),
+            (status.started, flag::STARTED),
+            (status.joinable, flag::JOINABLE),
+            (status.next_pass, flag::NEXT_PASS),
             (protection.signer.is_some(), flag::SIGNED),
             (protection.listed, flag::LISTED),
             (protection.shared, flag::SHARED),
@@ -217,10 +217,10 @@ mod tests {
                         k,
                         symbol_len: half * 2,
                         depth,
-                        policy: Policy {
+                        status: SessionStatus {
                             started,
                             joinable,
-                            again: again && one_way && !listed,
+                            next_pass: again && one_way && !listed,
                             joined,
                             wanted,
                         },
@@ -261,7 +261,7 @@ mod tests {
             k: 4,
             symbol_len: 64,
             depth: 1,
-            policy: Policy::default(),
+            status: SessionStatus::default(),
             protection: Protection {
                 listed: true,
                 one_way: true,

@@ -1,46 +1,6 @@
 //! BYE: the sender ends one receiver's membership.
 
-use super::cursor::Cursor;
-use super::{Error, Kind, expect_kind};
-
-/// The header of a BYE: authenticated, not encrypted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ByeHeader {
-    /// The session.
-    pub tag: u32,
-    /// The receiver.
-    pub receiver: u32,
-    /// Counts the BYEs to this receiver: the nonce under its key.
-    pub number: u32,
-}
-
-impl ByeHeader {
-    /// Bytes of the header.
-    pub const LEN: usize = 16;
-
-    /// Reads the header of a datagram.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] if it is none.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let mut c = Cursor::new(bytes);
-        expect_kind(&mut c, Kind::Bye)?;
-        c.zero(3)?;
-        Ok(Self {
-            tag: c.u32()?,
-            receiver: c.u32()?,
-            number: c.u32()?,
-        })
-    }
-
-    /// Appends the header.
-    pub fn emit(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[Kind::Bye.first_byte(), 0, 0, 0]);
-        out.extend_from_slice(&self.tag.to_be_bytes());
-        out.extend_from_slice(&self.receiver.to_be_bytes());
-        out.extend_from_slice(&self.number.to_be_bytes());
-    }
-}
+use super::Error;
 
 /// Why the sender gives a receiver up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,15 +115,6 @@ mod tests {
         }
         codes.sort_unstable();
         assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8]);
-        let header = ByeHeader {
-            tag: 1,
-            receiver: 2,
-            number: 3,
-        };
-        let mut bytes = Vec::new();
-        header.emit(&mut bytes);
-        assert_eq!(ByeHeader::parse(&bytes), Ok(header));
-        assert_eq!(ByeHeader::parse(&bytes[..15]), Err(Error::Malformed));
         assert_eq!(Bye::parse(&[0]), Err(Error::Malformed));
         assert_eq!(Bye::parse(&[9]), Err(Error::Malformed));
     }

@@ -6,8 +6,8 @@ use super::cursor::{Cursor, put_text};
 /// Where the sender stands; the sealed body of a POLL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Poll {
-    /// The first block whose first pass is not over: below it, what is missing was lost.
-    pub edge: u32,
+    /// The first block whose first pass is not over: what is missing of those below it was lost.
+    pub watermark: u32,
     /// The sender's clock in microseconds, to be echoed in feedback.
     pub clock_us: u64,
     /// The longest round trip in the group as the sender knows it, in microseconds.
@@ -28,7 +28,7 @@ impl Poll {
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let mut c = Cursor::new(bytes);
         let poll = Self {
-            edge: c.u32()?,
+            watermark: c.u32()?,
             clock_us: c.u64()?,
             rtt_us: c.u32()?,
             receivers: c.u32()?,
@@ -41,7 +41,7 @@ impl Poll {
 
     /// Appends the body.
     pub fn emit(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.edge.to_be_bytes());
+        out.extend_from_slice(&self.watermark.to_be_bytes());
         out.extend_from_slice(&self.clock_us.to_be_bytes());
         out.extend_from_slice(&self.rtt_us.to_be_bytes());
         out.extend_from_slice(&self.receivers.to_be_bytes());
@@ -169,7 +169,7 @@ mod tests {
             last_k in 1..=u16::MAX, digest: [u8; 32], text in "[a-zé :]{0,120}", r in 0..6usize,
         ) {
             let poll = Poll {
-                edge: n[0], clock_us, rtt_us: n[1], receivers: n[2],
+                watermark: n[0], clock_us, rtt_us: n[1], receivers: n[2],
                 report_every: n[3], report_us: n[4],
             };
             let mut bytes = Vec::new();

@@ -1,49 +1,10 @@
 //! FEEDBACK: where a receiver stands and what it lacks.
 
+use super::Error;
 use super::cursor::{Cursor, put_u48};
-use super::{Error, Kind, expect_kind};
 
 /// Entries of one FEEDBACK at most: they fit the smallest Ethernet path with IPv6.
 pub const ENTRIES_MAX: usize = 160;
-
-/// The header of a FEEDBACK: authenticated, not encrypted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FeedbackHeader {
-    /// The session.
-    pub tag: u32,
-    /// The receiver, as the ACCEPT called it.
-    pub receiver: u32,
-    /// Counts the receiver's FEEDBACKs from 0: the nonce under its own key.
-    pub number: u32,
-}
-
-impl FeedbackHeader {
-    /// Bytes of the header.
-    pub const LEN: usize = 16;
-
-    /// Reads the header of a datagram.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] if it is none.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let mut c = Cursor::new(bytes);
-        expect_kind(&mut c, Kind::Feedback)?;
-        c.zero(3)?;
-        Ok(Self {
-            tag: c.u32()?,
-            receiver: c.u32()?,
-            number: c.u32()?,
-        })
-    }
-
-    /// Appends the header.
-    pub fn emit(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[Kind::Feedback.first_byte(), 0, 0, 0]);
-        out.extend_from_slice(&self.tag.to_be_bytes());
-        out.extend_from_slice(&self.receiver.to_be_bytes());
-        out.extend_from_slice(&self.number.to_be_bytes());
-    }
-}
 
 /// Why a receiver leaves before it has everything, or before its consumer has done its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +63,8 @@ pub enum Outcome {
 }
 
 /// In place of a number of symbols: the block was put together and is not what the sender signed.
-/// Its manifest is asked for, and its source symbols once more.
-pub const DOUBT: u16 = u16::MAX;
+/// The receiver asks for its hashes, and for its source symbols once more.
+pub const POLLUTED: u16 = u16::MAX;
 
 /// Symbols that a run of blocks lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +73,7 @@ pub struct Need {
     pub block: u32,
     /// How many blocks in a row lack as many, at least 1.
     pub run: u16,
-    /// Symbols that each of them lacks, at least 1, or [`DOUBT`].
+    /// Symbols that each of them lacks, at least 1, or [`POLLUTED`].
     pub symbols: u16,
 }
 
@@ -123,8 +84,8 @@ pub struct Feedback {
     pub next: u32,
     /// The first block for which there is no room.
     pub window_end: u32,
-    /// One more than the highest transmission number seen.
-    pub tx_end: u64,
+    /// One more than the highest sequence number seen.
+    pub sequence_end: u64,
     /// Datagrams of the session received, modulo 2^32.
     pub received: u32,
     /// The newest sender's clock heard, in microseconds; 0 if none was.
@@ -144,7 +105,7 @@ impl Feedback {
     /// [`Error::Malformed`] if it is none.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let mut c = Cursor::new(bytes);
-        let (next, window_end, tx_end) = (c.u32()?, c.u32()?, c.u48()?);
+        let (next, window_end, sequence_end) = (c.u32()?, c.u32()?, c.u48()?);
         let (received, echo_us, hold_us) = (c.u32()?, c.u64()?, c.u32()?);
         let outcome = match (c.u8()?, c.u8()?) {
             (0, 0) => Outcome::Receiving,
@@ -173,7 +134,7 @@ impl Feedback {
         Ok(Self {
             next,
             window_end,
-            tx_end,
+            sequence_end,
             received,
             echo_us,
             hold_us,
@@ -182,11 +143,11 @@ impl Feedback {
         })
     }
 
-    /// Appends the body; entries beyond [`ENTRIES_MAX`] are left for the next FEEDBACK.
+    /// Appends the body; entries beyond [`ENTRIES_MAX`] are following for the next FEEDBACK.
     pub fn emit(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.next.to_be_bytes());
         out.extend_from_slice(&self.window_end.to_be_bytes());
-        put_u48(out, self.tx_end);
+        put_u48(out, self.sequence_end);
         out.extend_from_slice(&self.received.to_be_bytes());
         out.extend_from_slice(&self.echo_us.to_be_bytes());
         out.extend_from_slice(&self.hold_us.to_be_bytes());
@@ -232,7 +193,7 @@ mod tests {
     proptest! {
         #[test]
         fn parse_and_emit_are_inverse(
-            n: [u32; 5], echo_us: u64, tx_end in 0..1u64 << 48, outcome in any_outcome(),
+            n: [u32; 4], echo_us: u64, sequence_end in 0..1u64 << 48, outcome in any_outcome(),
             needs in proptest::collection::vec((any::<u32>(), 1..=u16::MAX, 1..=u16::MAX), 0..161),
         ) {
             let needs: Vec<Need> = needs
@@ -241,18 +202,13 @@ mod tests {
                 .map(|(block, run, symbols)| Need { block, run, symbols })
                 .collect();
             let feedback = Feedback {
-                next: n[0], window_end: n[1], tx_end, received: n[2], echo_us, hold_us: n[3],
+                next: n[0], window_end: n[1], sequence_end, received: n[2], echo_us, hold_us: n[3],
                 outcome, needs,
             };
             let mut bytes = Vec::new();
             feedback.emit(&mut bytes);
-            prop_assert!(FeedbackHeader::LEN + bytes.len() + 16 <= 1452);
+            prop_assert!(crate::wire::MemberHeader::LEN + bytes.len() + 16 <= 1452);
             prop_assert_eq!(Feedback::parse(&bytes), Ok(feedback));
-
-            let header = FeedbackHeader { tag: n[0], receiver: n[4], number: n[1] };
-            bytes.clear();
-            header.emit(&mut bytes);
-            prop_assert_eq!(FeedbackHeader::parse(&bytes), Ok(header));
         }
 
         #[test]
@@ -264,7 +220,7 @@ mod tests {
 
         #[test]
         fn junk_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = (Feedback::parse(&bytes), FeedbackHeader::parse(&bytes));
+            let _ = Feedback::parse(&bytes);
         }
     }
 }

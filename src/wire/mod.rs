@@ -3,6 +3,7 @@
 //! All integers are big endian. Every datagram begins with one byte, version in the high four bits
 //! and kind in the low four, one byte of flags, two bytes that depend on the kind, and the session
 //! tag, the first four bytes of the session id, which only sorts datagrams: the keys bind the rest.
+//! The kind [`EXTENSION`] makes room for more: the byte of flags is then the sub-kind.
 //!
 //! Each type here has `parse` and `emit`, inverse to each other. Parsing never panics, allocates no
 //! more than the datagram is long, and refuses what `emit` would not have written. Sealing bodies
@@ -14,23 +15,28 @@ mod control;
 mod cursor;
 mod error;
 mod feedback;
-mod header;
-mod join;
-mod manifest;
+mod handshake;
+mod hashes;
+mod member;
+mod multicast;
 mod show;
 
-pub use announce::{ANNOUNCE_LEN_MAX, Announce, Policy, Protection};
-pub use bye::{Bye, ByeHeader, ByeReason, DropReason};
+pub use announce::{ANNOUNCE_LEN_MAX, Announce, Protection, SessionStatus};
+pub use bye::{Bye, ByeReason, DropReason};
 pub use control::{Abort, AbortReason, End, Poll};
 pub use error::Error;
-pub use feedback::{DOUBT, ENTRIES_MAX, Feedback, FeedbackHeader, LeaveReason, Need, Outcome};
-pub use header::{DATA_OVERHEAD, HEADER_LEN, Header, PLEDGE_MAX};
-pub use join::{Accept, Join, RejectReason, ReplyHeader};
-pub use manifest::{MANIFEST_HASH_LEN, Manifest};
+pub use feedback::{ENTRIES_MAX, Feedback, LeaveReason, Need, Outcome, POLLUTED};
+pub use handshake::{Accept, HandshakeHeader, Join, RejectReason};
+pub use hashes::{SYMBOL_HASH_LEN, SymbolHashes};
+pub use member::MemberHeader;
+pub use multicast::{AUTO_PARITY_MAX, DATA_OVERHEAD, HEADER_LEN, MulticastHeader};
 pub use show::show;
 
 /// The version of the protocol.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
+/// The kind whose second byte is a sub-kind. This version has no sub-kind: [`peek`] gives
+/// [`Error::Unknown`] for each, so that a later program can add some.
+pub const EXTENSION: u8 = 15;
 /// Bytes of an authentication tag at the end of a datagram.
 pub const TAG_LEN: usize = 16;
 /// Bytes of a signature at the end of what a sender signs.
@@ -67,7 +73,7 @@ impl std::fmt::Debug for SessionId {
 /// What a datagram is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum DatagramKind {
     /// A symbol of a block, multicast.
     Data = 1,
     /// Where the sender stands, multicast.
@@ -89,10 +95,10 @@ pub enum Kind {
     /// The sender lets a receiver go, to the receiver.
     Bye = 10,
     /// Hashes of a block's symbols, signed.
-    Manifest = 11,
+    Hashes = 11,
 }
 
-impl Kind {
+impl DatagramKind {
     /// All kinds, in the order of their codes.
     pub const ALL: [Self; 11] = [
         Self::Data,
@@ -105,7 +111,7 @@ impl Kind {
         Self::Reject,
         Self::Feedback,
         Self::Bye,
-        Self::Manifest,
+        Self::Hashes,
     ];
 
     /// The first byte of a datagram of this kind.
@@ -117,11 +123,12 @@ impl Kind {
 /// The kind and session tag of a datagram: all that is looked at before any key is.
 ///
 /// # Errors
-/// [`Error::Version`] for another version, [`Error::Malformed`] for anything else.
-pub fn peek(bytes: &[u8]) -> Result<(Kind, u32), Error> {
+/// [`Error::Version`] for another version, [`Error::Unknown`] for an extension, and
+/// [`Error::Malformed`] for anything else.
+pub fn peek(bytes: &[u8]) -> Result<(DatagramKind, u32), Error> {
     let mut c = cursor::Cursor::new(bytes);
-    let first = c.u8()?;
-    c.take(3)?;
+    let (first, second) = (c.u8()?, c.u8()?);
+    c.take(2)?;
     let tag = c.u32()?;
     if first >> 4 != VERSION {
         return Err(Error::Version(first >> 4));
@@ -129,11 +136,15 @@ pub fn peek(bytes: &[u8]) -> Result<(Kind, u32), Error> {
     let code = usize::from(first & 15)
         .checked_sub(1)
         .ok_or(Error::Malformed)?;
-    Ok((*Kind::ALL.get(code).ok_or(Error::Malformed)?, tag))
+    match DatagramKind::ALL.get(code) {
+        Some(&kind) => Ok((kind, tag)),
+        None if first & 15 == EXTENSION => Err(Error::Unknown { sub_kind: second }),
+        None => Err(Error::Malformed),
+    }
 }
 
 /// Checks the first byte of a datagram whose kind the caller knows.
-fn expect_kind(c: &mut cursor::Cursor<'_>, kind: Kind) -> Result<(), Error> {
+fn expect_kind(c: &mut cursor::Cursor<'_>, kind: DatagramKind) -> Result<(), Error> {
     if c.u8()? == kind.first_byte() {
         Ok(())
     } else {
@@ -147,15 +158,31 @@ mod tests {
 
     #[test]
     fn peek_tells_versions_from_junk() {
-        for kind in Kind::ALL {
+        for kind in DatagramKind::ALL {
             assert_eq!(
                 peek(&[kind.first_byte(), 0, 0, 0, 1, 2, 3, 4]),
                 Ok((kind, 0x0102_0304))
             );
         }
-        assert_eq!(peek(&[0x11, 0, 0, 0, 0, 0, 0, 0]), Err(Error::Version(1)));
-        assert_eq!(peek(&[0x20, 0, 0, 0, 0, 0, 0, 0]), Err(Error::Malformed));
-        assert_eq!(peek(&[0x2f, 0, 0, 0, 0, 0, 0, 0]), Err(Error::Malformed));
-        assert_eq!(peek(&[0x21, 0, 0, 0, 0, 0, 0]), Err(Error::Malformed));
+        assert_eq!(peek(&[0x21, 0, 0, 0, 0, 0, 0, 0]), Err(Error::Version(2)));
+        assert_eq!(peek(&[0x30, 0, 0, 0, 0, 0, 0, 0]), Err(Error::Malformed));
+        assert_eq!(peek(&[0x3c, 0, 0, 0, 0, 0, 0, 0]), Err(Error::Malformed));
+        assert_eq!(peek(&[0x31, 0, 0, 0, 0, 0, 0]), Err(Error::Malformed));
+    }
+
+    #[test]
+    fn an_extension_is_unknown_whatever_follows_its_sub_kind() {
+        for sub_kind in 0..=255 {
+            for len in [8, 20, 300] {
+                let mut datagram = vec![0xa5; len];
+                datagram[..2].copy_from_slice(&[VERSION << 4 | EXTENSION, sub_kind]);
+                assert_eq!(peek(&datagram), Err(Error::Unknown { sub_kind }));
+                assert!(MulticastHeader::parse(&datagram).is_err());
+                assert!(MemberHeader::parse(&datagram).is_err());
+                assert!(HandshakeHeader::parse(&datagram).is_err());
+                assert!(Announce::parse(&datagram).is_err());
+            }
+        }
+        assert_eq!(peek(&[VERSION << 4 | EXTENSION; 7]), Err(Error::Malformed));
     }
 }

@@ -1,6 +1,6 @@
 //! One line about a datagram, from what stands in the clear: for traces and people.
 
-use super::{ByeHeader, FeedbackHeader, Header, Kind, ReplyHeader, peek};
+use super::{DatagramKind, HandshakeHeader, MemberHeader, MulticastHeader, peek};
 
 /// Describes a datagram in one line.
 pub fn show(bytes: &[u8]) -> String {
@@ -9,26 +9,25 @@ pub fn show(bytes: &[u8]) -> String {
         Ok(known) => known,
         Err(e) => return format!("{e}, {len} bytes"),
     };
-    let detail =
-        match kind {
-            Kind::Data => Header::parse(bytes).map(|h| {
-                let repair = if h.repair { " repair" } else { "" };
-                format!(
-                    "tx {} block {} symbol {} left {}{repair}",
-                    h.tx, h.block, h.symbol, h.left
-                )
-            }),
-            Kind::Poll | Kind::End | Kind::Abort | Kind::Manifest => {
-                Header::parse(bytes).map(|h| format!("tx {}", h.tx))
-            }
-            Kind::Announce => Ok(String::new()),
-            Kind::Join | Kind::Accept | Kind::Reject => ReplyHeader::parse(bytes)
-                .map(|h| format!("key {}", hex::encode(&h.receiver_key[..4]))),
-            Kind::Feedback => FeedbackHeader::parse(bytes)
-                .map(|h| format!("receiver {} number {}", h.receiver, h.number)),
-            Kind::Bye => ByeHeader::parse(bytes)
-                .map(|h| format!("receiver {} number {}", h.receiver, h.number)),
-        };
+    let detail = match kind {
+        DatagramKind::Data => MulticastHeader::parse(bytes).map(|h| {
+            let repair = if h.repair { " repair" } else { "" };
+            format!(
+                "sequence {} block {} symbol {} following {}{repair}",
+                h.sequence, h.block, h.symbol, h.following
+            )
+        }),
+        DatagramKind::Poll | DatagramKind::End | DatagramKind::Abort | DatagramKind::Hashes => {
+            MulticastHeader::parse(bytes).map(|h| format!("sequence {}", h.sequence))
+        }
+        DatagramKind::Announce => Ok(String::new()),
+        DatagramKind::Join | DatagramKind::Accept | DatagramKind::Reject => {
+            HandshakeHeader::parse(bytes)
+                .map(|h| format!("key {}", hex::encode(&h.receiver_key[..4])))
+        }
+        DatagramKind::Feedback | DatagramKind::Bye => MemberHeader::parse(bytes)
+            .map(|h| format!("receiver {} number {}", h.receiver, h.number)),
+    };
     let detail = detail.unwrap_or_else(|e| e.to_string());
     format!("{kind:?} session {tag:08x} {detail}, {len} bytes")
 }
@@ -39,26 +38,27 @@ mod tests {
 
     #[test]
     fn a_line_says_what_it_is() {
-        let header = Header {
-            kind: Kind::Data,
+        let header = MulticastHeader {
+            kind: DatagramKind::Data,
             tag: 0xabcd,
             repair: true,
-            pledge: 0,
+            auto_parity: 0,
             symbol: 65_535,
-            tx: 7,
-            left: 3,
+            sequence: 7,
+            following: 3,
             block: 9,
         };
         let mut bytes = Vec::new();
         header.emit(&mut bytes);
         assert_eq!(
             show(&bytes),
-            "Data session 0000abcd tx 7 block 9 symbol 65535 left 3 repair, 20 bytes"
+            "Data session 0000abcd sequence 7 block 9 symbol 65535 following 3 repair, 20 bytes"
         );
         assert_eq!(show(b""), "malformed datagram, 0 bytes");
         assert_eq!(
-            show(&[0x31; 8]),
-            "protocol version 3, this is version 2, 8 bytes"
+            show(&[0x21; 8]),
+            "protocol version 2, this is version 3, 8 bytes"
         );
+        assert_eq!(show(&[0x3f; 8]), "unknown extension 63, 8 bytes");
     }
 }

@@ -283,10 +283,9 @@ pub fn wire(data: &[u8]) {
         )*};
     }
     same!(
-        wire::Header::parse(data),
-        wire::ReplyHeader::parse(data),
-        wire::FeedbackHeader::parse(data),
-        wire::ByeHeader::parse(data),
+        wire::MulticastHeader::parse(data),
+        wire::HandshakeHeader::parse(data),
+        wire::MemberHeader::parse(data),
         wire::Announce::parse(data),
         wire::Join::parse(data),
         wire::Accept::parse(data),
@@ -295,7 +294,7 @@ pub fn wire(data: &[u8]) {
         wire::Abort::parse(data),
         wire::Feedback::parse(data),
         wire::Bye::parse(data),
-        wire::Manifest::parse(data)
+        wire::SymbolHashes::parse(data)
     );
 }
 

@@ -387,7 +387,7 @@ fn the_tree_speaks_of_itself_alone() {
 fn the_protocol_page_has_the_kinds_of_the_source() {
     let path = root().join("src/bin/sealcast/man/protocol.txt");
     let page = std::fs::read_to_string(path).unwrap();
-    for kind in sealcast::wire::Kind::ALL {
+    for kind in sealcast::wire::DatagramKind::ALL {
         let (code, name) = (kind as u8, format!("{kind:?}").to_uppercase());
         let first = format!("{:#04x}", sealcast::wire::VERSION << 4 | code);
         let code = code.to_string();

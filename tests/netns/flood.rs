@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use sealcast::net::{GROUP_DEFAULT, PORT_DEFAULT};
-use sealcast::wire::{Kind, peek};
+use sealcast::wire::{DatagramKind, VERSION, peek};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::lab;
@@ -57,7 +57,7 @@ impl Tap {
             let Ok((kind, _)) = peek(datagram) else {
                 continue;
             };
-            if kind == Kind::Announce {
+            if kind == DatagramKind::Announce {
                 tag.copy_from_slice(&datagram[4..8]);
             }
             let kept = &mut seen[kind as usize];
@@ -90,9 +90,9 @@ fn attacker() {
         tap.read(own, &mut seen, &mut tag);
         let due = began.elapsed().as_millis() as u64 * RATE / 1_000;
         while sent < due {
-            let kind = 1 + roll(Kind::ALL.len());
+            let kind = 1 + roll(DatagramKind::ALL.len());
             let (to, mut datagram) = match seen[kind].len() {
-                0 => (group, vec![0x20 | kind as u8; 60 + roll(1_400)]),
+                0 => (group, vec![VERSION << 4 | kind as u8; 60 + roll(1_400)]),
                 n => seen[kind][roll(n)].clone(),
             };
             datagram[4..8].copy_from_slice(&tag);

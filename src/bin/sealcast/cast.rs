@@ -450,7 +450,7 @@ fn countdown(starts_in: Option<Duration>, enter: bool) -> String {
 
 fn turned_away(reason: RejectReason) -> &'static str {
     match reason {
-        RejectReason::TooLate | RejectReason::Later => "it came too late",
+        RejectReason::TooLate | RejectReason::NextPass => "it came too late",
         RejectReason::BrokenOff => "the cast is broken off",
         RejectReason::Full => "the session is full",
         RejectReason::KeyNeeded => "it showed no key, and -R asks for one",

@@ -401,7 +401,7 @@ fn rejected(reason: RejectReason, one_way: bool) -> Failure {
     let transfer = |message: &str| Failure::new(ExitStatus::Transfer, message);
     let no_identity = |message: &str| Failure::new(ExitStatus::NoIdentity, message);
     match reason {
-        RejectReason::TooLate | RejectReason::Later => too_late(one_way),
+        RejectReason::TooLate | RejectReason::NextPass => too_late(one_way),
         RejectReason::BrokenOff => {
             transfer("the sender broke off: it was stopped, or its stream failed")
         }

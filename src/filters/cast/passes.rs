@@ -171,6 +171,7 @@ impl Report {
         sum.nacks += more.nacks;
         sum.feedbacks += more.feedbacks;
         sum.refused += more.refused;
+        sum.unknown_kind += more.unknown_kind;
         self
     }
 }

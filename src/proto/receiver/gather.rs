@@ -14,7 +14,7 @@ use crate::proto::block::Chain;
 use crate::proto::event::Delivery;
 use crate::proto::limits::DEPTH_MAX;
 use crate::units::{Duration, Instant};
-use crate::wire::{Announce, DOUBT, End, Header, Need};
+use crate::wire::{Announce, End, MulticastHeader, Need, POLLUTED};
 
 /// Buffers kept for the next blocks: a group's.
 const SPARE_MAX: usize = DEPTH_MAX as usize;
@@ -158,10 +158,13 @@ impl Gather {
     }
 
     /// Takes a symbol in.
-    pub(super) fn take(&mut self, header: &Header, symbol: &[u8]) -> Taken {
+    pub(super) fn take(&mut self, header: &MulticastHeader, symbol: &[u8]) -> Taken {
         let (k, len) = (self.k, usize::from(self.symbol_len));
         let source = header.symbol < k;
-        let block_k = header.symbol.saturating_add(header.left).saturating_add(1);
+        let block_k = header
+            .symbol
+            .saturating_add(header.following)
+            .saturating_add(1);
         let last = self.end.is_some_and(|end| header.block >= end.blocks);
         if symbol.len() != len || last || source == header.repair {
             return Taken::Wrong;
@@ -183,7 +186,7 @@ impl Gather {
                 return Taken::Clash;
             }
             // Of full blocks that are mixed, the first is over first.
-            let over = if header.left == 0 && block_k == k {
+            let over = if header.following == 0 && block_k == k {
                 header.block.saturating_add(1)
             } else {
                 header.block.saturating_sub(self.depth - 1)
@@ -196,7 +199,7 @@ impl Gather {
         }
         // Whether it is to be asked for may change with each symbol of a block that is over.
         let over = self.slot(header.block).is_some_and(|s| s.over);
-        if over || (source && header.left == 0) {
+        if over || (source && header.following == 0) {
             self.alarm = None;
         }
         let spare = if self.slot(header.block).is_some_and(|s| s.bytes.is_empty()) {
@@ -209,8 +212,8 @@ impl Gather {
         };
         if source {
             slot.k = Some(block_k);
-            slot.pledge = u16::from(header.pledge);
-            slot.over |= header.left == 0;
+            slot.pledge = u16::from(header.auto_parity);
+            slot.over |= header.following == 0;
         }
         if slot.lacks() == Some(0) {
             return Taken::Needless;
@@ -360,7 +363,7 @@ impl Gather {
                 continue;
             };
             if slot.manifest.is_some() {
-                symbols = DOUBT;
+                symbols = POLLUTED;
             }
             let grows = |n: &&mut Need| {
                 n.block + u32::from(n.run) == block && n.symbols == symbols && n.run < u16::MAX
@@ -442,7 +445,7 @@ impl Gather {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::wire::{Kind, Policy, Protection, SessionId};
+    use crate::wire::{DatagramKind, Protection, SessionId, SessionStatus};
 
     pub(in super::super) const SESSION: SessionId = SessionId([5; 16]);
     pub(in super::super) const LEN: u16 = 64;
@@ -456,7 +459,7 @@ pub(super) mod tests {
             k: 4,
             symbol_len: LEN,
             depth,
-            policy: Policy::default(),
+            status: SessionStatus::default(),
             protection: Protection::default(),
             name: String::new(),
         }
@@ -491,43 +494,43 @@ pub(super) mod tests {
         blocks: &[Vec<u8>],
         block: u32,
         symbol: u16,
-    ) -> (Header, Vec<u8>) {
+    ) -> (MulticastHeader, Vec<u8>) {
         let bytes = &blocks[block as usize];
         let k = (bytes.len() / usize::from(LEN)) as u16;
         let left = k - symbol - 1;
-        let header = Header {
-            kind: Kind::Data,
+        let header = MulticastHeader {
+            kind: DatagramKind::Data,
             tag: 0,
             repair: false,
-            pledge: 0,
+            auto_parity: 0,
             symbol,
-            tx: 0,
-            left,
+            sequence: 0,
+            following: left,
             block,
         };
         (header, bytes[usize::from(symbol) * 64..][..64].to_vec())
     }
 
-    fn repair(blocks: &[Vec<u8>], block: u32, row: u16, left: u16) -> (Header, Vec<u8>) {
+    fn repair(blocks: &[Vec<u8>], block: u32, row: u16, left: u16) -> (MulticastHeader, Vec<u8>) {
         let mut out = vec![0; 64];
         fec::repair(&blocks[block as usize], row, &mut out);
         let symbol = u16::MAX - row;
         (
-            Header {
-                kind: Kind::Data,
+            MulticastHeader {
+                kind: DatagramKind::Data,
                 tag: 0,
                 repair: true,
-                pledge: 0,
+                auto_parity: 0,
                 symbol,
-                tx: 0,
-                left,
+                sequence: 0,
+                following: left,
                 block,
             },
             out,
         )
     }
 
-    fn take(gather: &mut Gather, (header, symbol): (Header, Vec<u8>)) -> Taken {
+    fn take(gather: &mut Gather, (header, symbol): (MulticastHeader, Vec<u8>)) -> Taken {
         gather.take(&header, &symbol)
     }
 
@@ -620,7 +623,7 @@ pub(super) mod tests {
         // Three blocks in turn: one lacks what is pledged, one more than that.
         for (block, symbol) in [(0, 0), (1, 0), (0, 1), (2, 1), (2, 2), (1, 3)] {
             let (mut header, symbol) = source(&blocks, block, symbol);
-            header.pledge = 2;
+            header.auto_parity = 2;
             assert_eq!(g.take(&header, &symbol), Taken::Kept);
         }
         assert_eq!(
@@ -645,7 +648,7 @@ pub(super) mod tests {
         assert_eq!(take(&mut g, source(&blocks, 2, 0)), Taken::NoRoom);
         let (mut header, symbol) = source(&blocks, 0, 1);
         assert_eq!(g.take(&header, &symbol[..63]), Taken::Wrong);
-        header.left = 3;
+        header.following = 3;
         assert_eq!(
             g.take(&header, &symbol),
             Taken::Wrong,
@@ -663,7 +666,7 @@ pub(super) mod tests {
         assert_eq!(take(&mut g, source(&blocks, 0, 3)), Taken::Kept);
         // A block of two, of which one is there: with a repair symbol it would seem complete.
         let (mut header, symbol) = source(&blocks, 0, 0);
-        header.left = 1;
+        header.following = 1;
         assert_eq!(g.take(&header, &symbol), Taken::Clash);
         let last = |last_k| End {
             blocks: 1,

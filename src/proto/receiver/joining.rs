@@ -21,7 +21,7 @@ use crate::proto::limits::{
 };
 use crate::proto::protect::{Announced, Greeting, Pair, Shape, open, reply_nonce, seal};
 use crate::units::{Duration, Instant};
-use crate::wire::{Accept, Announce, Join, Kind, RejectReason, ReplyHeader};
+use crate::wire::{Accept, Announce, DatagramKind, HandshakeHeader, Join, RejectReason};
 
 /// With all places taken, one of so many ANNOUNCEs takes one over, for long enough to be answered.
 const FLOODED_SHARE: u32 = 8;
@@ -92,14 +92,14 @@ impl Candidate {
         let silent = self.heard_at + PEER_SILENT_MAX;
         match self.refused {
             None => silent.min(self.began_at + CONFIRM_MAX),
-            Some(RejectReason::Later) => self.began_at + NEXT_PASS_UNANSWERED_MAX,
+            Some(RejectReason::NextPass) => self.began_at + NEXT_PASS_UNANSWERED_MAX,
             Some(_) => silent,
         }
     }
 
     /// Whether it is sent JOINs: it has not answered, or only that we are to wait.
     fn is_asked(&self) -> bool {
-        matches!(self.refused, None | Some(RejectReason::Later))
+        matches!(self.refused, None | Some(RejectReason::NextPass))
     }
 
     /// Draws a new key, so that an answer shows that the sender is still there, and nobody else
@@ -120,8 +120,8 @@ impl Candidate {
 
     fn emit_join(&self, config: &ReceiverConfig, buf: &mut Vec<u8>) {
         let a = &self.announce;
-        ReplyHeader {
-            kind: Kind::Join,
+        HandshakeHeader {
+            kind: DatagramKind::Join,
             number: 0,
             tag: a.session.tag(),
             receiver_key: self.key.public().0,
@@ -137,17 +137,23 @@ impl Candidate {
             identity: identity.map(|key| key.public().0),
         }
         .emit(buf);
-        let nonce = reply_nonce(Kind::Join, 0);
-        seal(&self.greeting.join, &nonce, buf, 0, ReplyHeader::LEN);
+        let nonce = reply_nonce(DatagramKind::Join, 0);
+        seal(&self.greeting.join, &nonce, buf, 0, HandshakeHeader::LEN);
     }
 
     /// Reads a REJECT: its reason is in its nonce.
     fn open_reject(&self, datagram: &[u8]) -> Option<RejectReason> {
         RejectReason::ALL.into_iter().find(|&reason| {
-            let nonce = reply_nonce(Kind::Reject, reason as u16);
+            let nonce = reply_nonce(DatagramKind::Reject, reason as u16);
             // What does not open is lost, and must be there for the next reason.
             let mut copy = datagram.to_vec();
-            open(&self.greeting.reject, &nonce, &mut copy, ReplyHeader::LEN).is_some()
+            open(
+                &self.greeting.reject,
+                &nonce,
+                &mut copy,
+                HandshakeHeader::LEN,
+            )
+            .is_some()
         })
     }
 }
@@ -254,7 +260,7 @@ impl Candidates {
                 return false;
             };
             // That it has begun without us must come from the sender.
-            let begins = announce.policy.is_late() && !self.one_way[at].is_late();
+            let begins = announce.status.is_late() && !self.one_way[at].is_late();
             let late = begins && self.may_check(now) && self.one_way[at].signed(announced);
             self.one_way[at].hear(now, late);
             return true;
@@ -299,7 +305,7 @@ impl Candidates {
 
     /// Begins to wait for another session of the series that told us to; `false` if we do already.
     pub(super) fn wait(&mut self, now: Instant) -> bool {
-        let told = |c: &&Candidate| c.refused == Some(RejectReason::Later);
+        let told = |c: &&Candidate| c.refused == Some(RejectReason::NextPass);
         let Some(told) = self
             .list
             .iter()
@@ -369,17 +375,22 @@ impl Candidates {
         keys: &ReceiverKeys,
         rng: &mut StdRng,
     ) -> Option<Reply> {
-        let header = ReplyHeader::parse(datagram).ok()?;
+        let header = HandshakeHeader::parse(datagram).ok()?;
         let ours = |c: &Candidate| c.key.public().0 == header.receiver_key;
         let at = self.list.iter().position(ours)?;
         let candidate = &self.list[at];
-        if header.kind == Kind::Reject {
+        if header.kind == DatagramKind::Reject {
             let reason = candidate.open_reject(datagram)?;
             self.refuse(now, at, reason, keys, rng);
             return Some(Reply::Refused);
         }
-        let nonce = reply_nonce(Kind::Accept, header.number);
-        let body = open(&candidate.pair.reply, &nonce, datagram, ReplyHeader::LEN)?;
+        let nonce = reply_nonce(DatagramKind::Accept, header.number);
+        let body = open(
+            &candidate.pair.reply,
+            &nonce,
+            datagram,
+            HandshakeHeader::LEN,
+        )?;
         let accept = Accept::parse(body).ok()?;
         let chosen = Box::new(self.list.swap_remove(at));
         Some(Reply::Accepted(chosen, header.number.into(), accept))
@@ -408,7 +419,7 @@ impl Candidates {
         if std::mem::replace(&mut candidate.answered, true) {
             return;
         }
-        if reason == RejectReason::Later {
+        if reason == RejectReason::NextPass {
             candidate.began_at = now;
             candidate.join_at = now + NEXT_PASS_ASK_EVERY;
             if let Some(ticket) = &mut self.ticket {
@@ -438,8 +449,8 @@ impl Candidates {
         let all: Option<Vec<_>> = self.one_way.iter().map(late).chain(asked).collect();
         let mut all = all?;
         let later = all
-            .contains(&RejectReason::Later)
-            .then_some(RejectReason::Later);
+            .contains(&RejectReason::NextPass)
+            .then_some(RejectReason::NextPass);
         later.or(all.pop())
     }
 }

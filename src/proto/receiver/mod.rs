@@ -28,8 +28,8 @@ use super::protect::Announced;
 use super::timer::Timers;
 use crate::units::Instant;
 use crate::wire::{
-    self, Announce, ByeReason, DATA_OVERHEAD, DropReason, Kind, LeaveReason, Outcome, Policy,
-    RejectReason,
+    self, Announce, ByeReason, DATA_OVERHEAD, DatagramKind, DropReason, LeaveReason, Outcome,
+    RejectReason, SessionStatus,
 };
 
 /// Alarms of a receiver.
@@ -61,7 +61,7 @@ pub enum Awaits {
     /// Another session of the series.
     Next,
     /// The start, as the sender's newest ANNOUNCE has it.
-    Start(Option<Policy>),
+    Start(Option<SessionStatus>),
 }
 
 #[derive(Debug)]
@@ -80,7 +80,7 @@ pub struct Receiver {
     config: ReceiverConfig,
     rng: StdRng,
     state: State,
-    policy: Option<Policy>,
+    policy: Option<SessionStatus>,
     /// Reasons for passing over a session that were told.
     passed_over: BTreeSet<PassedOver>,
     timers: Timers<{ alarm::COUNT }>,
@@ -125,10 +125,16 @@ impl Receiver {
                 self.stats.other_version += 1;
                 return;
             }
+            Err(wire::Error::Unknown { .. }) => {
+                self.stats.unknown_kind += 1;
+                return;
+            }
             Err(wire::Error::Malformed) => None,
-            Ok((Kind::Announce, _)) => self.handle_announce(now, from, datagram),
-            Ok((Kind::Accept | Kind::Reject, _)) => self.handle_reply(now, datagram),
-            Ok((Kind::Join | Kind::Feedback, _)) => None,
+            Ok((DatagramKind::Announce, _)) => self.handle_announce(now, from, datagram),
+            Ok((DatagramKind::Accept | DatagramKind::Reject, _)) => {
+                self.handle_reply(now, datagram)
+            }
+            Ok((DatagramKind::Join | DatagramKind::Feedback, _)) => None,
             Ok((kind, tag)) => self.handle_session(now, kind, tag, datagram),
         };
         if taken.is_none() {
@@ -150,7 +156,7 @@ impl Receiver {
             let refused = candidates.all_refused();
             if let Some(silence) = candidates.silence(now) {
                 self.end(ReceiverEnd::SenderLost(silence));
-            } else if refused.is_some_and(|reason| reason != RejectReason::Later) {
+            } else if refused.is_some_and(|reason| reason != RejectReason::NextPass) {
                 self.timers.set_earlier(alarm::REFUSED, now + REFUSED_WAIT);
             }
         }
@@ -392,7 +398,7 @@ impl Receiver {
             }
             return None;
         };
-        let policy = announced.announce.policy;
+        let policy = announced.announce.status;
         match &mut self.state {
             State::Searching(_) if ours.is_some() && !shared => {
                 self.pass_over(from, PassedOver::NoSharedKey);
@@ -413,7 +419,7 @@ impl Receiver {
                             datagram_len: usize::from(announced.announce.symbol_len)
                                 + DATA_OVERHEAD,
                         });
-                        if policy.is_late() && policy.again {
+                        if policy.is_late() && policy.next_pass {
                             self.events.push_back(ReceiverEvent::Waits { from: None });
                         }
                     }
@@ -484,7 +490,7 @@ impl Receiver {
     fn handle_session(
         &mut self,
         now: Instant,
-        kind: Kind,
+        kind: DatagramKind,
         tag: u32,
         datagram: &mut [u8],
     ) -> Option<()> {
@@ -498,7 +504,7 @@ impl Receiver {
         let Some(session) = self.session().filter(|session| session.tag() == tag) else {
             return Some(());
         };
-        if kind == Kind::Bye {
+        if kind == DatagramKind::Bye {
             let reason = session.open_bye(datagram)?;
             self.handle_bye(now, reason);
             return Some(());
@@ -568,12 +574,12 @@ impl Receiver {
             return;
         };
         match candidates.all_refused() {
-            Some(RejectReason::Later) if candidates.wait(now) => {
+            Some(RejectReason::NextPass) if candidates.wait(now) => {
                 self.timers.clear(alarm::GIVE_UP);
                 self.events.push_back(ReceiverEvent::Waits { from: None });
             }
             // It is known already.
-            Some(RejectReason::Later) | None => {}
+            Some(RejectReason::NextPass) | None => {}
             Some(reason) => self.end(ReceiverEnd::Rejected(reason)),
         }
     }
@@ -609,5 +615,40 @@ impl Receiver {
             }
             (_, dropped) => self.end(ReceiverEnd::Dropped(dropped)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{Sender, SenderConfig};
+
+    #[test]
+    fn an_extension_is_counted_and_changes_nothing() {
+        let now = Instant::from_us(1);
+        let mut sender = Sender::new(SenderConfig::default(), [1; 32], now);
+        let mut receiver = Receiver::new(ReceiverConfig::default(), [2; 32], now);
+        let from = SocketAddr::from(([10, 0, 0, 1], 9));
+        let mut buf = Vec::new();
+        sender.handle_timeout(now);
+        while sender.poll_transmit(now, &mut buf).is_some() {
+            receiver.handle_datagram(now, from, &mut buf);
+        }
+        while receiver.poll_transmit(now, &mut buf).is_some() {
+            sender.handle_datagram(now, from, &mut buf);
+        }
+        for sub_kind in [0, 1, 255] {
+            // With the session's tag, and of any length.
+            let mut datagram = buf.clone();
+            datagram.resize(8 + usize::from(sub_kind), sub_kind);
+            datagram[..2].copy_from_slice(&[wire::VERSION << 4 | wire::EXTENSION, sub_kind]);
+            receiver.handle_datagram(now, from, &mut datagram.clone());
+            sender.handle_datagram(now, from, &mut datagram);
+        }
+        let (theirs, ours) = (sender.stats(), receiver.stats());
+        assert_eq!((theirs.unknown_kind, theirs.refused), (3, 0));
+        assert_eq!((ours.unknown_kind, ours.refused), (3, 0));
+        assert!(receiver.poll_transmit(now, &mut buf).is_none());
+        assert_eq!(receiver.awaits(), Some(Awaits::Answer(from)));
     }
 }

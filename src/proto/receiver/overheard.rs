@@ -12,7 +12,7 @@ use crate::proto::protect::{
     Announced, Shape, multicast_cipher, multicast_nonce, one_way_secret, open,
 };
 use crate::units::Instant;
-use crate::wire::{Announce, HEADER_LEN, Header};
+use crate::wire::{Announce, HEADER_LEN, MulticastHeader};
 
 /// A one-way session of which we heard an ANNOUNCE.
 #[derive(Debug)]
@@ -42,8 +42,8 @@ impl Overheard {
         let secret = one_way_secret(id, &sender, shape, signer.as_ref(), shared);
         Self {
             cipher: multicast_cipher(id, secret.expose()),
-            missed: announce.policy.is_late(),
-            late: announce.policy.is_late(),
+            missed: announce.status.is_late(),
+            late: announce.status.is_late(),
             announce,
             signer,
             from,
@@ -77,7 +77,7 @@ impl Overheard {
 
     /// Whether it is over for us, and none follows.
     pub(super) fn is_missed(&self) -> bool {
-        self.late && !self.announce.policy.again
+        self.late && !self.announce.status.next_pass
     }
 
     /// When it is forgotten, if it is not heard again.
@@ -91,7 +91,7 @@ impl Overheard {
 
     /// Whether a datagram is of this session, and we can still take part.
     pub(super) fn recognises(&self, datagram: &[u8]) -> bool {
-        let Ok(header) = Header::parse(datagram) else {
+        let Ok(header) = MulticastHeader::parse(datagram) else {
             return false;
         };
         if self.missed || header.tag != self.announce.session.tag() {
@@ -99,7 +99,7 @@ impl Overheard {
         }
         // Opened for good it is by the session that it makes ours.
         let mut copy = datagram.to_vec();
-        let nonce = multicast_nonce(header.tx);
+        let nonce = multicast_nonce(header.sequence);
         open(&self.cipher, &nonce, &mut copy, HEADER_LEN).is_some()
     }
 }

@@ -22,8 +22,8 @@ use crate::proto::protect::{
 };
 use crate::units::{Duration, Instant};
 use crate::wire::{
-    Abort, Accept, Announce, Bye, ByeHeader, ByeReason, ENTRIES_MAX, End, Feedback, FeedbackHeader,
-    HEADER_LEN, Header, Kind, Manifest, Outcome, Poll, SessionId,
+    Abort, Accept, Announce, Bye, ByeReason, DatagramKind, ENTRIES_MAX, End, Feedback, HEADER_LEN,
+    MemberHeader, MulticastHeader, Outcome, Poll, SessionId, SymbolHashes,
 };
 
 /// Of the ANNOUNCEs that come in this time one is checked, while we wait for the start.
@@ -194,14 +194,14 @@ impl Session {
 
     /// Takes a multicast datagram of this session. `None` when it is malformed, forged or replayed.
     pub(super) fn handle(&mut self, now: Instant, datagram: &mut [u8]) -> Option<News> {
-        let header = Header::parse(datagram).ok()?;
-        if !self.heard.is_new(header.tx) {
+        let header = MulticastHeader::parse(datagram).ok()?;
+        if !self.heard.is_new(header.sequence) {
             return None;
         }
-        let nonce = multicast_nonce(header.tx);
+        let nonce = multicast_nonce(header.sequence);
         let body = open(&self.cipher, &nonce, datagram, HEADER_LEN)?;
-        self.heard.mark(header.tx);
-        self.heard_from.get_or_insert(header.tx);
+        self.heard.mark(header.sequence);
+        self.heard_from.get_or_insert(header.sequence);
         self.heard_at = now;
         self.received = self.received.wrapping_add(1);
         self.datagrams += 1;
@@ -210,14 +210,14 @@ impl Session {
             self.due = true;
         }
         let news = match header.kind {
-            Kind::Data => self.handle_data(now, &header, body),
-            Kind::Poll => {
+            DatagramKind::Data => self.handle_data(now, &header, body),
+            DatagramKind::Poll => {
                 let poll = Poll::parse(self.signed(Purpose::Poll, body)?).ok()?;
-                self.handle_poll(now, header.tx, &poll)
+                self.handle_poll(now, header.sequence, &poll)
             }
-            Kind::End => {
+            DatagramKind::End => {
                 let end = End::parse(self.signed(Purpose::End, body)?).ok()?;
-                match header.left {
+                match header.following {
                     0 => self.gather.sent_all(),
                     _ if self.is_one_way() => {}
                     _ => return None,
@@ -228,8 +228,8 @@ impl Session {
                     News::Wrong
                 }
             }
-            Kind::Manifest => {
-                let manifest = Manifest::parse(self.signed(Purpose::Manifest, body)?).ok()?;
+            DatagramKind::Hashes => {
+                let manifest = SymbolHashes::parse(self.signed(Purpose::Hashes, body)?).ok()?;
                 self.gather.take_manifest(&manifest);
                 News::Progress
             }
@@ -269,14 +269,15 @@ impl Session {
         }
     }
 
-    fn handle_data(&mut self, now: Instant, header: &Header, symbol: &[u8]) -> News {
+    fn handle_data(&mut self, now: Instant, header: &MulticastHeader, symbol: &[u8]) -> News {
         self.started = true;
         let taken = self.gather.take(header, symbol);
         if self.is_one_way() {
             self.gather.sent_before(header.block);
         } else if header.repair {
             let wait = self.retry(0);
-            self.gather.promised(header.block, header.left, now + wait);
+            self.gather
+                .promised(header.block, header.following, now + wait);
         }
         match taken {
             Taken::Kept => News::Progress,
@@ -310,20 +311,20 @@ impl Session {
         self.receivers = poll.receivers;
         self.report_every = poll.report_every.max(1);
         self.report = Duration::from_us(u64::from(poll.report_us)).min(REPORT_MAX);
-        self.gather.pass_full(poll.edge);
-        self.gather.sent(poll.edge);
+        self.gather.pass_full(poll.watermark);
+        self.gather.sent(poll.watermark);
         News::Progress
     }
 
     /// Reads a BYE to us.
     pub(super) fn open_bye(&self, datagram: &mut [u8]) -> Option<ByeReason> {
         let back = self.back.as_ref()?;
-        let header = ByeHeader::parse(datagram).ok()?;
+        let header = MemberHeader::parse(datagram).ok()?;
         if header.receiver != back.number {
             return None;
         }
-        let nonce = member_nonce(Kind::Bye, header.receiver, header.number);
-        let body = open(&back.bye_cipher, &nonce, datagram, ByeHeader::LEN)?;
+        let nonce = member_nonce(DatagramKind::Bye, header.receiver, header.number);
+        let body = open(&back.bye_cipher, &nonce, datagram, MemberHeader::LEN)?;
         Some(Bye::parse(body).ok()?.reason)
     }
 
@@ -407,7 +408,7 @@ impl Session {
         let feedback = Feedback {
             next: self.gather.next(),
             window_end: self.gather.window_end(),
-            tx_end: self.heard.end(),
+            sequence_end: self.heard.end(),
             received: self.received,
             echo_us,
             hold_us: u32::try_from(held.as_us()).unwrap_or(u32::MAX),
@@ -416,15 +417,16 @@ impl Session {
         };
         let number = self.feedbacks;
         self.feedbacks = self.feedbacks.checked_add(1)?;
-        FeedbackHeader {
+        MemberHeader {
+            kind: DatagramKind::Feedback,
             tag: self.id.tag(),
             receiver,
             number,
         }
         .emit(buf);
         feedback.emit(buf);
-        let nonce = member_nonce(Kind::Feedback, receiver, number);
-        seal(&back.feedback_cipher, &nonce, buf, 0, FeedbackHeader::LEN);
+        let nonce = member_nonce(DatagramKind::Feedback, receiver, number);
+        seal(&back.feedback_cipher, &nonce, buf, 0, MemberHeader::LEN);
         self.since_report = 0;
         self.reported_at = now;
         Some(self.sender)

@@ -2,7 +2,7 @@
 
 use crate::proto::block::symbol_hash;
 use crate::units::Instant;
-use crate::wire::MANIFEST_HASH_LEN;
+use crate::wire::SYMBOL_HASH_LEN;
 
 /// One block in the making.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub(super) struct Slot {
     pub(super) manifest: Option<Vec<Option<SymbolHash>>>,
 }
 
-pub(super) type SymbolHash = [u8; MANIFEST_HASH_LEN];
+pub(super) type SymbolHash = [u8; SYMBOL_HASH_LEN];
 
 impl Slot {
     pub(super) fn has(&self, number: u16) -> bool {

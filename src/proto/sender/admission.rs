@@ -14,19 +14,23 @@ use crate::proto::protect::{Greeting, member_nonce, open, reply_nonce, seal};
 use crate::proto::rate::{PathReport, ReportStep};
 use crate::units::Instant;
 use crate::wire::{
-    self, Accept, Bye, ByeHeader, ByeReason, DOUBT, DropReason, Feedback, FeedbackHeader, Join,
-    Kind, Outcome, RejectReason, ReplyHeader,
+    self, Accept, Bye, ByeReason, DatagramKind, DropReason, Feedback, HandshakeHeader, Join,
+    MemberHeader, Outcome, POLLUTED, RejectReason,
 };
 
 impl Sender {
     /// Takes a datagram that came to the sender's own address. Its bytes are decrypted in place.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         let taken = match wire::peek(datagram) {
+            Err(wire::Error::Unknown { .. }) => {
+                self.stats.unknown_kind += 1;
+                Some(())
+            }
             _ if self.is_one_way() => None,
-            Ok((Kind::Join, tag)) if tag == self.session.tag() => {
+            Ok((DatagramKind::Join, tag)) if tag == self.session.tag() => {
                 self.handle_join(now, from, datagram)
             }
-            Ok((Kind::Feedback, tag)) if tag == self.session.tag() => {
+            Ok((DatagramKind::Feedback, tag)) if tag == self.session.tag() => {
                 self.handle_feedback(now, datagram)
             }
             _ => None,
@@ -39,7 +43,7 @@ impl Sender {
 
     /// `None` when the datagram was refused.
     fn handle_join(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) -> Option<()> {
-        let header = ReplyHeader::parse(datagram)
+        let header = HandshakeHeader::parse(datagram)
             .ok()
             .filter(|_| from.port() != 0)?;
         if let Some(number) = self.members.by_key(&header.receiver_key) {
@@ -53,15 +57,21 @@ impl Sender {
         let shared = self.config.keys.shared.as_ref();
         let shape = self.shape();
         let greeting = Greeting::agree(self.session, &self.key, &theirs, both, shape, shared)?;
-        let nonce = reply_nonce(Kind::Join, 0);
-        let join = Join::parse(open(&greeting.join, &nonce, datagram, ReplyHeader::LEN)?).ok()?;
+        let nonce = reply_nonce(DatagramKind::Join, 0);
+        let join = Join::parse(open(
+            &greeting.join,
+            &nonce,
+            datagram,
+            HandshakeHeader::LEN,
+        )?)
+        .ok()?;
         if join.session != self.session {
             return None;
         }
         let listed = match self.admit(&join, from) {
             Ok(listed) => listed,
-            Err(RejectReason::Later) => {
-                self.reject(from, &theirs, &greeting, RejectReason::Later);
+            Err(RejectReason::NextPass) => {
+                self.reject(from, &theirs, &greeting, RejectReason::NextPass);
                 self.waits(now, from, join);
                 return Some(());
             }
@@ -117,10 +127,10 @@ impl Sender {
         reason: RejectReason,
     ) {
         let mut out = vec![];
-        let nonce = reply_nonce(Kind::Reject, reason as u16);
-        self.emit_reply(Kind::Reject, 0, theirs.0, &mut out);
+        let nonce = reply_nonce(DatagramKind::Reject, reason as u16);
+        self.emit_reply(DatagramKind::Reject, 0, theirs.0, &mut out);
         out.push(reason as u8);
-        seal(&greeting.reject, &nonce, &mut out, 0, ReplyHeader::LEN);
+        seal(&greeting.reject, &nonce, &mut out, 0, HandshakeHeader::LEN);
         self.reply(to, out);
     }
 
@@ -145,8 +155,8 @@ impl Sender {
             return None;
         }
         let member = self.members.get(number)?;
-        let nonce = reply_nonce(Kind::Join, 0);
-        open(&member.pair.join, &nonce, datagram, ReplyHeader::LEN)?;
+        let nonce = reply_nonce(DatagramKind::Join, 0);
+        open(&member.pair.join, &nonce, datagram, HandshakeHeader::LEN)?;
         if !member.may_answer(now) {
             return Some(());
         }
@@ -177,8 +187,14 @@ impl Sender {
         self.timers.set_earlier(alarm::POLL, now);
     }
 
-    fn emit_reply(&self, kind: Kind, number: u16, receiver_key: [u8; 32], out: &mut Vec<u8>) {
-        ReplyHeader {
+    fn emit_reply(
+        &self,
+        kind: DatagramKind,
+        number: u16,
+        receiver_key: [u8; 32],
+        out: &mut Vec<u8>,
+    ) {
+        HandshakeHeader {
             kind,
             number,
             tag: self.session.tag(),
@@ -195,14 +211,14 @@ impl Sender {
         let (addr, key, cipher) = (member.addr, member.key, member.pair.reply.clone());
         let mut out = vec![];
         let number = u16::try_from(number).unwrap_or(u16::MAX);
-        self.emit_reply(Kind::Accept, number, key, &mut out);
+        self.emit_reply(DatagramKind::Accept, number, key, &mut out);
         Accept { session_secret }.emit(&mut out);
         seal(
             &cipher,
-            &reply_nonce(Kind::Accept, number),
+            &reply_nonce(DatagramKind::Accept, number),
             &mut out,
             0,
-            ReplyHeader::LEN,
+            HandshakeHeader::LEN,
         );
         self.reply(addr, out);
     }
@@ -215,11 +231,11 @@ impl Sender {
 
     /// `None` when the datagram was refused.
     fn handle_feedback(&mut self, now: Instant, datagram: &mut [u8]) -> Option<()> {
-        let header = FeedbackHeader::parse(datagram).ok()?;
+        let header = MemberHeader::parse(datagram).ok()?;
         let tx = self.tx;
         let member = self.members.get(header.receiver)?;
-        let nonce = member_nonce(Kind::Feedback, header.receiver, header.number);
-        let body = open(&member.pair.feedback, &nonce, datagram, FeedbackHeader::LEN)?;
+        let nonce = member_nonce(DatagramKind::Feedback, header.receiver, header.number);
+        let body = open(&member.pair.feedback, &nonce, datagram, MemberHeader::LEN)?;
         let feedback = Feedback::parse(body).ok()?;
         if header.number < member.feedback_next {
             return None;
@@ -308,7 +324,7 @@ impl Sender {
             once: !self.may_ask_again(),
         };
         for need in &feedback.needs {
-            if need.symbols == DOUBT {
+            if need.symbols == POLLUTED {
                 let manifests = self.window.doubt(need.block, now);
                 self.manifests.extend(manifests);
                 continue;
@@ -407,15 +423,16 @@ impl Sender {
             member.byes = byes;
             let (addr, cipher) = (member.addr, member.pair.bye.clone());
             let mut out = vec![];
-            ByeHeader {
+            MemberHeader {
+                kind: DatagramKind::Bye,
                 tag,
                 receiver,
                 number,
             }
             .emit(&mut out);
             Bye { reason }.emit(&mut out);
-            let nonce = member_nonce(Kind::Bye, receiver, number);
-            seal(&cipher, &nonce, &mut out, 0, ByeHeader::LEN);
+            let nonce = member_nonce(DatagramKind::Bye, receiver, number);
+            seal(&cipher, &nonce, &mut out, 0, MemberHeader::LEN);
             self.reply(addr, out);
         }
     }

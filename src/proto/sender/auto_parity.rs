@@ -1,7 +1,7 @@
 //! How many repair symbols follow each block without being asked for.
 
 use crate::proto::limits::{AUTO_PARITY_RECEIVERS_MIN, AUTO_PARITY_SHARE};
-use crate::wire::PLEDGE_MAX;
+use crate::wire::AUTO_PARITY_MAX;
 
 /// The share of blocks that should need no more than what comes unasked.
 const QUANTILE: f64 = 0.9;
@@ -40,8 +40,8 @@ impl AutoParity {
         if receivers < AUTO_PARITY_RECEIVERS_MIN {
             return 0;
         }
-        let most = u8::try_from(k / AUTO_PARITY_SHARE).unwrap_or(PLEDGE_MAX);
-        (self.level.round() as u8).min(most).min(PLEDGE_MAX)
+        let most = u8::try_from(k / AUTO_PARITY_SHARE).unwrap_or(AUTO_PARITY_MAX);
+        (self.level.round() as u8).min(most).min(AUTO_PARITY_MAX)
     }
 
     /// Takes note of a block: of what it needed in all, if that was more than what came unasked.

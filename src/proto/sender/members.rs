@@ -134,7 +134,7 @@ impl Member {
             self.still_since = now;
         }
         self.window_end = self.window_end.max(feedback.window_end);
-        let tx_end = feedback.tx_end.min(tx).max(self.tx_end);
+        let tx_end = feedback.sequence_end.min(tx).max(self.tx_end);
         let step = Step {
             sent: tx_end - self.tx_end,
             received: u64::from(feedback.received.wrapping_sub(self.received)),

@@ -38,7 +38,7 @@ use crate::crypt::aead::Cipher;
 use crate::crypt::agree::{PublicKey, SecretKey};
 use crate::crypt::secret::Secret;
 use crate::units::{Duration, Instant};
-use crate::wire::{Abort, AbortReason, DATA_OVERHEAD, End, Manifest, Policy, SessionId};
+use crate::wire::{Abort, AbortReason, DATA_OVERHEAD, End, SessionId, SessionStatus, SymbolHashes};
 
 /// Replies to receivers that wait to be sent, at most; more are dropped, and asked for again.
 const REPLIES_MAX: usize = 4_096;
@@ -155,7 +155,7 @@ pub struct Sender {
     called_source: u64,
     replies: VecDeque<(SocketAddr, Vec<u8>)>,
     replied_last: bool,
-    manifests: VecDeque<Manifest>,
+    manifests: VecDeque<SymbolHashes>,
     announce_due: bool,
     poll_due: bool,
     end_due: bool,
@@ -516,7 +516,7 @@ impl Sender {
         self.events.push_back(SenderEvent::Ended(end));
     }
 
-    fn policy(&self) -> Policy {
+    fn policy(&self) -> SessionStatus {
         let gathering = self.state == State::Gathering;
         let (joined, wanted) = self.turnout();
         let joinable = if self.is_one_way() {
@@ -524,10 +524,10 @@ impl Sender {
         } else {
             self.state == State::Sending && self.window.first() == 0 && !self.shut
         };
-        Policy {
+        SessionStatus {
             started: !gathering,
             joinable: gathering || joinable,
-            again: self.is_one_way() && self.config.series.repeats,
+            next_pass: self.is_one_way() && self.config.series.repeats,
             joined,
             wanted,
         }

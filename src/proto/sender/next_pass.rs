@@ -67,7 +67,7 @@ impl Sender {
     pub(super) fn too_late(&self) -> RejectReason {
         match self.state {
             State::Aborting { .. } => RejectReason::BrokenOff,
-            _ if self.config.series.goes_on => RejectReason::Later,
+            _ if self.config.series.goes_on => RejectReason::NextPass,
             _ => RejectReason::TooLate,
         }
     }

@@ -14,7 +14,8 @@ use crate::proto::protect::{
 };
 use crate::units::{Duration, Instant, Rate};
 use crate::wire::{
-    AbortReason, Announce, End, HEADER_LEN, Header, Kind, Poll, Protection, SIGNATURE_LEN,
+    AbortReason, Announce, DatagramKind, End, HEADER_LEN, MulticastHeader, Poll, Protection,
+    SIGNATURE_LEN,
 };
 
 impl Sender {
@@ -25,7 +26,9 @@ impl Sender {
                 return false;
             }
             let (abort, copies) = (abort.clone(), *copies);
-            self.emit_signed(Kind::Abort, Purpose::Abort, buf, |body| abort.emit(body));
+            self.emit_signed(DatagramKind::Abort, Purpose::Abort, buf, |body| {
+                abort.emit(body)
+            });
             if copies > 1 {
                 let every = if self.is_one_way() {
                     ONE_WAY_EVERY
@@ -53,9 +56,9 @@ impl Sender {
         } else if let Some(end) = self.end_to_say() {
             self.end_due = false;
             self.count_end();
-            self.emit_signed(Kind::End, Purpose::End, buf, |body| end.emit(body));
+            self.emit_signed(DatagramKind::End, Purpose::End, buf, |body| end.emit(body));
         } else if let Some(manifest) = self.manifests.pop_front() {
-            self.emit_signed(Kind::Manifest, Purpose::Manifest, buf, |body| {
+            self.emit_signed(DatagramKind::Hashes, Purpose::Hashes, buf, |body| {
                 manifest.emit(body);
             });
             self.pacing.spend(self.data_cost());
@@ -63,7 +66,9 @@ impl Sender {
             && (self.is_one_way() || self.members.sum().active > 0)
         {
             let poll = self.poll(now);
-            self.emit_signed(Kind::Poll, Purpose::Poll, buf, |body| poll.emit(body));
+            self.emit_signed(DatagramKind::Poll, Purpose::Poll, buf, |body| {
+                poll.emit(body)
+            });
         }
         !buf.is_empty()
     }
@@ -112,7 +117,7 @@ impl Sender {
             k,
             symbol_len,
             depth,
-            policy: self.policy(),
+            status: self.policy(),
             protection: self.protection(),
             name: self.config.name.clone(),
         };
@@ -138,7 +143,7 @@ impl Sender {
         };
         let us = |d: Duration| u32::try_from(d.as_us()).unwrap_or(u32::MAX);
         Poll {
-            edge,
+            watermark: edge,
             clock_us: now.as_us(),
             rtt_us: us(self.members.sum().rtt),
             receivers: self.members.sum().confirmed,
@@ -150,7 +155,7 @@ impl Sender {
     /// Writes a multicast datagram that no member can make up, if this sender signs.
     fn emit_signed(
         &mut self,
-        kind: Kind,
+        kind: DatagramKind,
         purpose: Purpose,
         buf: &mut Vec<u8>,
         emit: impl FnOnce(&mut Vec<u8>),
@@ -167,17 +172,26 @@ impl Sender {
     }
 
     /// Writes a multicast datagram that is not DATA.
-    fn emit_sealed(&mut self, kind: Kind, buf: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    fn emit_sealed(
+        &mut self,
+        kind: DatagramKind,
+        buf: &mut Vec<u8>,
+        body: impl FnOnce(&mut Vec<u8>),
+    ) {
         let (start, tx) = (buf.len(), self.next_tx());
         let tag = self.session.tag();
-        Header {
+        MulticastHeader {
             kind,
             tag,
             repair: false,
-            pledge: 0,
+            auto_parity: 0,
             symbol: 0,
-            tx,
-            left: if kind == Kind::End { self.ends_left } else { 0 },
+            sequence: tx,
+            following: if kind == DatagramKind::End {
+                self.ends_left
+            } else {
+                0
+            },
             block: 0,
         }
         .emit(buf);
@@ -295,14 +309,14 @@ impl Sender {
 
     fn emit_symbol(&mut self, symbol: Symbol, buf: &mut Vec<u8>) {
         let (start, tx) = (buf.len(), self.next_tx());
-        let header = Header {
-            kind: Kind::Data,
+        let header = MulticastHeader {
+            kind: DatagramKind::Data,
             tag: self.session.tag(),
             repair: symbol.repair,
-            pledge: symbol.pledge,
+            auto_parity: symbol.pledge,
             symbol: symbol.number,
-            tx,
-            left: symbol.left,
+            sequence: tx,
+            following: symbol.left,
             block: symbol.block,
         };
         header.emit(buf);

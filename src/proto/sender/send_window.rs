@@ -11,10 +11,10 @@ use crate::crypt::sign::SigningKey;
 use crate::fec;
 use crate::proto::block::{Chain, capacity, symbol_hash};
 use crate::proto::config::OneWay;
-use crate::proto::limits::{DEPTH_MAX, MANIFEST_DOUBLINGS, MANIFEST_EVERY};
+use crate::proto::limits::{DEPTH_MAX, HASHES_DOUBLINGS, HASHES_EVERY};
 use crate::proto::protect::{Purpose, sign};
 use crate::units::{Duration, Instant};
-use crate::wire::{End, Manifest, PLEDGE_MAX, SIGNATURE_LEN, SessionId};
+use crate::wire::{AUTO_PARITY_MAX, End, SIGNATURE_LEN, SessionId, SymbolHashes};
 
 /// A closed block.
 #[derive(Debug)]
@@ -321,7 +321,8 @@ impl SendWindow {
                 number: block.sent,
                 left: block.k - block.sent - 1,
                 repair: false,
-                pledge: u8::try_from(block.unasked).map_or(PLEDGE_MAX, |n| n.min(PLEDGE_MAX)),
+                pledge: u8::try_from(block.unasked)
+                    .map_or(AUTO_PARITY_MAX, |n| n.min(AUTO_PARITY_MAX)),
             };
             block.sent += 1;
             if symbol.left == 0 {
@@ -437,7 +438,7 @@ impl SendWindow {
 
     /// A receiver says that `block` is not what was signed: its symbols go out once more, after the
     /// manifest that tells the true ones. Nothing when that was done just now.
-    pub(super) fn doubt(&mut self, block: u32, now: Instant) -> Vec<Manifest> {
+    pub(super) fn doubt(&mut self, block: u32, now: Instant) -> Vec<SymbolHashes> {
         let (edge, len) = (self.edge, usize::from(self.symbol_len));
         if self.signing.is_none() || self.again.iter().any(|&(b, _)| b == block) {
             return Vec::new();
@@ -445,8 +446,7 @@ impl SendWindow {
         let Some(b) = self.get(block).filter(|_| block < edge) else {
             return Vec::new();
         };
-        let patience =
-            MANIFEST_EVERY.times(1 << b.doubts.saturating_sub(1).min(MANIFEST_DOUBLINGS));
+        let patience = HASHES_EVERY.times(1 << b.doubts.saturating_sub(1).min(HASHES_DOUBLINGS));
         if b.doubted_at.is_some_and(|at| now.since(at) < patience) {
             return Vec::new();
         }
@@ -454,9 +454,9 @@ impl SendWindow {
         b.doubts += 1;
         let k = b.k;
         let hashes: Vec<_> = b.bytes.chunks(len).map(symbol_hash).collect();
-        let step = Manifest::fits(len).max(1);
+        let step = SymbolHashes::fits(len).max(1);
         let parts = (0..k).step_by(step).zip(hashes.chunks(step));
-        let manifests = parts.map(|(first, hashes)| Manifest {
+        let manifests = parts.map(|(first, hashes)| SymbolHashes {
             block,
             k,
             first,

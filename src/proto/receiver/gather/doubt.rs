@@ -2,7 +2,7 @@
 //! signed tell which are true.
 
 use super::Gather;
-use crate::wire::Manifest;
+use crate::wire::SymbolHashes;
 
 impl Gather {
     /// A symbol of `block` has shown that a member lies: the sender's hashes decide. Nothing where
@@ -18,7 +18,7 @@ impl Gather {
     }
 
     /// Takes the sender's hashes of a block in, which it has signed, if the block is in doubt.
-    pub(in crate::proto::receiver) fn take_manifest(&mut self, manifest: &Manifest) {
+    pub(in crate::proto::receiver) fn take_manifest(&mut self, manifest: &SymbolHashes) {
         let (k_max, len) = (self.k, usize::from(self.symbol_len));
         let in_doubt = manifest.block >= self.first && manifest.k <= k_max;
         let Some(slot) = self.slot(manifest.block).filter(|_| in_doubt) else {
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
     use crate::crypt::sign::SigningKey;
     use crate::proto::block::symbol_hash;
-    use crate::wire::{End, MANIFEST_HASH_LEN};
+    use crate::wire::{End, SYMBOL_HASH_LEN};
 
     #[test]
     fn a_signer_that_contradicts_itself_does_no_harm() {
@@ -72,14 +72,14 @@ mod tests {
         }
         assert!(matches!(g.pull(), Pulled::Nothing), "now in doubt");
         let hash = symbol_hash(&junk);
-        let manifest = |k, first, hashes| Manifest {
+        let manifest = |k, first, hashes| SymbolHashes {
             block: 0,
             k,
             first,
             hashes,
         };
         g.take_manifest(&manifest(4, 2, vec![hash; 2]));
-        g.take_manifest(&manifest(2, 0, vec![[0; MANIFEST_HASH_LEN]; 2]));
+        g.take_manifest(&manifest(2, 0, vec![[0; SYMBOL_HASH_LEN]; 2]));
         assert!(matches!(g.pull(), Pulled::Nothing));
         let end = End {
             blocks: 1,

@@ -155,12 +155,12 @@ fn a_block_in_doubt_is_sent_once_more_with_its_hashes() {
     let numbers: Vec<_> = numbers.iter().map(|s| (s.number, s.repair)).collect();
     assert_eq!(numbers, [0, 1, 2, 3].map(|n| (n, false)));
     assert_eq!(w.doubt(0, at(4)), [], "so soon");
-    let again = at(2) + MANIFEST_EVERY;
+    let again = at(2) + HASHES_EVERY;
     assert_eq!(w.doubt(0, again).len(), 4);
     while w.next_repair(20, 0).is_some() {}
-    let soon = again + MANIFEST_EVERY;
+    let soon = again + HASHES_EVERY;
     assert_eq!(w.doubt(0, soon), [], "each time later");
-    assert_eq!(w.doubt(0, soon + MANIFEST_EVERY).len(), 4);
+    assert_eq!(w.doubt(0, soon + HASHES_EVERY).len(), 4);
     // Who doubts without end does not keep repair from the others.
     w.request(0, 2, heard(30));
     let repair: Vec<_> = (30..36).filter_map(|tx| w.next_repair(tx, 0)).collect();

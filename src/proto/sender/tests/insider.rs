@@ -13,8 +13,8 @@ use crate::proto::{
 };
 use crate::units::{Duration, Instant};
 use crate::wire::{
-    Abort, AbortReason, End, HEADER_LEN, Header, Join, Kind, Manifest, Poll, RejectReason,
-    ReplyHeader,
+    Abort, AbortReason, DatagramKind, End, HEADER_LEN, HandshakeHeader, Join, MulticastHeader,
+    Poll, RejectReason, SymbolHashes,
 };
 
 const STEP: Duration = Duration::from_ms(5);
@@ -337,7 +337,7 @@ fn a_member_cannot_go_on_in_the_name_of_a_sender_that_is_gone() {
     }
     assert!(!room.sender.is_waiting());
     let poll = Poll {
-        edge: 0,
+        watermark: 0,
         clock_us: u64::MAX,
         rtt_us: 1_000,
         receivers: 1,
@@ -349,13 +349,13 @@ fn a_member_cannot_go_on_in_the_name_of_a_sender_that_is_gone() {
     poll.emit(&mut body);
     for n in 0..20 {
         room.now = room.now + Duration::from_secs(1);
-        let header = Header {
+        let header = MulticastHeader {
             block: 2,
-            left: 9,
-            ..control(Kind::Data)
+            following: 9,
+            ..control(DatagramKind::Data)
         };
         for lie in [
-            forge(&room.sender, n, control(Kind::Poll), &body),
+            forge(&room.sender, n, control(DatagramKind::Poll), &body),
             forge(&room.sender, n + 100, header, &symbol),
         ] {
             room.multicast(SocketAddr::from(([10, 0, 0, 66], 1)), &lie);
@@ -367,38 +367,38 @@ fn a_member_cannot_go_on_in_the_name_of_a_sender_that_is_gone() {
 }
 
 /// A datagram in the sender's name, as any member can make it.
-fn forge(sender: &Sender, n: u64, header: Header, body: &[u8]) -> Vec<u8> {
-    let header = Header {
+fn forge(sender: &Sender, n: u64, header: MulticastHeader, body: &[u8]) -> Vec<u8> {
+    let header = MulticastHeader {
         tag: sender.session.tag(),
         // Ahead of the sender's own numbers, but not so far that those look old.
-        tx: sender.tx + 20_000 + n % 20_000,
+        sequence: sender.tx + 20_000 + n % 20_000,
         ..header
     };
     let mut out = Vec::new();
     header.emit(&mut out);
     out.extend_from_slice(body);
-    let nonce = multicast_nonce(header.tx);
+    let nonce = multicast_nonce(header.sequence);
     seal(&sender.cipher, &nonce, &mut out, 0, HEADER_LEN);
     out
 }
 
-fn control(kind: Kind) -> Header {
-    Header {
+fn control(kind: DatagramKind) -> MulticastHeader {
+    MulticastHeader {
         kind,
         tag: 0,
         repair: false,
-        pledge: 0,
+        auto_parity: 0,
         symbol: 0,
-        tx: 0,
-        left: 0,
+        sequence: 0,
+        following: 0,
         block: 0,
     }
 }
 
 /// The header of every fortieth DATA.
-fn victim(sender: &Sender, datagram: &[u8]) -> Option<Header> {
-    let header = Header::parse(datagram).ok()?;
-    let chosen = header.kind == Kind::Data && header.symbol.is_multiple_of(40);
+fn victim(sender: &Sender, datagram: &[u8]) -> Option<MulticastHeader> {
+    let header = MulticastHeader::parse(datagram).ok()?;
+    let chosen = header.kind == DatagramKind::Data && header.symbol.is_multiple_of(40);
     (chosen && header.block < sender.window.edge() + 9).then_some(header)
 }
 
@@ -410,8 +410,8 @@ fn other_symbols(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
 
 fn other_sizes(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
     let symbol = vec![n as u8; usize::from(sender.config.symbol_len)];
-    let lie = |h: Header| Header {
-        left: h.left / 2,
+    let lie = |h: MulticastHeader| MulticastHeader {
+        following: h.following / 2,
         ..h
     };
     let forge = |header| forge(sender, n, lie(header), &symbol);
@@ -422,7 +422,10 @@ fn other_words(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
     let Some(header) = victim(sender, datagram) else {
         return Vec::new();
     };
-    let mut bodies = vec![(Kind::End, Vec::new()), (Kind::Abort, Vec::new())];
+    let mut bodies = vec![
+        (DatagramKind::End, Vec::new()),
+        (DatagramKind::Abort, Vec::new()),
+    ];
     let end = End {
         length: 5,
         blocks: 1,
@@ -436,19 +439,19 @@ fn other_words(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
     };
     abort.emit(&mut bodies[1].1);
     let mut manifest = Vec::new();
-    Manifest {
+    SymbolHashes {
         block: header.block,
         k: 2,
         first: 0,
         hashes: vec![[3; 16]; 2],
     }
     .emit(&mut manifest);
-    bodies.push((Kind::Manifest, manifest));
+    bodies.push((DatagramKind::Hashes, manifest));
     // Signed by nobody, by somebody else, and for something else by the sender.
     let liar = signer(5);
     let announce = sender.window.sign(Purpose::Block, b"other");
     let poll = Poll {
-        edge: u32::MAX,
+        watermark: u32::MAX,
         clock_us: 1,
         rtt_us: 1_000,
         receivers: 1,
@@ -472,7 +475,7 @@ fn other_words(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
     out.push(forge(
         sender,
         n + out.len() as u64,
-        control(Kind::Poll),
+        control(DatagramKind::Poll),
         &body,
     ));
     out
@@ -514,8 +517,8 @@ fn a_listed_key_must_be_held() {
     let greeting =
         Greeting::agree(sender.session, &own, &theirs, both, sender.shape(), None).unwrap();
     let mut join = Vec::new();
-    ReplyHeader {
-        kind: Kind::Join,
+    HandshakeHeader {
+        kind: DatagramKind::Join,
         number: 0,
         tag: sender.session.tag(),
         receiver_key: own.public().0,
@@ -529,8 +532,8 @@ fn a_listed_key_must_be_held() {
         identity: Some(holder.public().0),
     }
     .emit(&mut join);
-    let nonce = reply_nonce(Kind::Join, 0);
-    seal(&greeting.join, &nonce, &mut join, 0, ReplyHeader::LEN);
+    let nonce = reply_nonce(DatagramKind::Join, 0);
+    seal(&greeting.join, &nonce, &mut join, 0, HandshakeHeader::LEN);
     let addr = SocketAddr::from(([10, 0, 0, 1], 1_000));
     sender.handle_datagram(now, addr, &mut join);
     let mut accept = Vec::new();
@@ -539,8 +542,14 @@ fn a_listed_key_must_be_held() {
         let agreed = secret.map(|s| s.agree(&theirs).unwrap());
         let id = holder.public();
         let pair = greeting.pair(agreed.as_ref().map(|agreed| (&id, agreed)));
-        let nonce = reply_nonce(Kind::Accept, 0);
-        open(&pair.reply, &nonce, &mut accept.clone(), ReplyHeader::LEN).is_some()
+        let nonce = reply_nonce(DatagramKind::Accept, 0);
+        open(
+            &pair.reply,
+            &nonce,
+            &mut accept.clone(),
+            HandshakeHeader::LEN,
+        )
+        .is_some()
     };
     let found = [None, Some(&own), Some(&holder)].map(opens);
     assert_eq!(found, [false, false, true]);

@@ -16,7 +16,7 @@ use crate::proto::{
     SenderEvent, SenderKeys, Target,
 };
 use crate::units::{Duration, Instant, Rate};
-use crate::wire::{AbortReason, DropReason, Kind, RejectReason};
+use crate::wire::{AbortReason, DatagramKind, DropReason, RejectReason};
 
 const STEP: Duration = Duration::from_ms(5);
 const BYTES: usize = 4_000_000;
@@ -301,7 +301,10 @@ fn a_waiting_receiver_says_so_now_and_then_and_is_forgotten_when_it_does_not() {
     hall.steps_for(Duration::from_secs(7));
     assert_eq!(hall.seats[1].waited, [None]);
     assert_eq!(hall.sender.waiting_for_next(hall.now), 1);
-    let rejects = hall.told.iter().filter(|d| d[0] & 15 == Kind::Reject as u8);
+    let rejects = hall
+        .told
+        .iter()
+        .filter(|d| d[0] & 15 == DatagramKind::Reject as u8);
     let count = rejects.count();
     assert!((3..=6).contains(&count), "{count} answers in 7 s");
     // It outlasts the time in which a first session must come.
@@ -334,9 +337,9 @@ fn whoever_repeats_what_the_sender_said_keeps_nobody_waiting() {
     hall.run();
     hall.steps_for(Duration::from_secs(2));
     assert_eq!(hall.seats[1].waited, [None]);
-    let kind = |kind: Kind| move |d: &&Vec<u8>| d[0] & 15 == kind as u8;
-    let announces = hall.heard.iter().filter(kind(Kind::Announce));
-    let rejects = hall.told.iter().filter(kind(Kind::Reject));
+    let kind = |kind: DatagramKind| move |d: &&Vec<u8>| d[0] & 15 == kind as u8;
+    let announces = hall.heard.iter().filter(kind(DatagramKind::Announce));
+    let rejects = hall.told.iter().filter(kind(DatagramKind::Reject));
     let lies: Vec<_> = announces.chain(rejects).cloned().collect();
     // The newest answer counts until the next question.
     hall.without_sender(NEXT_PASS_UNANSWERED_MAX + NEXT_PASS_ASK_EVERY, &lies);
@@ -421,7 +424,7 @@ fn waiting_receivers_that_nobody_has_seen_cost_announcements() {
     let mut hall = with_one_too_late(goes_on());
     hall.seats.pop();
     let mut stranger = Seat::new(9, GREEDY, hall.now);
-    let announces = |d: &&Vec<u8>| d[0] & 15 == Kind::Announce as u8;
+    let announces = |d: &&Vec<u8>| d[0] & 15 == DatagramKind::Announce as u8;
     let mut announce = hall.heard.iter().rfind(announces).unwrap().clone();
     let receiver = &mut stranger.receiver;
     receiver.handle_datagram(hall.now, Hall::addr(), &mut announce);
@@ -437,7 +440,11 @@ fn waiting_receivers_that_nobody_has_seen_cost_announcements() {
     hall.run();
     hall.next();
     assert_eq!(hall.run(), Some(SenderEnd::NobodyCame));
-    assert!(hall.heard.iter().all(|d| d[0] & 15 == Kind::Announce as u8));
+    assert!(
+        hall.heard
+            .iter()
+            .all(|d| d[0] & 15 == DatagramKind::Announce as u8)
+    );
     assert!(hall.heard.len() <= 27, "{} in 5 s", hall.heard.len());
 }
 
@@ -483,7 +490,7 @@ fn a_lossy_way_does_not_keep_one_from_waiting() {
 #[test]
 fn who_waits_is_told_that_the_stream_is_broken_off() {
     let mut hall = with_one_too_late(goes_on());
-    assert_eq!(hall.sender.too_late(), RejectReason::Later);
+    assert_eq!(hall.sender.too_late(), RejectReason::NextPass);
     hall.sender.abort(hall.now, AbortReason::Interrupted, "");
     assert_eq!(hall.sender.too_late(), RejectReason::BrokenOff);
 }

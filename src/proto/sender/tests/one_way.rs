@@ -15,7 +15,7 @@ use crate::proto::{
     SenderConfig, SenderEnd, SenderEvent, SenderKeys, Target,
 };
 use crate::units::{Duration, Instant, Rate};
-use crate::wire::{AbortReason, HEADER_LEN, Header, Kind, RejectReason};
+use crate::wire::{AbortReason, DatagramKind, HEADER_LEN, MulticastHeader, RejectReason};
 
 const STEP: Duration = Duration::from_ms(2);
 /// So a group is of 13 blocks, and takes a second.
@@ -23,9 +23,9 @@ const RATE: Rate = Rate::from_bits_per_s(40_000_000);
 const BYTES: usize = 7_000_000;
 
 /// Which datagrams a receiver loses; `None` for what is not under the session's key.
-type Loses = Box<dyn FnMut(Instant, Option<&Header>) -> bool>;
+type Loses = Box<dyn FnMut(Instant, Option<&MulticastHeader>) -> bool>;
 
-type Lie = fn(&Sender, &Header) -> Vec<Vec<u8>>;
+type Lie = fn(&Sender, &MulticastHeader) -> Vec<Vec<u8>>;
 
 struct Seat {
     receiver: Receiver,
@@ -61,7 +61,7 @@ fn chance(seed: u64, share: f64) -> Loses {
     Box::new(move |_, _| dice.random_bool(share))
 }
 
-fn of_kind(kind: Kind, mut loses: impl FnMut(&Header) -> bool + 'static) -> Loses {
+fn of_kind(kind: DatagramKind, mut loses: impl FnMut(&MulticastHeader) -> bool + 'static) -> Loses {
     Box::new(move |_, header| header.is_some_and(|h| h.kind == kind && loses(h)))
 }
 
@@ -119,7 +119,7 @@ impl Room {
     }
 
     fn multicast(&mut self, datagram: &[u8]) {
-        let header = Header::parse(datagram).ok();
+        let header = MulticastHeader::parse(datagram).ok();
         for seat in &mut self.seats {
             if !(seat.loses)(self.now, header.as_ref()) {
                 let mut copy = datagram.to_vec();
@@ -153,7 +153,7 @@ impl Room {
         while let Some(transmit) = self.sender.poll_transmit(self.now, &mut buf) {
             assert_eq!(transmit.to, Target::Group);
             for datagram in buf.chunks(transmit.segment) {
-                if let (Some(lie), Ok(header)) = (self.lie, Header::parse(datagram)) {
+                if let (Some(lie), Ok(header)) = (self.lie, MulticastHeader::parse(datagram)) {
                     let lies = lie(&self.sender, &header);
                     lies.iter().for_each(|lie| self.multicast(lie));
                 }
@@ -256,7 +256,7 @@ fn losses_below_the_redundancy_are_made_good() {
 #[test]
 fn an_outage_at_the_end_hits_few_blocks_and_is_made_good_too() {
     for blocks in [1, 2] {
-        let way = of_kind(Kind::Data, |h| !h.repair && h.symbol >= 100);
+        let way = of_kind(DatagramKind::Data, |h| !h.repair && h.symbol >= 100);
         let mut room = Room::losing(vec![way, chance(3, 0.2)]);
         room.data.truncate(blocks * 300_000);
         assert_eq!(room.run(), [COMPLETE; 2], "{blocks} blocks");
@@ -266,8 +266,12 @@ fn an_outage_at_the_end_hits_few_blocks_and_is_made_good_too() {
 #[test]
 fn losses_above_the_redundancy_are_an_error() {
     // Thirteen of a hundred more than once in a while, and one block that lacks one too many.
-    let one_too_many = of_kind(Kind::Data, |h| h.block == 5 && !h.repair && h.symbol < 27);
-    let enough = of_kind(Kind::Data, |h| h.block == 5 && !h.repair && h.symbol < 26);
+    let one_too_many = of_kind(DatagramKind::Data, |h| {
+        h.block == 5 && !h.repair && h.symbol < 27
+    });
+    let enough = of_kind(DatagramKind::Data, |h| {
+        h.block == 5 && !h.repair && h.symbol < 26
+    });
     let mut room = Room::losing(vec![chance(1, 0.20), one_too_many, enough]);
     let ends = room.run();
     assert!(is_lost(&ends[0]), "{:?}", ends[0]);
@@ -358,7 +362,7 @@ fn who_comes_late_is_told_so() {
 
 #[test]
 fn one_of_many_ends_is_enough() {
-    let but = |kept: u16| of_kind(Kind::End, move |h| h.left != kept);
+    let but = |kept: u16| of_kind(DatagramKind::End, move |h| h.following != kept);
     let mut room = Room::losing(vec![but(0), but(5), but(ONE_WAY_COPIES - 1), but(99)]);
     let ends = room.run();
     assert_eq!(ends[..3], [COMPLETE; 3]);
@@ -369,12 +373,13 @@ fn one_of_many_ends_is_enough() {
 #[test]
 fn one_of_many_aborts_is_enough() {
     let mut heard = 0;
-    let but_the_last = of_kind(Kind::Abort, move |_| {
+    let but_the_last = of_kind(DatagramKind::Abort, move |_| {
         heard += 1;
         heard < ONE_WAY_COPIES
     });
     // One learns of it that never had anything else of the session.
-    let nothing_else = Box::new(|_, h: Option<&Header>| h.is_some_and(|h| h.kind != Kind::Abort));
+    let nothing_else =
+        Box::new(|_, h: Option<&MulticastHeader>| h.is_some_and(|h| h.kind != DatagramKind::Abort));
     let mut room = Room::losing(vec![but_the_last, nothing_else, nothing()]);
     room.run_for(Duration::from_ms(1_500));
     let now = room.now;
@@ -455,19 +460,19 @@ fn a_repeated_announce_does_not_hold_up() {
 
 /// DATA in the sender's name, as anybody can make it that has heard the ANNOUNCE: other symbols,
 /// sometimes of a block of another size.
-fn forge(sender: &Sender, header: &Header) -> Vec<Vec<u8>> {
-    if header.kind != Kind::Data || !header.symbol.is_multiple_of(50) {
+fn forge(sender: &Sender, header: &MulticastHeader) -> Vec<Vec<u8>> {
+    if header.kind != DatagramKind::Data || !header.symbol.is_multiple_of(50) {
         return Vec::new();
     }
-    let header = Header {
-        tx: sender.tx + 20_000 + header.tx,
-        left: header.left / (1 + header.symbol % 3),
+    let header = MulticastHeader {
+        sequence: sender.tx + 20_000 + header.sequence,
+        following: header.following / (1 + header.symbol % 3),
         ..*header
     };
     let mut out = Vec::new();
     header.emit(&mut out);
     out.resize(HEADER_LEN + usize::from(sender.config.symbol_len), 5);
-    let nonce = multicast_nonce(header.tx);
+    let nonce = multicast_nonce(header.sequence);
     seal(&sender.cipher, &nonce, &mut out, 0, HEADER_LEN);
     vec![out]
 }
@@ -531,13 +536,13 @@ fn a_slow_input_is_gathered_into_groups() {
 fn nobody_is_heard() {
     let mut room = Room::losing(vec![]);
     let from = SocketAddr::from(([10, 0, 0, 1], 1_000));
-    for kind in Kind::ALL {
+    for kind in DatagramKind::ALL {
         let mut datagram = vec![0; 200];
         datagram[0] = 0x20 | kind as u8;
         datagram[4..8].copy_from_slice(&room.sender.session.tag().to_be_bytes());
         room.sender.handle_datagram(room.now, from, &mut datagram);
     }
-    assert_eq!(room.sender.stats().refused, Kind::ALL.len() as u64);
+    assert_eq!(room.sender.stats().refused, DatagramKind::ALL.len() as u64);
     assert_eq!(room.sender.joined(), 0);
     assert!(room.sender.start_now(room.now), "nobody is waited for");
 }

@@ -7,7 +7,9 @@ use crate::proto::Sender;
 use crate::proto::protect::{Greeting, Pair, member_nonce, open, reply_nonce, seal};
 use crate::proto::{SenderConfig, Target};
 use crate::units::{Duration, Instant};
-use crate::wire::{Feedback, FeedbackHeader, Join, Kind, LeaveReason, Outcome, ReplyHeader};
+use crate::wire::{
+    DatagramKind, Feedback, HandshakeHeader, Join, LeaveReason, MemberHeader, Outcome,
+};
 
 const START: Instant = Instant::from_us(1);
 
@@ -33,8 +35,8 @@ impl Hand {
         let shape = sender.shape();
         let greeting = Greeting::agree(sender.session, &own, &theirs, both, shape, None).unwrap();
         let mut join = Vec::new();
-        ReplyHeader {
-            kind: Kind::Join,
+        HandshakeHeader {
+            kind: DatagramKind::Join,
             number: 0,
             tag: sender.session.tag(),
             receiver_key: own.public().0,
@@ -48,8 +50,8 @@ impl Hand {
             identity: None,
         }
         .emit(&mut join);
-        let nonce = reply_nonce(Kind::Join, 0);
-        seal(&greeting.join, &nonce, &mut join, 0, ReplyHeader::LEN);
+        let nonce = reply_nonce(DatagramKind::Join, 0);
+        seal(&greeting.join, &nonce, &mut join, 0, HandshakeHeader::LEN);
         Self {
             pair: greeting.pair(None),
             join,
@@ -64,7 +66,8 @@ impl Hand {
     fn feedback(&mut self, sender: &Sender, receiver: u32, outcome: Outcome) -> Vec<u8> {
         let (number, tag) = (self.count, sender.session.tag());
         let mut out = Vec::new();
-        FeedbackHeader {
+        MemberHeader {
+            kind: DatagramKind::Feedback,
             tag,
             receiver,
             number,
@@ -73,7 +76,7 @@ impl Hand {
         Feedback {
             next: 0,
             window_end: 9,
-            tx_end: 0,
+            sequence_end: 0,
             received: 0,
             echo_us: 0,
             hold_us: 0,
@@ -81,27 +84,21 @@ impl Hand {
             needs: vec![],
         }
         .emit(&mut out);
-        let nonce = member_nonce(Kind::Feedback, receiver, number);
-        seal(
-            &self.pair.feedback,
-            &nonce,
-            &mut out,
-            0,
-            FeedbackHeader::LEN,
-        );
+        let nonce = member_nonce(DatagramKind::Feedback, receiver, number);
+        seal(&self.pair.feedback, &nonce, &mut out, 0, MemberHeader::LEN);
         self.count += 1;
         out
     }
 
     /// The number in an ACCEPT, which must be ours.
     fn number(&self, accept: &[u8]) -> u32 {
-        let header = ReplyHeader::parse(accept).unwrap();
-        let nonce = reply_nonce(Kind::Accept, header.number);
+        let header = HandshakeHeader::parse(accept).unwrap();
+        let nonce = reply_nonce(DatagramKind::Accept, header.number);
         open(
             &self.pair.reply,
             &nonce,
             &mut accept.to_vec(),
-            ReplyHeader::LEN,
+            HandshakeHeader::LEN,
         )
         .unwrap();
         header.number.into()

@@ -1,7 +1,7 @@
 //! JOIN, ACCEPT and REJECT: how a receiver comes in.
 
 use super::cursor::{Cursor, put_text};
-use super::{Error, Kind, NAME_LEN_MAX, SessionId, expect_kind};
+use super::{DatagramKind, Error, NAME_LEN_MAX, SessionId, expect_kind};
 
 /// The sealed body of a JOIN; before it stand the common eight bytes and the receiver's X25519 key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,9 +57,9 @@ impl Join {
 
 /// The header of a JOIN, ACCEPT or REJECT: authenticated, not encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReplyHeader {
+pub struct HandshakeHeader {
     /// One of the three kinds.
-    pub kind: Kind,
+    pub kind: DatagramKind,
     /// ACCEPT: the receiver's number in this session, part of the nonce; else 0.
     pub number: u16,
     /// The session.
@@ -68,7 +68,7 @@ pub struct ReplyHeader {
     pub receiver_key: [u8; 32],
 }
 
-impl ReplyHeader {
+impl HandshakeHeader {
     /// Bytes of the header.
     pub const LEN: usize = 40;
 
@@ -78,14 +78,17 @@ impl ReplyHeader {
     /// [`Error::Malformed`] if it is none.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let (kind, tag) = super::peek(bytes)?;
-        if !matches!(kind, Kind::Join | Kind::Accept | Kind::Reject) {
+        if !matches!(
+            kind,
+            DatagramKind::Join | DatagramKind::Accept | DatagramKind::Reject
+        ) {
             return Err(Error::Malformed);
         }
         let mut c = Cursor::new(bytes);
         expect_kind(&mut c, kind)?;
         c.zero(1)?;
         let number = c.u16()?;
-        if number != 0 && kind != Kind::Accept {
+        if number != 0 && kind != DatagramKind::Accept {
             return Err(Error::Malformed);
         }
         c.u32()?;
@@ -152,7 +155,7 @@ pub enum RejectReason {
     /// Its key is not one of those that may take part.
     NotListed = 4,
     /// The beginning of the stream is gone, but another session of the series will have it.
-    Later = 5,
+    NextPass = 5,
     /// The stream was broken off.
     BrokenOff = 6,
 }
@@ -164,7 +167,7 @@ impl RejectReason {
         Self::Full,
         Self::KeyNeeded,
         Self::NotListed,
-        Self::Later,
+        Self::NextPass,
         Self::BrokenOff,
     ];
 
@@ -206,17 +209,17 @@ mod tests {
             accept.emit(&mut bytes);
             prop_assert_eq!(Accept::parse(&bytes), Ok(accept));
 
-            let (kind, number) = (Kind::Accept, session_bytes);
-            let header = ReplyHeader { kind, number, tag: receiver, receiver_key: secret };
+            let (kind, number) = (DatagramKind::Accept, session_bytes);
+            let header = HandshakeHeader { kind, number, tag: receiver, receiver_key: secret };
             bytes.clear();
             header.emit(&mut bytes);
-            prop_assert_eq!(bytes.len(), ReplyHeader::LEN);
-            prop_assert_eq!(ReplyHeader::parse(&bytes), Ok(header));
+            prop_assert_eq!(bytes.len(), HandshakeHeader::LEN);
+            prop_assert_eq!(HandshakeHeader::parse(&bytes), Ok(header));
         }
 
         #[test]
         fn junk_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
-            let _ = (Join::parse(&bytes), Accept::parse(&bytes), ReplyHeader::parse(&bytes));
+            let _ = (Join::parse(&bytes), Accept::parse(&bytes), HandshakeHeader::parse(&bytes));
         }
     }
 
