@@ -59,15 +59,17 @@ pub struct SenderConfig {
     pub min_wait: Duration,
     /// Start this long after the first receiver joined, however many there are.
     pub max_wait: Option<Duration>,
-    /// Give up when there is nobody to start with after this time.
+    /// The conditions of the start must be met within this time.
     pub start_timeout: Option<Duration>,
-    /// Let a receiver go whose consumer stands still for this time; wait for it without.
+    /// What happens when they are not.
+    pub at_start_timeout: StartTimeout,
+    /// Drop a receiver whose consumer takes nothing for this time; without it, wait for it.
     pub stall_max: Option<Duration>,
-    /// Let a receiver go that has everything, but whose consumer has not ended after this time.
+    /// Drop a receiver that has everything, but whose consumer has not ended after this time.
     pub finish_max: Option<Duration>,
-    /// Let a receiver go that keeps the stream slower than this; wait for everybody without it.
+    /// Drop a receiver that keeps the stream slower than this; without it, wait for all receivers.
     pub floor: Option<Rate>,
-    /// How long it may do so.
+    /// How long a receiver may keep the stream below the floor.
     pub slow_grace: Duration,
     /// Send no faster than this, in bytes of datagrams with IP headers.
     pub rate_max: Option<Rate>,
@@ -79,24 +81,55 @@ pub struct SenderConfig {
     pub series: Series,
 }
 
-/// A session's place in a series: sessions of one stream, the later ones for those who came too
-/// late for the one before or were too slow for it. The default is a session by itself.
+/// A session's place in a series: sessions of one stream, each a pass, the later ones for receivers
+/// that came too late for the one before or were too slow for it. The default is a session by
+/// itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Series {
     /// The id of its first session, if that was another.
     pub id: Option<SessionId>,
     /// How many sessions of it came before.
     pub number: u32,
-    /// Another session may follow: who comes too late is told to wait for it.
-    pub goes_on: bool,
-    /// Who keeps the stream below the floor is told so, too, and not let go for good.
-    pub slow_later: bool,
+    /// Which receivers another pass may follow for.
+    pub next_pass: NextPass,
     /// Another session follows in any case, be it of another stream.
-    pub repeats: bool,
-    /// At the start timeout, start with those who are there.
-    pub with_some: bool,
+    pub repeat: bool,
     /// How the stream ended before, and must end again.
     pub end: Option<End>,
+}
+
+/// Which receivers another pass may follow for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NextPass {
+    /// None: a receiver that comes too late is rejected, and one that is too slow is dropped.
+    #[default]
+    Never,
+    /// Those that come too late are told to wait for it.
+    ForLate,
+    /// Those that come too late, and those that keep the stream below the floor.
+    ForLateAndSlow,
+}
+
+impl NextPass {
+    /// Whether a receiver that comes too late is told to wait for it.
+    pub fn takes_late(self) -> bool {
+        self != Self::Never
+    }
+
+    /// Whether a receiver that is too slow is told to wait for it.
+    pub fn takes_slow(self) -> bool {
+        self == Self::ForLateAndSlow
+    }
+}
+
+/// What a sender does when the start timeout is over and the conditions of the start are not met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartTimeout {
+    /// It gives up, and tells the receivers that are there.
+    #[default]
+    GiveUp,
+    /// It starts with the receivers that are there, if there are any.
+    StartAnyway,
 }
 
 impl Default for SenderConfig {
@@ -113,6 +146,7 @@ impl Default for SenderConfig {
             min_wait: Duration::ZERO,
             max_wait: None,
             start_timeout: Some(Duration::from_secs(600)),
+            at_start_timeout: StartTimeout::default(),
             stall_max: Some(STALL_MAX_DEFAULT),
             finish_max: Some(FINISH_MAX_DEFAULT),
             floor: None,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::rate::{LimitTimes, RateReason};
 use crate::units::{Duration, Rate};
 use crate::wire::{AbortReason, DropReason, LeaveReason, RejectReason, SessionId, SessionStatus};
 
@@ -50,8 +51,8 @@ pub enum SenderEnd {
     },
     /// No receiver is left.
     AllLost,
-    /// No receiver came in time.
-    NobodyCame,
+    /// No receiver joined in time.
+    NoReceivers,
     /// Everything was sent to receivers that do not answer: nothing is known of them.
     Sent,
     /// The stream was broken off on our side.
@@ -72,8 +73,8 @@ pub enum SenderEvent {
         /// Which of the listed keys it has shown to hold.
         listed: Option<usize>,
     },
-    /// A receiver was turned away.
-    TurnedAway {
+    /// A receiver was rejected.
+    Rejected {
         /// Its name.
         name: String,
         /// Its address.
@@ -92,6 +93,15 @@ pub enum SenderEvent {
     Started {
         /// How many.
         receivers: u32,
+    },
+    /// What limits the rate has changed; told once a second at most.
+    RateLimited {
+        /// Why the rate is what it is.
+        reason: RateReason,
+        /// The name of the receiver that set it, if one did.
+        name: Option<String>,
+        /// The rate that the sender may use.
+        rate: Rate,
     },
     /// A receiver is done, or gone.
     Finished {
@@ -234,8 +244,8 @@ pub struct SenderStats {
     pub datagrams: u64,
     /// Bytes of those datagrams with their IP and UDP headers.
     pub wire_bytes: u64,
-    /// Rounds of repair: how often a block came to owe repair symbols on request.
-    pub rounds: u64,
+    /// Repair rounds: how often a block came to have pending repair symbols on request.
+    pub repair_rounds: u64,
     /// FEEDBACKs that asked for something.
     pub nacks: u64,
     /// FEEDBACKs in all.
@@ -246,10 +256,63 @@ pub struct SenderStats {
     pub unknown_kind: u64,
     /// The present rate.
     pub rate: Rate,
+    /// Why it is what it is, of late.
+    pub rate_reason: RateReason,
+    /// What kept the sender from sending more, for how long.
+    pub limit_times: LimitTimes,
     /// Receivers that are in the session.
     pub active: u32,
     /// Receivers that have everything.
     pub done: u32,
+}
+
+impl SenderStats {
+    /// Counts what was written to a buffer of `len` bytes, each datagram with `ip_udp_len` bytes of
+    /// headers.
+    pub(super) fn count(&mut self, transmit: Transmit, len: usize, ip_udp_len: usize) {
+        debug_assert!(len > 0 && transmit.segment > 0, "{transmit:?}, {len} bytes");
+        let datagrams = len.div_ceil(transmit.segment);
+        self.datagrams += datagrams as u64;
+        self.wire_bytes += (len + datagrams * ip_udp_len) as u64;
+    }
+
+    /// Counts symbols that were sent.
+    pub(super) fn count_symbols(&mut self, repair: bool, sent: u64) {
+        if repair {
+            self.repair += sent;
+        } else {
+            self.source += sent;
+        }
+    }
+}
+
+/// How a receiver fared, for the report at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberReport {
+    /// Its number.
+    pub receiver: u32,
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub addr: SocketAddr,
+    /// How it fared.
+    pub fate: Fate,
+    /// The first block that it does not have.
+    pub next: u32,
+    /// FEEDBACKs of it that asked for something.
+    pub nacks: u64,
+    /// Which of the listed keys it has shown to hold.
+    pub listed: Option<usize>,
+    /// Datagrams that were sent to it since it joined, as far as its reports tell.
+    pub sent: u64,
+    /// Datagrams of those that arrived.
+    pub arrived: u64,
+    /// It counts at the end: it was there at the start, or expected by name.
+    pub required: bool,
+    /// It withdrew before the start.
+    pub withdrawn: bool,
+    /// Which session of its series it was in last, from 1.
+    pub pass: u32,
 }
 
 /// What a receiver counted.

@@ -19,25 +19,31 @@
 //! Nothing that a peer sends panics. What is malformed, forged or replayed changes nothing but a
 //! counter: datagrams are authenticated before any state changes.
 
+mod any_sender;
 mod block;
 pub mod config;
 mod event;
 mod keys;
 pub mod limits;
+mod one_way;
 mod protect;
 mod rate;
 mod receiver;
 mod sender;
+#[cfg(test)]
+mod testing;
 mod timer;
 
+pub use any_sender::Sender;
 pub use block::trailer_len;
 pub use config::{OneWay, ReceiverConfig, SenderConfig};
 pub use event::{
-    Delivery, Fate, PassedOver, ReceiverEnd, ReceiverEvent, ReceiverStats, SenderEnd, SenderEvent,
-    SenderStats, Target, Transmit,
+    Delivery, Fate, MemberReport, PassedOver, ReceiverEnd, ReceiverEvent, ReceiverStats, SenderEnd,
+    SenderEvent, SenderStats, Target, Transmit,
 };
 pub use keys::{
     Listed, ReceiverKeys, SHARED_LEN, SHARED_SALT, SHARED_WORK_LOG2, SenderKeys, shared_secret,
 };
+pub use rate::{LimitTimes, RateReason, SendLimit};
 pub use receiver::{Awaits, Receiver};
-pub use sender::{MemberReport, Sender, Waiting};
+pub use sender::Waiting;

@@ -1,42 +1,64 @@
-//! Alarms: one moment for each kind, set and cleared by the state machine that owns the table.
+//! Timers: one moment for each kind, set and cleared by the state machine that owns the table.
+
+use std::marker::PhantomData;
 
 use crate::units::Instant;
 
-/// A table of alarms with one slot for each of `N` kinds; a kind is its index.
+/// The timers of one state machine: an enum, each of whose variants has a place in the table.
+pub(super) trait TimerKind: Copy {
+    /// The place, below the length of the table.
+    fn index(self) -> usize;
+}
+
+impl TimerKind for usize {
+    fn index(self) -> usize {
+        self
+    }
+}
+
+/// A table of timers with one slot for each of `N` kinds.
 #[derive(Clone, Debug)]
-pub(super) struct Timers<const N: usize>([Option<Instant>; N]);
+pub(super) struct Timers<K, const N: usize> {
+    at: [Option<Instant>; N],
+    kinds: PhantomData<K>,
+}
 
-impl<const N: usize> Timers<N> {
+impl<K: TimerKind, const N: usize> Timers<K, N> {
     pub(super) fn new() -> Self {
-        Self([None; N])
-    }
-
-    /// Sets the alarm, in place of one that was set.
-    pub(super) fn set(&mut self, kind: usize, at: Instant) {
-        self.0[kind] = Some(at);
-    }
-
-    /// Sets the alarm, unless it rings earlier anyway.
-    pub(super) fn set_earlier(&mut self, kind: usize, at: Instant) {
-        self.0[kind] = Some(self.0[kind].map_or(at, |set| set.min(at)));
-    }
-
-    pub(super) fn clear(&mut self, kind: usize) {
-        self.0[kind] = None;
-    }
-
-    /// Whether the alarm rings now; it is cleared if so.
-    pub(super) fn rings(&mut self, kind: usize, now: Instant) -> bool {
-        let rings = self.0[kind].is_some_and(|at| at <= now);
-        if rings {
-            self.0[kind] = None;
+        Self {
+            at: [None; N],
+            kinds: PhantomData,
         }
-        rings
     }
 
-    /// The earliest alarm.
+    /// Sets the timer, in place of one that was set.
+    pub(super) fn set(&mut self, kind: K, at: Instant) {
+        self.at[kind.index()] = Some(at);
+    }
+
+    /// Sets the timer, unless it fires earlier anyway.
+    pub(super) fn set_earlier(&mut self, kind: K, at: Instant) {
+        let slot = &mut self.at[kind.index()];
+        *slot = Some(slot.map_or(at, |set| set.min(at)));
+    }
+
+    pub(super) fn clear(&mut self, kind: K) {
+        self.at[kind.index()] = None;
+    }
+
+    /// Whether the timer fires now; it is cleared if so.
+    pub(super) fn fires(&mut self, kind: K, now: Instant) -> bool {
+        let slot = &mut self.at[kind.index()];
+        let fires = slot.is_some_and(|at| at <= now);
+        if fires {
+            *slot = None;
+        }
+        fires
+    }
+
+    /// The earliest timer.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.iter().flatten().min().copied()
+        self.at.iter().flatten().min().copied()
     }
 }
 
@@ -45,14 +67,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn alarms_ring_once() {
-        let mut timers = Timers::<2>::new();
+    fn timers_fire_once() {
+        let mut timers = Timers::<usize, 2>::new();
         let at = Instant::from_us;
         timers.set(0, at(5));
         timers.set_earlier(0, at(9));
         timers.set_earlier(1, at(7));
         assert_eq!(timers.next(), Some(at(5)));
-        assert!(!timers.rings(0, at(4)) && timers.rings(0, at(5)) && !timers.rings(0, at(6)));
+        assert!(!timers.fires(0, at(4)) && timers.fires(0, at(5)) && !timers.fires(0, at(6)));
         assert_eq!(timers.next(), Some(at(7)));
         timers.clear(1);
         assert_eq!(timers.next(), None);

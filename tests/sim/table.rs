@@ -93,7 +93,7 @@ fn measure(row: &Row) -> Figures {
     let blocks = stats.source as f64 / 256.0;
     Figures {
         overhead: (stats.source + stats.repair) as f64 / stats.source as f64,
-        rounds: stats.rounds as f64 / blocks,
+        rounds: stats.repair_rounds as f64 / blocks,
         nacks: stats.nacks as f64 / blocks,
         late_nacks: (stats.nacks - early) as f64 / blocks * 2.0,
         feedback_per_s: feedbacks as f64 / took.as_secs_f64(),

@@ -15,7 +15,7 @@ use rustix::fs::{Access, access};
 use sealcast::filters::cast::{Feed, News, Source};
 use sealcast::filters::{Control, Error};
 use sealcast::net::{NetConfig, To, Way};
-use sealcast::proto::config::Series;
+use sealcast::proto::config::{NextPass, Series};
 use sealcast::proto::limits::{FLOOR_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT};
 use sealcast::proto::{Fate, OneWay, Sender, SenderConfig, SenderEvent, Waiting};
 use sealcast::sys::start_signal::Starter;
@@ -172,7 +172,7 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
             record(event, &words.names, &mut journal);
         }
         News::Failed(error) => voice.warning(&format!("{error}; telling the receivers")),
-        News::Tick(sender) if sender.is_waiting() || sender.finishing().is_some() => {}
+        News::Tick(sender) if sender.is_waiting() || sender.committing().is_some() => {}
         News::Tick(sender) => voice.progress(|| progress(sender)),
     };
     let control = Control {
@@ -280,9 +280,12 @@ fn series(args: &CastArgs, again: bool) -> Result<Series, Failure> {
             .hint("redirect a file or a block device with `<`"));
     }
     Ok(Series {
-        goes_on,
-        slow_later,
-        repeats: args.repeat,
+        next_pass: match (goes_on, slow_later) {
+            (_, true) => NextPass::ForLateAndSlow,
+            (true, false) => NextPass::ForLate,
+            (false, false) => NextPass::Never,
+        },
+        repeat: args.repeat,
         ..Series::default()
     })
 }
@@ -467,7 +470,7 @@ fn tell_event(event: &SenderEvent, words: &Words, voice: &Voice) {
             let (name, ip) = (plain(name), from.ip());
             voice.note(&format!("{name} ({ip}) joined{}", key.unwrap_or_default()));
         }
-        SenderEvent::TurnedAway { name, reason, .. } => {
+        SenderEvent::Rejected { name, reason, .. } => {
             let why = format!("turned {} away: {}", plain(name), turned_away(*reason));
             // Anybody can ask, as often as they like.
             if words.turned_away.replace(words.turned_away.get() + 1) < TURNED_AWAY_MAX {
@@ -490,6 +493,9 @@ fn tell_event(event: &SenderEvent, words: &Words, voice: &Voice) {
         }
         SenderEvent::Started { receivers } => {
             voice.note(&format!("sending to {}", report::receivers(*receivers)));
+        }
+        SenderEvent::RateLimited { reason, name, rate } => {
+            voice.detail(1, || outcome::rate_reason(*reason, name.as_deref(), *rate));
         }
         SenderEvent::Finished {
             name,
@@ -532,7 +538,7 @@ fn record(event: &SenderEvent, names: &[String], journal: &mut Journal) {
                 "key": key_name(*listed, names),
             }),
         ),
-        SenderEvent::TurnedAway { name, from, reason } => journal.event(
+        SenderEvent::Rejected { name, from, reason } => journal.event(
             "turned_away",
             json!({
                 "name": name,
@@ -547,6 +553,15 @@ fn record(event: &SenderEvent, names: &[String], journal: &mut Journal) {
         SenderEvent::Started { receivers } => {
             journal.event("started", json!({"receivers": receivers}));
         }
+        SenderEvent::RateLimited { reason, name, rate } => journal.event(
+            "rate",
+            json!({
+                "reason": outcome::reason_word(*reason),
+                "receiver": reason.receiver(),
+                "name": name,
+                "bits_s": rate.as_bits_per_s(),
+            }),
+        ),
         SenderEvent::Finished {
             receiver,
             name,

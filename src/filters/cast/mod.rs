@@ -292,7 +292,7 @@ impl Driver<'_> {
 
     /// Near the end: says so when nothing is left to do but for consumers.
     fn see_to_end(&mut self, now: Instant, tell: &mut dyn FnMut(News<'_>)) {
-        let Some(receivers) = self.sender.finishing() else {
+        let Some(receivers) = self.sender.committing() else {
             self.finishing_since = None;
             return;
         };
@@ -372,7 +372,7 @@ impl Driver<'_> {
                 return Ok(false);
             }
             if *to == self.link.target {
-                self.sender.left(self.clock.now());
+                self.sender.on_transmitted(self.clock.now());
             }
             self.pending = None;
         }
@@ -419,7 +419,7 @@ impl Driver<'_> {
             passes: 1,
             end,
             members: self.sender.members(),
-            missing: self.sender.missing().map(str::to_owned).collect(),
+            missing: self.sender.missing(),
             stats: self.sender.stats(),
             elapsed: self
                 .started

@@ -67,7 +67,6 @@ impl Series {
         *series = config::Series {
             end: None,
             number: series.number + 1,
-            with_some: false,
             ..*series
         };
         self.config.clone()
@@ -79,15 +78,15 @@ impl Series {
             report, waiting, ..
         } = pass;
         let stopped = matches!(report.end, SenderEnd::Aborted(_));
-        let goes_on = waiting > 0 && self.config.series.goes_on && !stopped;
-        if goes_on && report.end != SenderEnd::NobodyCame {
+        let goes_on = waiting > 0 && self.config.series.next_pass.takes_late() && !stopped;
+        if goes_on && report.end != SenderEnd::NoReceivers {
             tell(News::PassOver {
                 report: &report,
                 waiting,
             });
         }
         // Whoever seemed to wait was not there, or nothing was sent yet.
-        let nothing = stopped || report.end == SenderEnd::NobodyCame;
+        let nothing = stopped || report.end == SenderEnd::NoReceivers;
         if nothing && !stopped && self.total.is_some() {
             tell(News::NobodyCameAgain);
         }
@@ -105,7 +104,6 @@ impl Series {
             id: Some(pass.series),
             end: series.end.or(pass.end).filter(|_| self.same && goes_on),
             number: series.number + 1,
-            with_some: goes_on,
             ..*series
         };
         if !goes_on {
@@ -124,6 +122,7 @@ impl Series {
             min_wait: Duration::ZERO,
             max_wait: None,
             start_timeout: Some(PASS_WAIT),
+            at_start_timeout: config::StartTimeout::StartAnyway,
             ..self.config.clone()
         }))
     }
@@ -136,7 +135,7 @@ impl Report {
         for mut member in next.members {
             let old = self.members.iter_mut().find(|old| is_again(old, &member));
             if let Some(old) = old {
-                member.awaited = old.awaited;
+                member.required = old.required;
                 member.sent += old.sent;
                 member.arrived += old.arrived;
                 member.nacks += old.nacks;
@@ -145,12 +144,12 @@ impl Report {
             }
             // Who comes late does not count, unless it was expected.
             let key = member.listed.and_then(|at| listed?.get(at));
-            member.awaited = missing.remove(key.map_or(&member.name, |key| &key.name));
+            member.required = missing.remove(key.map_or(&member.name, |key| &key.name));
             self.members.push(member);
         }
         self.missing = missing.into_iter().collect();
         // Who went before the start never was in it.
-        let counted = || self.members.iter().filter(|m| !m.forgotten);
+        let counted = || self.members.iter().filter(|m| !m.withdrawn);
         let done = counted().filter(|m| m.fate == Fate::Done).count();
         let failed = counted().count() - done;
         let count = |n| u32::try_from(n).unwrap_or(u32::MAX);
@@ -167,7 +166,9 @@ impl Report {
         sum.repair += more.repair;
         sum.datagrams += more.datagrams;
         sum.wire_bytes += more.wire_bytes;
-        sum.rounds += more.rounds;
+        sum.repair_rounds += more.repair_rounds;
+        sum.limit_times = sum.limit_times.and(more.limit_times);
+        sum.rate_reason = more.rate_reason;
         sum.nacks += more.nacks;
         sum.feedbacks += more.feedbacks;
         sum.refused += more.refused;

@@ -7,9 +7,10 @@ mod rtt;
 mod send_limit;
 
 pub(super) use self::adaptive::AdaptiveRate;
-pub(super) use self::loss::{LossMeter, ReportStep};
+use self::loss::LossMeter;
+pub(super) use self::loss::ReportStep;
 pub(super) use self::pacing::Pacing;
-pub(super) use self::rtt::RttEstimator;
+use self::rtt::RttEstimator;
 pub use self::send_limit::{LimitTimes, RateReason, SendLimit};
 use crate::units::{Duration, Instant, Rate};
 

@@ -2,7 +2,7 @@
 
 use super::send_limit::{LimitTimes, LimitTracker, SendLimit};
 use super::{PathReport, PathState, RateController, RateReason};
-use crate::proto::limits::{BURST_BYTES, BURST_TIME, DEBT_BYTES_MAX, DEBT_TIME_MAX};
+use crate::proto::limits::{BATCH_MAX, BURST_BYTES, BURST_TIME, DEBT_BYTES_MAX, DEBT_TIME_MAX};
 use crate::units::{Duration, Instant, Rate};
 
 /// A burst that took longer than this to leave was kept by something else than its own length.
@@ -92,6 +92,26 @@ impl<C: RateController> Pacing<C> {
         }
         debug_assert!(self.tokens <= self.burst() || earned == 0);
         self.tokens
+    }
+
+    /// Datagrams that may leave now, in one batch.
+    ///
+    /// # Errors
+    /// When enough may leave: small sips from the bucket would make many system calls out of one.
+    pub(in crate::proto) fn batch(&mut self, now: Instant) -> Result<u64, Instant> {
+        self.limits.note(now, SendLimit::Rate);
+        let batch = (self.burst() / self.datagram).clamp(1, BATCH_MAX);
+        let sip = batch.div_ceil(4) * self.datagram;
+        let allowance = self.allowance(now);
+        if allowance < sip {
+            return Err(self.ready_at(sip));
+        }
+        Ok((allowance / self.datagram).min(batch))
+    }
+
+    /// Bytes of one datagram with its IP and UDP headers.
+    pub(in crate::proto) fn datagram(&self) -> u64 {
+        self.datagram
     }
 
     /// Takes note of `bytes` that left.

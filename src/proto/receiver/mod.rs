@@ -83,7 +83,7 @@ pub struct Receiver {
     policy: Option<SessionStatus>,
     /// Reasons for passing over a session that were told.
     passed_over: BTreeSet<PassedOver>,
-    timers: Timers<{ alarm::COUNT }>,
+    timers: Timers<usize, { alarm::COUNT }>,
     events: VecDeque<ReceiverEvent>,
     stats: ReceiverStats,
 }
@@ -144,10 +144,10 @@ impl Receiver {
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.timers.rings(alarm::GIVE_UP, now) {
+        if self.timers.fires(alarm::GIVE_UP, now) {
             self.give_up(now);
         }
-        if self.timers.rings(alarm::JOIN, now)
+        if self.timers.fires(alarm::JOIN, now)
             && let State::Searching(candidates) = &mut self.state
         {
             if candidates.expire(now) {
@@ -160,23 +160,23 @@ impl Receiver {
                 self.timers.set_earlier(alarm::REFUSED, now + REFUSED_WAIT);
             }
         }
-        if self.timers.rings(alarm::REFUSED, now) {
+        if self.timers.fires(alarm::REFUSED, now) {
             self.refused(now);
         }
-        if self.timers.rings(alarm::SILENCE, now) {
+        if self.timers.fires(alarm::SILENCE, now) {
             self.check_silence(now);
         }
-        if self.timers.rings(alarm::REPORT, now)
+        if self.timers.fires(alarm::REPORT, now)
             && let Some(session) = self.session()
         {
             session.report_due(now);
         }
-        if self.timers.rings(alarm::NACK, now)
+        if self.timers.fires(alarm::NACK, now)
             && let State::Receiving(session) = &mut self.state
         {
             session.nack_due();
         }
-        if self.timers.rings(alarm::LINGER, now)
+        if self.timers.fires(alarm::LINGER, now)
             && let State::Lingering(_, end) = &self.state
         {
             let end = end.clone();

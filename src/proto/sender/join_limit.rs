@@ -9,10 +9,10 @@ use crate::units::{Instant, Rate};
 /// Addresses share this many buckets.
 const BUCKETS: usize = 64;
 
-/// So many at once, and so many a second.
+/// A token bucket: so many JOINs in a burst, and so many a second.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
-    left: u64,
+    tokens: u64,
     filled_at: Instant,
 }
 
@@ -21,18 +21,18 @@ impl Bucket {
         let rate = Rate::from_bytes_per_s(u64::from(per_s));
         let earned = rate.bytes_in(now.since(self.filled_at));
         if earned > 0 {
-            self.left = (self.left + earned).min(u64::from(JOINS_AT_ONCE_MAX));
+            self.tokens = (self.tokens + earned).min(u64::from(JOINS_AT_ONCE_MAX));
             self.filled_at = now;
         }
     }
 }
 
-/// A limit for all, and one for each address, so that whoever floods the sender from a few
+/// A limit for all, and one for each address, so that an attacker that floods the sender from a few
 /// addresses keeps out few others.
 #[derive(Clone, Debug)]
 pub(super) struct JoinLimiter {
     all: Bucket,
-    /// By a hash of the address that nobody can foresee.
+    /// By a keyed hash of the address, so that an attacker cannot choose a bucket.
     buckets: [Bucket; BUCKETS],
     key: u64,
 }
@@ -40,7 +40,7 @@ pub(super) struct JoinLimiter {
 impl JoinLimiter {
     pub(super) fn new(now: Instant, key: u64) -> Self {
         let full = Bucket {
-            left: u64::from(JOINS_AT_ONCE_MAX),
+            tokens: u64::from(JOINS_AT_ONCE_MAX),
             filled_at: now,
         };
         Self {
@@ -51,7 +51,7 @@ impl JoinLimiter {
     }
 
     /// Whether a JOIN from this address may be looked at.
-    pub(super) fn admits(&mut self, now: Instant, from: IpAddr) -> bool {
+    pub(super) fn allow(&mut self, now: Instant, from: IpAddr) -> bool {
         let mut hasher = DefaultHasher::new();
         hasher.write_u64(self.key);
         from.hash(&mut hasher);
@@ -59,10 +59,10 @@ impl JoinLimiter {
         let (one, all) = (&mut self.buckets[at], &mut self.all);
         one.fill(now, JOINS_PER_ADDRESS_S_MAX);
         all.fill(now, JOINS_PER_S_MAX);
-        let admits = one.left > 0 && all.left > 0;
-        one.left -= u64::from(admits);
-        all.left -= u64::from(admits);
-        admits
+        let allowed = one.tokens > 0 && all.tokens > 0;
+        one.tokens -= u64::from(allowed);
+        all.tokens -= u64::from(allowed);
+        allowed
     }
 }
 
@@ -72,15 +72,15 @@ mod tests {
 
     #[test]
     fn a_flood_from_one_address_leaves_the_others_in() {
-        let mut gate = JoinLimiter::new(Instant::ZERO, 7);
+        let mut limiter = JoinLimiter::new(Instant::ZERO, 7);
         let (flood, mut admitted) = (IpAddr::from([10, 0, 0, 1]), 0);
         let mut real = 0;
         for us in (0..10_000_000).step_by(100) {
             let now = Instant::from_us(us);
-            admitted += u32::from(gate.admits(now, flood));
+            admitted += u32::from(limiter.allow(now, flood));
             if us % 100_000 == 0 {
                 let n = u8::try_from(us / 100_000).unwrap();
-                real += u32::from(gate.admits(now, IpAddr::from([10, 0, 1, n])));
+                real += u32::from(limiter.allow(now, IpAddr::from([10, 0, 1, n])));
             }
         }
         let most = JOINS_AT_ONCE_MAX + 10 * JOINS_PER_ADDRESS_S_MAX;
@@ -90,11 +90,11 @@ mod tests {
 
     #[test]
     fn all_together_are_limited_too() {
-        let mut gate = JoinLimiter::new(Instant::ZERO, 7);
+        let mut limiter = JoinLimiter::new(Instant::ZERO, 7);
         let mut admitted = 0;
         for us in (0..1_000_000).step_by(10) {
             let from = IpAddr::from(u32::try_from(us * 7).unwrap().to_be_bytes());
-            admitted += u32::from(gate.admits(Instant::from_us(us), from));
+            admitted += u32::from(limiter.allow(Instant::from_us(us), from));
         }
         let most = JOINS_AT_ONCE_MAX + JOINS_PER_S_MAX;
         assert!((most / 2..=most).contains(&admitted), "{admitted}");

@@ -3,12 +3,90 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
-use crate::proto::event::Fate;
-use crate::proto::limits::{ANSWER_EVERY, PEER_SILENT_MAX, PENDING_MAX, RECEIVERS_MAX, RTT_MIN};
+use crate::proto::event::{Fate, MemberReport};
+use crate::proto::limits::{ANSWER_EVERY, PENDING_MAX, RECEIVERS_MAX, RTT_MIN};
 use crate::proto::protect::Pair;
-use crate::proto::rate::{PathState, ReportStep as Step};
+use crate::proto::rate::{PathState, ReportStep};
 use crate::units::{Duration, Instant};
-use crate::wire::{DropReason, Feedback, Join};
+use crate::wire::{ByeReason, DropReason, Feedback, Join, LeaveReason};
+
+/// How a receiver goes that does not have everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// It left.
+    Left(LeaveReason),
+    /// The sender gave it up.
+    Dropped(DropReason),
+}
+
+/// Where a receiver stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MemberState {
+    /// It has not shown that it has the keys.
+    Pending,
+    /// It takes part.
+    Active,
+    /// It confirmed the whole stream.
+    Done,
+    /// It went after the start.
+    Gone(Departure),
+    /// It went before it counted, and its place may be given away: nothing was heard of it that
+    /// showed its keys, or it departed before the start.
+    Withdrawn(Option<Departure>),
+}
+
+impl MemberState {
+    /// Whether it is in the session, be it that it has not shown its keys.
+    pub(super) fn is_present(self) -> bool {
+        matches!(self, Self::Pending | Self::Active)
+    }
+
+    /// Whether it has shown that it has the keys.
+    pub(super) fn is_confirmed(self) -> bool {
+        !matches!(self, Self::Pending | Self::Withdrawn(None))
+    }
+
+    pub(super) fn is_withdrawn(self) -> bool {
+        matches!(self, Self::Withdrawn(_))
+    }
+
+    /// How it fared, as far as people are told.
+    pub(super) fn fate(self) -> Fate {
+        match self {
+            Self::Pending | Self::Active => Fate::Active,
+            Self::Done => Fate::Done,
+            Self::Gone(Departure::Left(reason))
+            | Self::Withdrawn(Some(Departure::Left(reason))) => Fate::Left(reason),
+            Self::Gone(Departure::Dropped(reason))
+            | Self::Withdrawn(Some(Departure::Dropped(reason))) => Fate::Dropped(reason),
+            Self::Withdrawn(None) => Fate::Dropped(DropReason::Silent),
+        }
+    }
+
+    /// What it is told.
+    pub(super) fn bye_reason(self) -> ByeReason {
+        match self.fate() {
+            Fate::Dropped(reason) => ByeReason::Dropped(reason),
+            Fate::Left(_) => ByeReason::Left,
+            Fate::Done | Fate::Active => ByeReason::Done,
+        }
+    }
+}
+
+/// Whether a receiver holds the others up, as the eviction knows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    /// When it was heard last.
+    pub(super) heard_at: Instant,
+    /// Since when it stands still while the sender waits for it.
+    pub(super) still_since: Instant,
+    /// Since when its consumer works on what is complete.
+    pub(super) committing_since: Option<Instant>,
+    /// Since when it keeps the stream below the floor.
+    pub(super) slow_since: Option<Instant>,
+    /// It held the others up at the last check.
+    pub(super) was_holding_up: bool,
+}
 
 /// One receiver.
 #[derive(Debug)]
@@ -16,79 +94,79 @@ pub(super) struct Member {
     pub(super) addr: SocketAddr,
     pub(super) key: [u8; 32],
     pub(super) name: String,
+    /// Its place in the list of those that may take part.
+    pub(super) listed: Option<usize>,
     pub(super) pair: Pair,
-    pub(super) fate: Fate,
-    /// It went before it counted.
-    pub(super) forgotten: bool,
+    pub(super) state: MemberState,
+    /// BYEs sent to it.
     pub(super) byes: u32,
     /// FEEDBACKs below this number are old.
     pub(super) feedback_next: u32,
+    /// The first block that it does not have.
     pub(super) next: u32,
     /// Blocks that it can hold.
     pub(super) window: u32,
+    /// The first block for which it has no room.
     pub(super) window_end: u32,
-    pub(super) tx_end: u64,
+    /// It has reported on every transmission below this one.
+    pub(super) reported_end: u64,
     received: u32,
     pub(super) socket_bytes: u32,
     pub(super) path: PathState,
-    pub(super) heard_at: Instant,
+    pub(super) progress: Progress,
     pub(super) joined_at: Instant,
     /// When it was answered last.
     answered_at: Option<Instant>,
-    /// Since when it stands still while the sender waits for it.
-    pub(super) still_since: Instant,
-    /// Since when its consumer works on what is complete.
-    pub(super) finishing_since: Option<Instant>,
-    /// Since when it keeps the stream below the floor.
-    pub(super) slow_since: Option<Instant>,
-    /// It held the others up when it was looked at last.
-    pub(super) noted_last: bool,
     pub(super) nacks: u64,
-    /// Its place in the list of those that may take part.
-    pub(super) listed: Option<usize>,
+    /// Datagrams that were sent to it since it joined, as far as its reports tell.
     pub(super) sent: u64,
+    /// Datagrams of those that arrived.
     pub(super) arrived: u64,
     /// It counts at the end: it was there at the start, or expected.
-    pub(super) awaited: bool,
+    pub(super) required: bool,
+}
+
+/// Who a new receiver is.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    pub(super) addr: SocketAddr,
+    pub(super) key: [u8; 32],
+    pub(super) pair: Pair,
+    pub(super) listed: Option<usize>,
 }
 
 impl Member {
-    pub(super) fn new(
-        join: &Join,
-        addr: SocketAddr,
-        key: [u8; 32],
-        pair: Pair,
-        tx: u64,
-        now: Instant,
-    ) -> Self {
+    /// A receiver that joins when the transmission of this `sequence` number is next.
+    pub(super) fn new(newcomer: Newcomer, join: &Join, sequence: u64, now: Instant) -> Self {
         Self {
-            addr,
-            key,
+            addr: newcomer.addr,
+            key: newcomer.key,
             name: join.name.clone(),
-            pair,
-            fate: Fate::Active,
-            forgotten: false,
+            listed: newcomer.listed,
+            pair: newcomer.pair,
+            state: MemberState::Pending,
             byes: 0,
             feedback_next: 0,
             next: 0,
             window: join.window_blocks,
             window_end: join.window_blocks,
-            tx_end: tx,
+            reported_end: sequence,
             received: 0,
             socket_bytes: join.socket_bytes,
             path: PathState::new(now),
-            heard_at: now,
+            progress: Progress {
+                heard_at: now,
+                still_since: now,
+                committing_since: None,
+                slow_since: None,
+                was_holding_up: false,
+            },
             joined_at: now,
             answered_at: None,
-            still_since: now,
-            finishing_since: None,
-            slow_since: None,
-            noted_last: false,
             nacks: 0,
-            listed: None,
             sent: 0,
             arrived: 0,
-            awaited: false,
+            required: false,
         }
     }
 
@@ -103,90 +181,74 @@ impl Member {
         may
     }
 
-    pub(super) fn is_active(&self) -> bool {
-        self.fate == Fate::Active
-    }
-
-    /// Whether it is in the session and counts.
-    pub(super) fn is_here(&self) -> bool {
-        self.is_active() && self.is_confirmed() && !self.forgotten
-    }
-
-    /// Whether a FEEDBACK of it was heard: it has the keys.
-    pub(super) fn is_confirmed(&self) -> bool {
-        self.feedback_next > 0
-    }
-
-    /// Takes the FEEDBACK of this number in: numbers only grow, whatever a receiver claims. What
-    /// was sent before its first was not meant for it, and is not lost.
+    /// Takes the FEEDBACK of this number in, which comes before the transmission of this `sequence`
+    /// number: numbers only grow, whatever a receiver claims. What was sent before its first was
+    /// not meant for it, and is not lost.
     pub(super) fn update(
         &mut self,
         feedback: &Feedback,
         number: u32,
-        tx: u64,
+        sequence: u64,
         now: Instant,
-    ) -> Step {
-        let first = !self.is_confirmed();
-        self.heard_at = now;
+    ) -> ReportStep {
+        self.progress.heard_at = now;
         self.feedback_next = number.saturating_add(1);
         if feedback.next > self.next {
             self.next = feedback.next;
-            self.still_since = now;
+            self.progress.still_since = now;
         }
         self.window_end = self.window_end.max(feedback.window_end);
-        let tx_end = feedback.sequence_end.min(tx).max(self.tx_end);
-        let step = Step {
-            sent: tx_end - self.tx_end,
+        let reported_end = feedback.sequence_end.min(sequence).max(self.reported_end);
+        let step = ReportStep {
+            sent: reported_end - self.reported_end,
             received: u64::from(feedback.received.wrapping_sub(self.received)),
         };
-        self.tx_end = tx_end;
+        self.reported_end = reported_end;
         self.received = feedback.received;
+        self.nacks += u64::from(!feedback.needs.is_empty());
         if feedback.echo_us > 0 {
             let echo = Instant::from_us(feedback.echo_us);
             let held = Duration::from_us(u64::from(feedback.hold_us));
             self.path.rtt.on_sample(now, now.since(echo + held));
         }
-        if first {
-            Step {
-                sent: 0,
-                received: 0,
-            }
-        } else {
-            step
+        if self.state == MemberState::Pending {
+            self.state = MemberState::Active;
+            return ReportStep::default();
         }
+        self.sent += step.sent;
+        self.arrived += step.received;
+        step
     }
 
-    /// Why this receiver must be let go now, if it must.
-    pub(super) fn overdue(
-        &self,
-        now: Instant,
-        stall_max: Option<Duration>,
-        finish_max: Option<Duration>,
-    ) -> Option<DropReason> {
-        let (since, most, reason) = match self.finishing_since {
-            Some(since) => (since, finish_max, DropReason::Unfinished),
-            None => (self.still_since, stall_max, DropReason::Stalled),
-        };
-        if now.since(self.heard_at) >= PEER_SILENT_MAX {
-            Some(DropReason::Silent)
-        } else if most.is_some_and(|most| now.since(since) >= most) {
-            Some(reason)
-        } else {
-            None
+    /// What people are told of it, as receiver `receiver` of this `pass`.
+    fn report(&self, receiver: u32, pass: u32) -> MemberReport {
+        MemberReport {
+            receiver,
+            name: self.name.clone(),
+            addr: self.addr,
+            fate: self.state.fate(),
+            next: self.next,
+            nacks: self.nacks,
+            listed: self.listed,
+            sent: self.sent,
+            arrived: self.arrived,
+            required: self.required,
+            withdrawn: self.state.is_withdrawn(),
+            pass,
         }
     }
 }
 
-/// What there is to know of all receivers at once.
+/// All receivers together.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sum {
+pub(super) struct GroupState {
     /// Receivers in the session, be it that they have not shown their keys.
+    pub(super) present: u32,
+    /// Receivers in the session that have shown their keys: the figures below are theirs alone.
     pub(super) active: u32,
-    /// Active receivers that have shown that they have the keys: those below are theirs alone.
-    pub(super) confirmed: u32,
     /// Receivers that have everything.
     pub(super) done: u32,
-    /// Receivers that were ever there, but for those that went before the start.
+    /// Receivers that were ever there, but for those that withdrew.
     pub(super) joined: u32,
     /// The first block that one of them does not have.
     pub(super) next: u32,
@@ -194,45 +256,45 @@ pub(super) struct Sum {
     pub(super) window_end: u32,
     /// Blocks that the one with the least room can hold.
     pub(super) window: u32,
-    /// One more than the last transmission of which all have reported.
-    pub(super) tx_end: u64,
+    /// All have reported on every transmission below this one.
+    pub(super) reported_end: u64,
     /// Bytes of the least socket buffer.
     pub(super) socket_bytes: u32,
-    /// The longest round trip.
+    /// The longest round trip time.
     pub(super) rtt: Duration,
 }
 
-impl Sum {
-    const NOBODY: Self = Self {
+impl GroupState {
+    const EMPTY: Self = Self {
+        present: 0,
         active: 0,
-        confirmed: 0,
         done: 0,
         joined: 0,
         next: u32::MAX,
         window_end: u32::MAX,
         window: u32::MAX,
-        tx_end: u64::MAX,
+        reported_end: u64::MAX,
         socket_bytes: u32::MAX,
         rtt: RTT_MIN,
     };
 
     fn of(member: &Member) -> Self {
-        let counted = member.is_confirmed() && !member.forgotten;
+        let state = member.state;
         let base = Self {
-            active: u32::from(member.is_active()),
-            done: u32::from(member.fate == Fate::Done),
-            joined: u32::from(counted),
-            ..Self::NOBODY
+            present: u32::from(state.is_present()),
+            done: u32::from(state == MemberState::Done),
+            joined: u32::from(state.is_confirmed() && !state.is_withdrawn()),
+            ..Self::EMPTY
         };
-        if !member.is_active() || !member.is_confirmed() {
+        if state != MemberState::Active {
             return base;
         }
         Self {
-            confirmed: 1,
+            active: 1,
             next: member.next,
             window_end: member.window_end,
             window: member.window,
-            tx_end: member.tx_end,
+            reported_end: member.reported_end,
             socket_bytes: member.socket_bytes,
             rtt: member.path.rtt.smoothed(),
             ..base
@@ -241,14 +303,14 @@ impl Sum {
 
     fn and(self, other: Self) -> Self {
         Self {
+            present: self.present + other.present,
             active: self.active + other.active,
-            confirmed: self.confirmed + other.confirmed,
             done: self.done + other.done,
             joined: self.joined + other.joined,
             next: self.next.min(other.next),
             window_end: self.window_end.min(other.window_end),
             window: self.window.min(other.window),
-            tx_end: self.tx_end.min(other.tx_end),
+            reported_end: self.reported_end.min(other.reported_end),
             socket_bytes: self.socket_bytes.min(other.socket_bytes),
             rtt: self.rtt.max(other.rtt),
         }
@@ -258,94 +320,87 @@ impl Sum {
 /// All receivers; a receiver's number is its index.
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    members: Vec<Member>,
+    table: Vec<Member>,
     by_key: HashMap<[u8; 32], u32>,
     /// Those that have not shown that they have the keys, the oldest first; some have since.
     pending: VecDeque<u32>,
-    /// Places of those that went before they counted, to be given away when there are no others.
+    /// Places of those that withdrew, to be given away when there are no others.
     vacant: VecDeque<u32>,
-    /// A binary tree of sums: the root at 1, the children of `n` at `2 n` and `2 n + 1`, members
-    /// at its leaves. With thousands of receivers nobody looks at all of them for each FEEDBACK.
-    sums: Vec<Sum>,
+    /// A binary tree of group states: the root at 1, the children of `n` at `2 n` and `2 n + 1`,
+    /// members at its leaves. With thousands of receivers a FEEDBACK must not cost a look at all.
+    groups: Vec<GroupState>,
 }
 
 impl Members {
     /// Whether there is a place for one more. Of too many that have not shown that they have the
-    /// keys the oldest are forgotten to make it.
+    /// keys the oldest withdraw to make it.
     pub(super) fn has_room(&mut self) -> bool {
         loop {
-            let members = &self.members;
-            let taken = |&n: &u32| !members[n as usize].forgotten;
+            let table = &self.table;
+            let taken = |&n: &u32| !table[n as usize].state.is_withdrawn();
             while self.vacant.front().is_some_and(taken) {
                 self.vacant.pop_front();
             }
-            let full = self.members.len() >= RECEIVERS_MAX && self.vacant.is_empty();
+            let full = self.table.len() >= RECEIVERS_MAX && self.vacant.is_empty();
             if !full && self.pending.len() < PENDING_MAX {
                 return true;
             }
             let Some(oldest) = self.pending.pop_front() else {
                 return false;
             };
-            if self.get(oldest).is_some_and(|m| !m.is_confirmed()) {
-                self.forget(oldest);
+            if self.get(oldest).is_some_and(|m| !m.state.is_confirmed()) {
+                self.withdraw(oldest, None);
             }
         }
     }
 
-    /// Takes a receiver in for which there is room and gives it a number: one that nobody has had,
-    /// as long as there are any.
+    /// Takes a receiver in for which there is room and gives it a number: one that no other has
+    /// had, as long as there are any.
     ///
     /// # Panics
     /// If there is no room.
     pub(super) fn add(&mut self, member: Member) -> u32 {
-        let new = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        let new = u32::try_from(self.table.len()).unwrap_or(u32::MAX);
         let key = member.key;
-        let number = if self.members.len() < RECEIVERS_MAX {
-            self.members.push(member);
+        let number = if self.table.len() < RECEIVERS_MAX {
+            self.table.push(member);
             new
         } else {
             let vacant = self.vacant.pop_front();
             #[expect(clippy::expect_used, reason = "callers ask whether there is room")]
             let number = vacant.expect("a place is vacant");
-            let before = std::mem::replace(&mut self.members[number as usize], member);
+            let before = std::mem::replace(&mut self.table[number as usize], member);
             self.by_key.remove(&before.key);
             number
         };
         self.by_key.insert(key, number);
         self.pending.push_back(number);
-        self.note(number);
+        self.refresh(number);
         number
     }
 
     /// A receiver goes that does not count: its place may be given away.
-    pub(super) fn forget(&mut self, number: u32) {
-        let Some(member) = self.get(number) else {
+    pub(super) fn withdraw(&mut self, number: u32, departure: Option<Departure>) {
+        let Some(member) = self.get_mut(number) else {
             return;
         };
-        if std::mem::replace(&mut member.forgotten, true) {
+        if member.state.is_withdrawn() {
             return;
         }
-        if member.fate == Fate::Active {
-            member.fate = Fate::Dropped(DropReason::Silent);
-        }
+        member.state = MemberState::Withdrawn(departure);
         // Its key stays known as long as its place is its own, so that one key has one number.
         self.vacant.push_back(number);
-        self.note(number);
+        self.refresh(number);
     }
 
-    /// One who was forgotten shows that it has the keys after all, and its place is still there.
-    pub(super) fn recall(&mut self, number: u32) {
-        let Some(member) = self.get(number) else {
-            return;
-        };
-        member.forgotten = false;
-        member.fate = Fate::Active;
-        self.note(number);
+    /// A receiver that withdrew shows that it has the keys after all, and its place is still there.
+    pub(super) fn restore(&mut self, number: u32) {
+        self.change(number, |member| member.state = MemberState::Pending);
     }
 
-    /// One who was forgotten before it showed that it has the keys asks again.
-    pub(super) fn await_again(&mut self, number: u32) {
-        self.recall(number);
+    /// A receiver that withdrew before it showed that it has the keys asks again.
+    pub(super) fn restore_pending(&mut self, number: u32) {
+        self.restore(number);
         self.pending.push_back(number);
     }
 
@@ -353,14 +408,14 @@ impl Members {
         self.by_key.get(key).copied()
     }
 
-    /// A receiver; what enters into the sum must be changed by [`Members::change`].
-    pub(super) fn get(&mut self, number: u32) -> Option<&mut Member> {
-        self.members.get_mut(usize::try_from(number).ok()?)
+    /// A receiver.
+    pub(super) fn get(&self, number: u32) -> Option<&Member> {
+        self.table.get(usize::try_from(number).ok()?)
     }
 
-    /// A receiver as it is.
-    pub(super) fn member(&self, number: u32) -> Option<&Member> {
-        self.members.get(usize::try_from(number).ok()?)
+    /// A receiver; what enters into the state of the group must be changed by [`Members::change`].
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Member> {
+        self.table.get_mut(usize::try_from(number).ok()?)
     }
 
     /// Changes a receiver.
@@ -369,52 +424,82 @@ impl Members {
         number: u32,
         change: impl FnOnce(&mut Member) -> T,
     ) -> Option<T> {
-        let result = change(self.get(number)?);
-        self.note(number);
+        let result = change(self.get_mut(number)?);
+        self.refresh(number);
         Some(result)
     }
 
-    /// Brings the sums over this receiver up to date.
-    fn note(&mut self, number: u32) {
-        let leaves = self.members.len().next_power_of_two();
-        if self.sums.len() != leaves * 2 {
-            self.sums.clear();
-            self.sums.resize(leaves * 2, Sum::NOBODY);
-            for (at, member) in self.members.iter().enumerate() {
-                self.sums[leaves + at] = Sum::of(member);
+    /// Brings the groups of this receiver up to date.
+    fn refresh(&mut self, number: u32) {
+        let leaves = self.table.len().next_power_of_two();
+        if self.groups.len() != leaves * 2 {
+            self.groups.clear();
+            self.groups.resize(leaves * 2, GroupState::EMPTY);
+            for (at, member) in self.table.iter().enumerate() {
+                self.groups[leaves + at] = GroupState::of(member);
             }
             for at in (1..leaves).rev() {
-                self.sums[at] = self.sums[at * 2].and(self.sums[at * 2 + 1]);
+                self.groups[at] = self.groups[at * 2].and(self.groups[at * 2 + 1]);
             }
             return;
         }
         let member = number as usize;
         let mut at = leaves + member;
-        self.sums[at] = Sum::of(&self.members[member]);
+        self.groups[at] = GroupState::of(&self.table[member]);
         while at > 1 {
             at /= 2;
-            self.sums[at] = self.sums[at * 2].and(self.sums[at * 2 + 1]);
+            self.groups[at] = self.groups[at * 2].and(self.groups[at * 2 + 1]);
         }
+        let group = self.group();
+        debug_assert!(
+            group.active <= group.present && group.done <= group.joined,
+            "{group:?}"
+        );
     }
 
-    /// What there is to know of all.
-    pub(super) fn sum(&self) -> Sum {
-        self.sums.get(1).copied().unwrap_or(Sum::NOBODY)
+    /// All receivers together.
+    pub(super) fn group(&self) -> GroupState {
+        self.groups.get(1).copied().unwrap_or(GroupState::EMPTY)
     }
 
-    /// Those that count or may yet.
+    /// All receivers that ever joined.
     pub(super) fn all(&self) -> impl Iterator<Item = (u32, &Member)> {
-        (0..).zip(&self.members)
+        (0..).zip(&self.table)
     }
 
-    pub(super) fn active_mut(&mut self) -> impl Iterator<Item = (u32, &mut Member)> {
-        let members = (0..).zip(self.members.iter_mut());
-        members.filter(|(_, m)| m.is_active())
+    /// The receivers that are in the session, and may still take part.
+    pub(super) fn present(&self) -> impl Iterator<Item = (u32, &Member)> {
+        self.all().filter(|(_, m)| m.state.is_present())
+    }
+
+    /// The same; what enters into the state of the group must be changed by [`Members::change`].
+    pub(super) fn present_mut(&mut self) -> impl Iterator<Item = (u32, &mut Member)> {
+        let members = (0..).zip(self.table.iter_mut());
+        members.filter(|(_, m)| m.state.is_present())
+    }
+
+    /// The receivers that take part.
+    pub(super) fn active(&self) -> impl Iterator<Item = (u32, &Member)> {
+        self.all().filter(|(_, m)| m.state == MemberState::Active)
+    }
+
+    /// How many receivers are still there, if all of them have everything, and only their consumers
+    /// still work.
+    pub(super) fn committing(&self) -> Option<u32> {
+        let mut present = self.present().map(|(_, m)| m);
+        let all = present.all(|m| m.progress.committing_since.is_some());
+        all.then(|| self.group().present)
+    }
+
+    /// How each receiver fared that has shown its keys, in this pass.
+    pub(super) fn reports(&self, pass: u32) -> Vec<MemberReport> {
+        let confirmed = self.all().filter(|(_, m)| m.state.is_confirmed());
+        confirmed.map(|(n, m)| m.report(n, pass)).collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::crypt::agree::SecretKey;
     use crate::proto::protect::{Greeting, Shape};
@@ -422,7 +507,7 @@ mod tests {
 
     const SESSION: SessionId = SessionId([3; 16]);
 
-    fn pair() -> Pair {
+    pub(in super::super) fn pair() -> Pair {
         let (ours, theirs) = (SecretKey::from_seed([1; 32]), SecretKey::from_seed([2; 32]));
         let (s, r) = (ours.public(), theirs.public());
         let shape = Shape {
@@ -436,7 +521,8 @@ mod tests {
             .pair(None)
     }
 
-    fn member(n: u32, pair: &Pair) -> Member {
+    /// The `n`th receiver, with room for `10 + n` blocks.
+    pub(in super::super) fn member(n: u32, pair: &Pair) -> Member {
         let mut key = [0; 32];
         key[..4].copy_from_slice(&n.to_be_bytes());
         let join = Join {
@@ -446,61 +532,78 @@ mod tests {
             name: String::new(),
             identity: None,
         };
-        let addr = SocketAddr::from(([10, 0, 0, 1], 1));
-        Member::new(&join, addr, key, pair.clone(), u64::from(n), Instant::ZERO)
+        let newcomer = Newcomer {
+            addr: SocketAddr::from(([10, 0, 0, 1], 1)),
+            key,
+            pair: pair.clone(),
+            listed: None,
+        };
+        Member::new(newcomer, &join, u64::from(n), Instant::ZERO)
+    }
+
+    fn confirm(members: &mut Members, number: u32) {
+        members.change(number, |m| m.state = MemberState::Active);
     }
 
     #[test]
-    fn the_sum_is_that_of_all() {
+    fn the_group_is_the_sum_of_all() {
         let (mut members, pair) = (Members::default(), pair());
-        assert_eq!(members.sum().active, 0);
+        assert_eq!(members.group().present, 0);
         for n in 0..9 {
             assert_eq!(members.add(member(n, &pair)), n);
         }
-        let sum = members.sum();
+        let group = members.group();
         assert_eq!(
-            (sum.active, sum.confirmed, sum.window_end),
+            (group.present, group.active, group.window_end),
             (9, 0, u32::MAX)
         );
         for n in 2..9 {
-            members.change(n, |m| m.feedback_next = 1);
+            confirm(&mut members, n);
         }
-        let sum = members.sum();
-        assert_eq!((sum.confirmed, sum.window_end, sum.tx_end), (7, 12, 2));
-        members.change(2, |m| m.fate = Fate::Done);
-        members.change(8, |m| {
-            m.path.rtt.on_sample(Instant::ZERO, Duration::from_ms(7))
-        });
-        let sum = members.sum();
+        let group = members.group();
         assert_eq!(
-            (sum.active, sum.confirmed, sum.done, sum.joined),
+            (group.active, group.window_end, group.reported_end),
+            (7, 12, 2)
+        );
+        members.change(2, |m| m.state = MemberState::Done);
+        members.change(8, |m| {
+            m.path.rtt.on_sample(Instant::ZERO, Duration::from_ms(7));
+        });
+        let group = members.group();
+        assert_eq!(
+            (group.present, group.active, group.done, group.joined),
             (8, 6, 1, 7)
         );
-        assert_eq!((sum.window_end, sum.rtt), (13, Duration::from_ms(7)));
-        members.forget(3);
-        assert_eq!((members.sum().joined, members.sum().window_end), (6, 14));
+        assert_eq!((group.window_end, group.rtt), (13, Duration::from_ms(7)));
+        members.withdraw(3, None);
+        let group = members.group();
+        assert_eq!((group.joined, group.window_end), (6, 14));
     }
 
     #[test]
     fn made_up_receivers_leave_room_for_real_ones() {
         let (mut members, pair) = (Members::default(), pair());
         let real = members.add(member(0, &pair));
-        members.change(real, |m| m.feedback_next = 1);
+        confirm(&mut members, real);
         for n in 1..40_000 {
             assert!(members.has_room());
             members.add(member(n, &pair));
         }
-        let sum = members.sum();
-        assert_eq!((sum.confirmed, sum.joined), (1, 1));
-        assert!(sum.active as usize <= PENDING_MAX + 1, "{}", sum.active);
-        assert_eq!(members.members.len(), RECEIVERS_MAX);
+        let group = members.group();
+        assert_eq!((group.active, group.joined), (1, 1));
+        assert!(
+            group.present as usize <= PENDING_MAX + 1,
+            "{}",
+            group.present
+        );
+        assert_eq!(members.table.len(), RECEIVERS_MAX);
         assert_eq!(members.by_key.len(), RECEIVERS_MAX);
-        assert!(members.get(real).unwrap().is_confirmed());
-        // One that was forgotten, and whose place was not given away, comes back.
+        assert!(members.get(real).unwrap().state.is_confirmed());
+        // One that withdrew, and whose place was not given away, comes back.
         let late = members.vacant[5];
-        members.recall(late);
-        members.change(late, |m| m.feedback_next = 1);
-        assert_eq!(members.sum().joined, 2);
+        members.restore(late);
+        confirm(&mut members, late);
+        assert_eq!(members.group().joined, 2);
         let numbers: Vec<u32> = (0..100)
             .map(|n| {
                 assert!(members.has_room());
@@ -508,5 +611,28 @@ mod tests {
             })
             .collect();
         assert!(!numbers.contains(&late) && !numbers.contains(&real));
+    }
+
+    #[test]
+    fn what_a_receiver_claims_only_grows() {
+        let mut m = member(5, &pair());
+        let feedback = |next, sequence_end, received| Feedback {
+            next,
+            window_end: next + 9,
+            sequence_end,
+            received,
+            echo_us: 0,
+            hold_us: 0,
+            outcome: crate::wire::Outcome::Receiving,
+            needs: vec![],
+        };
+        let now = Instant::from_us(9);
+        let first = m.update(&feedback(1, 20, 7), 0, 30, now);
+        assert_eq!((first.sent, first.received), (0, 0), "not meant for it");
+        assert_eq!(m.state, MemberState::Active);
+        let step = m.update(&feedback(0, 99, 10), 4, 30, now);
+        assert_eq!((step.sent, step.received), (10, 3));
+        assert_eq!((m.next, m.reported_end, m.feedback_next), (1, 30, 5));
+        assert_eq!((m.sent, m.arrived), (10, 3));
     }
 }

@@ -1,357 +1,413 @@
-//! What the sender says: control datagrams, and data as far as receivers and rate allow.
+//! What leaves a sender: datagrams with their headers, sequence numbers and seals; and whose turn
+//! it is.
 
-use super::send_window::{SendLimits, Symbol};
-use super::{Limits, POLL_AFTER_DATA, Sender, State, alarm};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::block_ring::OutgoingSymbol;
+use super::send_window::SendWindow;
 use crate::crypt::aead::Cipher;
-use crate::crypt::sign::SigningKey;
+use crate::crypt::agree::PublicKey;
+use crate::proto::config::SenderConfig;
 use crate::proto::event::SenderEnd;
-use crate::proto::limits::{
-    ABORT_EVERY, BATCH_MAX, DEPTH_MAX, FEEDBACK_PER_S_MAX, FLIGHT_MIN, INTERLEAVE_TIME,
-    NACK_RETRY_MIN, ONE_WAY_EVERY, RATE_MAX, REPORT_MAX, REPORT_MIN, SOCKET_COST, backoff_max,
-};
-use crate::proto::protect::{
-    Purpose, Shape, emit_announce, multicast_cipher, multicast_nonce, one_way_secret, seal,
-};
-use crate::units::{Duration, Instant, Rate};
+use crate::proto::keys::SenderKeys;
+use crate::proto::protect::{Purpose, Shape, emit_announce, multicast_nonce, seal, sign};
+use crate::units::Duration;
 use crate::wire::{
-    AbortReason, Announce, DatagramKind, End, HEADER_LEN, MulticastHeader, Poll, Protection,
-    SIGNATURE_LEN,
+    Abort, AbortReason, Announce, DATA_OVERHEAD, DatagramKind, End, HEADER_LEN, MulticastHeader,
+    Poll, Protection, SessionId, SessionStatus, SymbolHashes,
 };
 
-impl Sender {
-    /// Writes the control datagram that is due, if one is.
-    pub(super) fn emit_control(&mut self, now: Instant, buf: &mut Vec<u8>) -> bool {
-        if let State::Aborting { abort, copies } = &self.state {
-            if !self.timers.rings(alarm::ABORT, now) {
-                return false;
-            }
-            let (abort, copies) = (abort.clone(), *copies);
-            self.emit_signed(DatagramKind::Abort, Purpose::Abort, buf, |body| {
-                abort.emit(body)
-            });
-            if copies > 1 {
-                let every = if self.is_one_way() {
-                    ONE_WAY_EVERY
-                } else {
-                    ABORT_EVERY
-                };
-                self.timers.set(alarm::ABORT, now + every);
-                self.state = State::Aborting {
-                    abort,
-                    copies: copies - 1,
-                };
-            } else {
-                self.end(match abort.reason {
-                    AbortReason::NotStarted => SenderEnd::NobodyCame,
-                    reason => SenderEnd::Aborted(reason),
-                });
-            }
-            return true;
-        }
-        if self.state == State::Ended {
-            return false;
-        }
-        if std::mem::take(&mut self.announce_due) {
-            self.emit_announce(buf);
-        } else if let Some(end) = self.end_to_say() {
-            self.end_due = false;
-            self.count_end();
-            self.emit_signed(DatagramKind::End, Purpose::End, buf, |body| end.emit(body));
-        } else if let Some(manifest) = self.manifests.pop_front() {
-            self.emit_signed(DatagramKind::Hashes, Purpose::Hashes, buf, |body| {
-                manifest.emit(body);
-            });
-            self.pacing.spend(self.data_cost());
-        } else if std::mem::take(&mut self.poll_due)
-            && (self.is_one_way() || self.members.sum().active > 0)
-        {
-            let poll = self.poll(now);
-            self.emit_signed(DatagramKind::Poll, Purpose::Poll, buf, |body| {
-                poll.emit(body)
-            });
-        }
-        !buf.is_empty()
-    }
+/// Replies to receivers that wait to be sent, at most; more are dropped, and asked for again.
+const REPLIES_MAX: usize = 4_096;
 
-    /// The END that is due, if one is; one-way, not before what the last one owed.
-    fn end_to_say(&self) -> Option<End> {
-        let owes = self.is_one_way() && self.window.has_repair();
-        self.window.complete().filter(|_| self.end_due && !owes)
-    }
+/// Control datagrams to the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(in crate::proto) enum Due {
+    Announce = 1,
+    Poll = 2,
+    End = 4,
+}
 
-    /// What every ANNOUNCE says about the stream.
-    pub(super) fn shape(&self) -> Shape {
-        let depth = if self.is_one_way() {
-            self.one_way_depth()
-        } else {
-            self.depth_at(self.config.rate_max.unwrap_or(RATE_MAX))
-        };
-        Shape {
-            k: self.config.k,
-            symbol_len: self.config.symbol_len,
-            depth,
-            series: self.series(),
-        }
-    }
-
-    /// The cipher of a one-way session, whose secret follows from what every ANNOUNCE says.
-    pub(super) fn one_way_cipher(&self) -> Cipher {
-        let keys = &self.config.keys;
-        let signer = keys.signing.as_ref().map(SigningKey::public);
-        let (shape, shared) = (self.shape(), keys.shared.as_ref());
-        let secret = one_way_secret(self.session, &self.public, shape, signer.as_ref(), shared);
-        multicast_cipher(self.session, secret.expose())
-    }
-
-    fn emit_announce(&self, buf: &mut Vec<u8>) {
-        let Shape {
-            k,
-            symbol_len,
-            depth,
-            series,
-        } = self.shape();
-        let announce = Announce {
-            session: self.session,
-            series,
-            sender_key: self.public.0,
-            k,
-            symbol_len,
-            depth,
-            status: self.policy(),
-            protection: self.protection(),
-            name: self.config.name.clone(),
-        };
-        emit_announce(&announce, &self.config.keys, buf);
-    }
-
-    fn protection(&self) -> Protection {
-        let keys = &self.config.keys;
-        Protection {
+/// What every ANNOUNCE of a session says, but for how far the session is.
+pub(in crate::proto) fn announcement(
+    config: &SenderConfig,
+    session: SessionId,
+    public: &PublicKey,
+    depth: u16,
+) -> Announce {
+    let keys = &config.keys;
+    Announce {
+        session,
+        series: config.series.id.unwrap_or(session),
+        sender_key: public.0,
+        k: config.k,
+        symbol_len: config.symbol_len,
+        depth,
+        status: SessionStatus::default(),
+        protection: Protection {
             signer: keys.signing.as_ref().map(|key| *key.public().as_bytes()),
             listed: keys.listed.is_some(),
             shared: keys.shared.is_some(),
-            one_way: self.is_one_way(),
+            one_way: config.one_way.is_some(),
+        },
+        name: config.name.clone(),
+    }
+}
+
+/// The ABORTs that are still to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::proto) struct AbortCopies {
+    pub(in crate::proto) abort: Abort,
+    copies: u32,
+    /// The time between two of them.
+    pub(in crate::proto) every: Duration,
+}
+
+impl AbortCopies {
+    pub(in crate::proto) fn new(
+        reason: AbortReason,
+        text: &str,
+        copies: u32,
+        every: Duration,
+    ) -> Self {
+        let text = text.to_owned();
+        Self {
+            abort: Abort { reason, text },
+            copies,
+            every,
         }
     }
 
-    pub(super) fn poll(&mut self, now: Instant) -> Poll {
-        let limits = self.limits();
-        let edge = if self.is_one_way() {
-            self.window.group_start()
-        } else {
-            self.window.edge_for_poll()
-        };
-        let us = |d: Duration| u32::try_from(d.as_us()).unwrap_or(u32::MAX);
-        Poll {
-            watermark: edge,
-            clock_us: now.as_us(),
-            rtt_us: us(self.members.sum().rtt),
-            receivers: self.members.sum().confirmed,
-            report_every: limits.report_every,
-            report_us: us(limits.report),
+    /// One was sent: whether it was the last.
+    pub(in crate::proto) fn is_last(&mut self) -> bool {
+        self.copies = self.copies.saturating_sub(1);
+        self.copies == 0
+    }
+
+    /// How the session ends after the last.
+    pub(in crate::proto) fn end(&self) -> SenderEnd {
+        match self.abort.reason {
+            AbortReason::NotStarted => SenderEnd::NoReceivers,
+            reason => SenderEnd::Aborted(reason),
+        }
+    }
+}
+
+/// A control datagram under the session's key. If the sender signs, no member can make one up.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proto) enum Control<'a> {
+    Poll(&'a Poll),
+    End(&'a End),
+    Abort(&'a Abort),
+    Hashes(&'a SymbolHashes),
+}
+
+impl Control<'_> {
+    fn kind(self) -> (DatagramKind, Purpose) {
+        match self {
+            Self::Poll(_) => (DatagramKind::Poll, Purpose::Poll),
+            Self::End(_) => (DatagramKind::End, Purpose::End),
+            Self::Abort(_) => (DatagramKind::Abort, Purpose::Abort),
+            Self::Hashes(_) => (DatagramKind::Hashes, Purpose::Hashes),
         }
     }
 
-    /// Writes a multicast datagram that no member can make up, if this sender signs.
-    fn emit_signed(
-        &mut self,
-        kind: DatagramKind,
-        purpose: Purpose,
-        buf: &mut Vec<u8>,
-        emit: impl FnOnce(&mut Vec<u8>),
-    ) {
-        let mut body = Vec::new();
-        emit(&mut body);
-        let signature = self.window.sign(purpose, &body);
-        body.extend_from_slice(
-            signature
-                .as_ref()
-                .map_or(&[], <[u8; SIGNATURE_LEN]>::as_slice),
-        );
-        self.emit_sealed(kind, buf, |out| out.extend_from_slice(&body));
+    fn emit(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Poll(poll) => poll.emit(out),
+            Self::End(end) => end.emit(out),
+            Self::Abort(abort) => abort.emit(out),
+            Self::Hashes(hashes) => hashes.emit(out),
+        }
+    }
+}
+
+/// Datagrams of a session on their way out.
+#[derive(Debug)]
+pub(in crate::proto) struct Outgoing {
+    /// What every ANNOUNCE says.
+    announce: Announce,
+    keys: SenderKeys,
+    cipher: Cipher,
+    /// The number of the next transmission, and part of its nonce.
+    sequence: u64,
+    /// The [`Due`] control datagrams, a bit each.
+    due: u8,
+    hashes: VecDeque<SymbolHashes>,
+    /// ENDs that follow the next one.
+    ends_following: u16,
+    replies: VecDeque<(SocketAddr, Vec<u8>)>,
+    replied_last: bool,
+}
+
+impl Outgoing {
+    pub(in crate::proto) fn new(announce: Announce, keys: SenderKeys, cipher: Cipher) -> Self {
+        Self {
+            announce,
+            keys,
+            cipher,
+            sequence: 0,
+            due: 0,
+            hashes: VecDeque::new(),
+            ends_following: 0,
+            replies: VecDeque::new(),
+            replied_last: false,
+        }
     }
 
-    /// Writes a multicast datagram that is not DATA.
-    fn emit_sealed(
-        &mut self,
-        kind: DatagramKind,
-        buf: &mut Vec<u8>,
-        body: impl FnOnce(&mut Vec<u8>),
-    ) {
-        let (start, tx) = (buf.len(), self.next_tx());
-        let tag = self.session.tag();
+    pub(in crate::proto) fn session(&self) -> SessionId {
+        self.announce.session
+    }
+
+    /// The first session of the series.
+    pub(in crate::proto) fn series(&self) -> SessionId {
+        self.announce.series
+    }
+
+    /// What every ANNOUNCE says about the stream.
+    pub(in crate::proto) fn stream(&self) -> Shape {
+        Shape::of(&self.announce)
+    }
+
+    /// The number of the next transmission.
+    pub(in crate::proto) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Bytes of a DATA datagram.
+    pub(in crate::proto) fn data_len(&self) -> usize {
+        usize::from(self.announce.symbol_len) + DATA_OVERHEAD
+    }
+
+    pub(in crate::proto) fn set_due(&mut self, due: Due) {
+        self.due |= due as u8;
+    }
+
+    pub(in crate::proto) fn is_due(&self, due: Due) -> bool {
+        self.due & due as u8 != 0
+    }
+
+    /// Whether this is due; it is not due any more.
+    pub(in crate::proto) fn take_due(&mut self, due: Due) -> bool {
+        let was = self.is_due(due);
+        self.due &= !(due as u8);
+        was
+    }
+
+    /// Sends these hashes as soon as possible.
+    pub(in crate::proto) fn push_hashes(&mut self, hashes: Vec<SymbolHashes>) {
+        self.hashes.extend(hashes);
+    }
+
+    pub(in crate::proto) fn pop_hashes(&mut self) -> Option<SymbolHashes> {
+        self.hashes.pop_front()
+    }
+
+    /// How many ENDs follow the one that is sent next.
+    pub(in crate::proto) fn set_ends_following(&mut self, ends: u16) {
+        self.ends_following = ends;
+    }
+
+    pub(in crate::proto) fn ends_following(&self) -> u16 {
+        self.ends_following
+    }
+
+    /// Sends a datagram to one receiver; dropped when too many wait.
+    pub(in crate::proto) fn reply(&mut self, to: SocketAddr, datagram: Vec<u8>) {
+        if self.replies.len() < REPLIES_MAX {
+            self.replies.push_back((to, datagram));
+        }
+    }
+
+    /// Whether every reply was sent.
+    pub(in crate::proto) fn has_replied(&self) -> bool {
+        self.replies.is_empty()
+    }
+
+    /// Drops what waits to be sent to single receivers.
+    #[cfg(test)]
+    pub(in crate::proto) fn drop_replies(&mut self) {
+        self.replies.clear();
+    }
+
+    /// Whether a datagram to the group has the turn: a receiver that asks again and again must not
+    /// keep the stream from the others.
+    pub(in crate::proto) fn take_group_turn(&mut self) -> bool {
+        std::mem::take(&mut self.replied_last)
+    }
+
+    /// Writes the next reply, and says where it goes.
+    pub(in crate::proto) fn emit_reply(&mut self, buf: &mut Vec<u8>) -> Option<SocketAddr> {
+        let (to, reply) = self.replies.pop_front()?;
+        self.replied_last = true;
+        buf.extend_from_slice(&reply);
+        Some(to)
+    }
+
+    /// Writes an ANNOUNCE.
+    pub(in crate::proto) fn emit_announce(&mut self, status: SessionStatus, buf: &mut Vec<u8>) {
+        self.announce.status = status;
+        emit_announce(&self.announce, &self.keys, buf);
+    }
+
+    /// Writes a control datagram.
+    pub(in crate::proto) fn emit_control(&mut self, control: Control<'_>, buf: &mut Vec<u8>) {
+        let (kind, purpose) = control.kind();
+        let (start, sequence) = (buf.len(), self.next_sequence());
         MulticastHeader {
             kind,
-            tag,
+            tag: self.session().tag(),
             repair: false,
             auto_parity: 0,
             symbol: 0,
-            sequence: tx,
-            following: if kind == DatagramKind::End {
-                self.ends_left
-            } else {
-                0
+            sequence,
+            following: match control {
+                Control::End(_) => self.ends_following,
+                Control::Poll(_) | Control::Abort(_) | Control::Hashes(_) => 0,
             },
             block: 0,
         }
         .emit(buf);
-        body(buf);
-        seal(
-            &self.cipher,
-            &multicast_nonce(tx),
-            buf,
-            start,
-            start + HEADER_LEN,
-        );
+        let body = buf.len();
+        control.emit(buf);
+        if let Some(key) = &self.keys.signing {
+            let signature = sign(key, purpose, self.session(), &buf[body..]);
+            buf.extend_from_slice(&signature);
+        }
+        let nonce = multicast_nonce(sequence);
+        seal(&self.cipher, &nonce, buf, start, start + HEADER_LEN);
     }
 
-    fn next_tx(&mut self) -> u64 {
-        let tx = self.tx;
-        assert!(
-            tx < 1 << 48,
-            "2^48 datagrams are more than 2^32 blocks can need"
-        );
-        self.tx += 1;
-        tx
-    }
-
-    /// Writes a batch of DATA datagrams as far as receivers and rate allow.
-    pub(super) fn emit_data(&mut self, now: Instant, buf: &mut Vec<u8>) -> bool {
-        if !matches!(self.state, State::Sending | State::Draining) {
-            return false;
-        }
-        let (mut limits, sum) = (self.limits(), self.members.sum());
-        let cost = self.data_cost();
-        let patience = NACK_RETRY_MIN + backoff_max(sum.confirmed, sum.rtt).times(2);
-        self.window.judge(now, patience);
-        let one_way = self.config.one_way;
-        if one_way.is_some() && !self.group_is_ready(now) {
-            limits.block_end = 0;
-        }
-        let fresh = self.window.has_source(limits.block_end);
-        if (!fresh && !self.window.has_repair()) || self.tx >= limits.tx_end {
-            self.pacing.on_idle();
-            return false;
-        }
-        // Small sips from the bucket would make many system calls out of one.
-        let batch = (self.pacing.burst() / cost).clamp(1, BATCH_MAX);
-        let sip = batch.div_ceil(4) * cost;
-        let allowance = self.pacing.allowance(now);
-        if allowance < sip {
-            self.timers.set(alarm::PACE, self.pacing.ready_at(sip));
-            return false;
-        }
-        let room = limits.tx_end - self.tx;
-        let count = (allowance / cost).min(room).min(batch);
-        let repairing = self.window.has_repair()
-            && match one_way {
-                Some(_) => !self.window.in_group(),
-                None => !fresh || !self.repaired_last,
-            };
-        self.repaired_last = repairing;
-        let terms = SendLimits {
-            now,
-            limit: limits.block_end,
-            depth: self.depth(),
-            receivers: sum.confirmed,
-            one_way,
-        };
+    /// Writes up to `count` symbols that `next` names for their sequence numbers; returns how many.
+    pub(in crate::proto) fn emit_symbols(
+        &mut self,
+        window: &mut SendWindow,
+        count: u64,
+        buf: &mut Vec<u8>,
+        mut next: impl FnMut(&mut SendWindow, u64) -> Option<OutgoingSymbol>,
+    ) -> u64 {
         let mut sent = 0;
-        while sent < count {
-            let symbol = if repairing {
-                self.window.next_repair(self.tx, sum.tx_end)
-            } else {
-                self.window.next_source(&terms)
-            };
-            let Some(symbol) = symbol else { break };
-            self.emit_symbol(symbol, buf);
+        while sent < count
+            && let Some(symbol) = next(window, self.sequence)
+        {
+            self.emit_symbol(symbol, window, buf);
             sent += 1;
         }
-        if repairing {
-            self.stats.repair += sent;
-        } else {
-            self.stats.source += sent;
-        }
-        self.pacing.spend(sent * cost);
-        if sent > 0 && self.state == State::Sending {
-            self.timers.set_earlier(alarm::POLL, now + limits.report);
-            if !self.window.has_source(limits.block_end) {
-                self.timers.set_earlier(alarm::POLL, now + POLL_AFTER_DATA);
-            }
-        }
-        sent > 0
+        sent
     }
 
-    /// Bytes of a DATA datagram with its IP and UDP headers.
-    pub(super) fn data_cost(&self) -> u64 {
-        (self.data_len() + self.config.ip_udp_len) as u64
-    }
-
-    /// Blocks to mix at present: no more than a part of what a receiver can hold, since all of a
-    /// group stay until the first is complete.
-    fn depth(&self) -> u32 {
-        if self.is_one_way() {
-            return self.one_way_depth().into();
-        }
-        let held = (self.members.sum().window / 4).max(1);
-        u32::from(self.depth_at(self.pacing.rate())).min(held)
-    }
-
-    /// Blocks that may be mixed at this rate.
-    fn depth_at(&self, rate: Rate) -> u16 {
-        let block = u64::from(self.config.k) * self.data_cost();
-        let held = self.window.blocks_max() as u64 / 4;
-        let wanted = (rate.bytes_in(INTERLEAVE_TIME) / block).min(held);
-        u16::try_from(wanted)
-            .unwrap_or(DEPTH_MAX)
-            .clamp(1, DEPTH_MAX)
-    }
-
-    fn emit_symbol(&mut self, symbol: Symbol, buf: &mut Vec<u8>) {
-        let (start, tx) = (buf.len(), self.next_tx());
-        let header = MulticastHeader {
+    fn emit_symbol(&mut self, symbol: OutgoingSymbol, window: &SendWindow, buf: &mut Vec<u8>) {
+        let (start, sequence) = (buf.len(), self.next_sequence());
+        MulticastHeader {
             kind: DatagramKind::Data,
-            tag: self.session.tag(),
+            tag: self.session().tag(),
             repair: symbol.repair,
-            auto_parity: symbol.pledge,
+            auto_parity: symbol.auto_parity,
             symbol: symbol.number,
-            sequence: tx,
-            following: symbol.left,
+            sequence,
+            following: symbol.following,
             block: symbol.block,
-        };
-        header.emit(buf);
-        self.window.write(symbol, buf);
-        seal(
-            &self.cipher,
-            &multicast_nonce(tx),
-            buf,
-            start,
-            start + HEADER_LEN,
+        }
+        .emit(buf);
+        window.write(symbol, buf);
+        debug_assert_eq!(
+            buf.len() - start,
+            HEADER_LEN + usize::from(self.announce.symbol_len)
         );
+        let nonce = multicast_nonce(sequence);
+        seal(&self.cipher, &nonce, buf, start, start + HEADER_LEN);
     }
 
-    /// The limits that the receivers set. Who has not shown that it has the keys holds nobody up.
-    pub(super) fn limits(&self) -> Limits {
-        if self.is_one_way() {
-            return Self::one_way_limits();
+    fn next_sequence(&mut self) -> u64 {
+        let sequence = self.sequence;
+        assert!(
+            sequence < 1 << 48,
+            "2^48 datagrams are more than 2^32 blocks can need"
+        );
+        self.sequence += 1;
+        sequence
+    }
+
+    /// The sender's public key of this session, for tests that join by hand.
+    #[cfg(test)]
+    pub(in crate::proto) fn sender_key(&self) -> PublicKey {
+        PublicKey(self.announce.sender_key)
+    }
+
+    /// The session's cipher, for tests that forge.
+    #[cfg(test)]
+    pub(in crate::proto) fn cipher(&self) -> &Cipher {
+        &self.cipher
+    }
+
+    /// The sender's signature of another text, for tests that forge.
+    #[cfg(test)]
+    pub(in crate::proto) fn sign(&self, purpose: Purpose, body: &[u8]) -> Option<Vec<u8>> {
+        let key = self.keys.signing.as_ref()?;
+        Some(sign(key, purpose, self.session(), body).to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::protect::{multicast_cipher, open};
+
+    const SESSION: SessionId = SessionId([3; 16]);
+
+    fn outgoing() -> Outgoing {
+        let config = SenderConfig::default();
+        let announce = announcement(&config, SESSION, &PublicKey([2; 32]), 1);
+        let cipher = multicast_cipher(SESSION, &[1; 32]);
+        Outgoing::new(announce, config.keys, cipher)
+    }
+
+    #[test]
+    fn replies_and_the_group_take_turns_and_a_flood_is_dropped() {
+        let (mut outgoing, mut buf) = (outgoing(), Vec::new());
+        let addr = SocketAddr::from(([10, 0, 0, 1], 1));
+        for _ in 0..REPLIES_MAX + 9 {
+            outgoing.reply(addr, vec![1, 2]);
         }
-        let sum = self.members.sum();
-        let cost = SOCKET_COST * self.data_cost().div_ceil(1500);
-        let receivers = u64::from(sum.confirmed);
-        // Reports are spread so that the whole group stays below its share of the feedback.
-        let per_s = u64::from(FEEDBACK_PER_S_MAX);
-        let datagrams_per_s = self.pacing.rate().as_bytes_per_s() / self.data_cost();
-        let flight = (u64::from(sum.socket_bytes) / cost * 3 / 4).max(FLIGHT_MIN);
-        let report_every = (flight / 4).max(datagrams_per_s * receivers / per_s);
-        let flight = flight.max(report_every * 4);
-        let report = Duration::from_us(receivers * 1_000_000 / per_s);
-        let anybody = sum.confirmed > 0;
-        Limits {
-            block_end: if anybody { sum.window_end } else { 0 },
-            tx_end: if anybody { sum.tx_end + flight } else { 0 },
-            flight,
-            report_every: u32::try_from(report_every).unwrap_or(u32::MAX),
-            report: report.clamp(REPORT_MIN, REPORT_MAX),
+        let mut sent = 0;
+        assert!(!outgoing.take_group_turn());
+        while outgoing.emit_reply(&mut buf).is_some() {
+            assert!(outgoing.take_group_turn() && !outgoing.take_group_turn());
+            sent += 1;
+        }
+        assert_eq!((sent, buf.len()), (REPLIES_MAX, REPLIES_MAX * 2));
+    }
+
+    #[test]
+    fn what_is_due_is_sent_once() {
+        let mut outgoing = outgoing();
+        outgoing.set_due(Due::Poll);
+        outgoing.set_due(Due::End);
+        assert!(!outgoing.take_due(Due::Announce));
+        assert!(outgoing.take_due(Due::Poll) && !outgoing.take_due(Due::Poll));
+        assert!(outgoing.is_due(Due::End));
+    }
+
+    #[test]
+    fn each_transmission_has_a_number_of_its_own() {
+        let (mut outgoing, mut buf) = (outgoing(), Vec::new());
+        outgoing.set_ends_following(4);
+        let end = End {
+            length: 0,
+            blocks: 0,
+            last_k: 0,
+            digest: [0; 32],
+        };
+        for sequence in 0..3 {
+            buf.clear();
+            outgoing.emit_control(Control::End(&end), &mut buf);
+            let header = MulticastHeader::parse(&buf).unwrap();
+            assert_eq!((header.sequence, header.following), (sequence, 4));
+            let nonce = multicast_nonce(sequence);
+            let body = open(outgoing.cipher(), &nonce, &mut buf, HEADER_LEN).unwrap();
+            assert_eq!(End::parse(body), Ok(end));
         }
     }
 }

@@ -1,13 +1,9 @@
-//! When a session starts, and whom it waits for.
+//! When a session starts, and which receivers it waits for.
 
 use std::collections::BTreeSet;
 
-use super::members::Member;
-use super::{Sender, State, alarm};
-use crate::proto::config::fit_name;
-use crate::proto::event::SenderEnd;
-use crate::units::Instant;
-use crate::wire::{Abort, AbortReason};
+use crate::proto::config::{SenderConfig, fit_name};
+use crate::units::{Duration, Instant};
 
 /// Names of missing receivers that [`Waiting`] tells.
 const NAMES_TOLD: usize = 4;
@@ -23,185 +19,184 @@ pub struct Waiting {
     pub missing: Vec<String>,
     /// How many more such names there are.
     pub more: usize,
-    /// When it starts, if nobody else comes or goes.
+    /// When it starts, if no other receiver joins or leaves.
     pub starts_at: Option<Instant>,
 }
 
-/// The receivers that are expected by name.
+/// The conditions of the start, and how far they are met.
 #[derive(Debug)]
-pub(super) struct Expected {
-    names: BTreeSet<String>,
+pub(super) struct StartPolicy {
+    /// Receivers that are wanted; 0 for no number.
+    receivers: u32,
+    /// Names that are expected.
+    expected: BTreeSet<String>,
+    /// Those of them that no receiver has.
     missing: BTreeSet<String>,
+    settle: Duration,
+    min_wait: Duration,
+    max_wait: Option<Duration>,
+    first_join: Option<Instant>,
+    last_join: Instant,
 }
 
-impl Expected {
-    pub(super) fn new(names: &[String]) -> Self {
-        let names: BTreeSet<String> = names.iter().map(|name| fit_name(name)).collect();
+impl StartPolicy {
+    pub(super) fn new(config: &SenderConfig, now: Instant) -> Self {
+        let expected: BTreeSet<String> = config.expect.iter().map(|name| fit_name(name)).collect();
         Self {
-            missing: names.clone(),
-            names,
+            receivers: config.receivers,
+            missing: expected.clone(),
+            expected,
+            settle: config.settle,
+            min_wait: config.min_wait,
+            max_wait: config.max_wait,
+            first_join: None,
+            last_join: now,
         }
     }
 
-    fn len(&self) -> u32 {
-        u32::try_from(self.names.len()).unwrap_or(u32::MAX)
+    /// The names that are expected and that no receiver has.
+    pub(super) fn missing(&self) -> impl Iterator<Item = &str> {
+        self.missing.iter().map(String::as_str)
     }
 
-    fn has(&self, name: &str) -> bool {
-        self.names.contains(name)
+    /// Whether a receiver of this name is expected.
+    pub(super) fn expects(&self, name: &str) -> bool {
+        self.expected.contains(name)
     }
 
-    fn came(&mut self, name: &str) {
+    /// A receiver of this name has joined.
+    pub(super) fn on_joined(&mut self, now: Instant, name: &str) {
+        self.first_join.get_or_insert(now);
+        self.last_join = now;
         self.missing.remove(name);
     }
 
-    fn went(&mut self, name: &str) {
-        if self.has(name) {
+    /// A receiver of this name has left, and these names are still there.
+    pub(super) fn on_left<'a>(&mut self, name: &str, mut here: impl Iterator<Item = &'a str>) {
+        let Some(first) = here.next() else {
+            self.first_join = None;
+            self.missing.clone_from(&self.expected);
+            return;
+        };
+        if self.expects(name) && first != name && !here.any(|other| other == name) {
             self.missing.insert(name.to_owned());
+        }
+    }
+
+    /// How many of `joined` receivers are there and how many are wanted, in the terms of what it
+    /// waits for.
+    pub(super) fn attendance(&self, joined: u32) -> (u32, u32) {
+        let count = |names: &BTreeSet<_>| u32::try_from(names.len()).unwrap_or(u32::MAX);
+        let expected = count(&self.expected);
+        if expected > self.receivers {
+            (expected.saturating_sub(count(&self.missing)), expected)
+        } else {
+            (joined, self.receivers)
+        }
+    }
+
+    /// When to start with `joined` receivers, if no other joins or leaves.
+    pub(super) fn start_at(&self, joined: u32) -> Option<Instant> {
+        let first = self.first_join?;
+        let all_here = self.missing.is_empty() && joined >= self.receivers;
+        let early = if self.receivers == 0 && self.expected.is_empty() {
+            Some(self.last_join + self.settle)
+        } else {
+            all_here.then_some(first)
+        };
+        let late = self.max_wait.map(|wait| first + wait);
+        let at = early.into_iter().chain(late).min()?;
+        Some(at.max(first + self.min_wait))
+    }
+
+    /// What it waits for, with `joined` receivers there.
+    pub(super) fn waiting(&self, joined: u32) -> Waiting {
+        let (here, wanted) = self.attendance(joined);
+        Waiting {
+            joined: here,
+            wanted,
+            missing: self.missing.iter().take(NAMES_TOLD).cloned().collect(),
+            more: self.missing.len().saturating_sub(NAMES_TOLD),
+            starts_at: self.start_at(joined),
+        }
+    }
+
+    /// Why there is no start, with `joined` receivers there.
+    pub(super) fn failure(&self, joined: u32) -> String {
+        match self.attendance(joined) {
+            (joined, wanted) if joined < wanted => {
+                format!("only {joined} of {wanted} receivers came")
+            }
+            _ => "the start was still to come".into(),
         }
     }
 }
 
-impl Sender {
-    /// Whether the session has neither started nor ended.
-    pub fn is_waiting(&self) -> bool {
-        self.state == State::Gathering
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(s: u64) -> Instant {
+        Instant::from_us(s * 1_000_000)
     }
 
-    /// What the sender waits for; nothing once it has started.
-    pub fn waiting(&self) -> Option<Waiting> {
-        if self.state != State::Gathering {
-            return None;
-        }
-        let missing = &self.expected.missing;
-        let (joined, wanted) = self.turnout();
-        Some(Waiting {
-            joined,
-            wanted,
-            missing: missing.iter().take(NAMES_TOLD).cloned().collect(),
-            more: missing.len().saturating_sub(NAMES_TOLD),
-            starts_at: self.start_at(),
-        })
+    fn policy(config: SenderConfig) -> StartPolicy {
+        StartPolicy::new(&config, at(0))
     }
 
-    /// The names that are expected and of which nobody joined so far.
-    pub fn missing(&self) -> impl Iterator<Item = &str> {
-        self.expected.missing.iter().map(String::as_str)
-    }
-
-    /// Starts as soon as possible, whomever it waits for; `false` when there is nobody to start
-    /// with, or no start to wait for any more.
-    pub fn start_now(&mut self, now: Instant) -> bool {
-        let somebody = self.joined() > 0 || self.is_one_way();
-        let may = self.state == State::Gathering && somebody;
-        if may {
-            self.timers.set(alarm::START, now);
-        }
-        may
-    }
-
-    /// How many are there and how many are wanted, in the terms of what it waits for.
-    pub(super) fn turnout(&self) -> (u32, u32) {
-        let (here, names) = (self.joined(), self.expected.len());
-        if names > self.config.receivers {
-            let missing = u32::try_from(self.expected.missing.len()).unwrap_or(u32::MAX);
-            (names.saturating_sub(missing), names)
-        } else {
-            (here, self.config.receivers)
-        }
-    }
-
-    /// The name by which a receiver is expected: that of its listed key, or else what it calls
-    /// itself.
-    fn known_as<'a>(&'a self, member: &'a Member) -> &'a str {
-        let listed = self.config.keys.listed.as_ref().zip(member.listed);
-        let name = listed.and_then(|(list, at)| list.get(at)).map(|l| &l.name);
-        name.unwrap_or(&member.name)
-    }
-
-    /// A receiver has joined.
-    pub(super) fn came(&mut self, now: Instant, receiver: u32) {
-        self.first_join.get_or_insert(now);
-        self.last_join = now;
-        let Some(member) = self.members.member(receiver) else {
-            return;
-        };
-        let name = self.known_as(member).to_owned();
-        self.expected.came(&name);
-        if self.state == State::Gathering {
-            self.plan_start();
-        } else if self.expected.has(&name)
-            && let Some(member) = self.members.get(receiver)
-        {
-            member.awaited = true;
-        }
-    }
-
-    /// A receiver has left before the start: it has missed nothing, and its place is free again.
-    pub(super) fn went(&mut self, receiver: u32) {
-        let Some(member) = self.members.member(receiver) else {
-            return;
-        };
-        let name = self.known_as(member).to_owned();
-        let here = || self.members.all().map(|(_, m)| m).filter(|m| m.is_here());
-        if !here().any(|m| self.known_as(m) == name) {
-            self.expected.went(&name);
-        }
-        if here().next().is_none() {
-            self.first_join = None;
-        }
-        self.plan_start();
-    }
-
-    /// The start has come: those who are here now are awaited at the end, too.
-    pub(super) fn await_present(&mut self) {
-        for (_, member) in self.members.active_mut() {
-            member.awaited |= member.is_confirmed();
-        }
-    }
-
-    /// The start did not come in time: whoever is there need not wait for it any more.
-    pub(super) fn give_up(&mut self, now: Instant) {
-        if self.members.sum().active == 0 {
-            self.end(SenderEnd::NobodyCame);
-            return;
-        }
-        if self.config.series.with_some && self.joined() > 0 {
-            self.start(now);
-            return;
-        }
-        let (joined, wanted) = self.turnout();
-        let abort = self.failed.take().unwrap_or_else(|| Abort {
-            reason: AbortReason::NotStarted,
-            text: if joined < wanted {
-                format!("only {joined} of {wanted} receivers came")
-            } else {
-                "the start was still to come".into()
-            },
+    #[test]
+    fn without_a_number_it_starts_when_joining_settles() {
+        let mut start = policy(SenderConfig {
+            max_wait: Some(Duration::from_secs(5)),
+            ..SenderConfig::default()
         });
-        self.abort(now, abort.reason, &abort.text);
+        assert_eq!(start.start_at(0), None);
+        start.on_joined(at(10), "a");
+        assert_eq!(start.start_at(1), Some(at(12)));
+        start.on_joined(at(11), "b");
+        assert_eq!(start.start_at(2), Some(at(13)));
+        start.on_joined(at(14), "c");
+        assert_eq!(start.start_at(3), Some(at(15)), "no later than that");
+        start.on_left("c", ["a", "b"].into_iter());
+        assert_eq!(start.start_at(2), Some(at(15)));
+        start.on_left("b", std::iter::empty());
+        assert_eq!(start.start_at(0), None, "the next is the first");
     }
 
-    fn plan_start(&mut self) {
-        match self.start_at() {
-            Some(at) => self.timers.set(alarm::START, at),
-            None => self.timers.clear(alarm::START),
-        }
+    #[test]
+    fn a_number_and_names_must_all_be_there() {
+        let mut start = policy(SenderConfig {
+            receivers: 3,
+            expect: vec!["a".into(), "b".into()],
+            min_wait: Duration::from_secs(4),
+            ..SenderConfig::default()
+        });
+        start.on_joined(at(1), "a");
+        start.on_joined(at(2), "x");
+        start.on_joined(at(3), "y");
+        assert_eq!((start.start_at(3), start.attendance(3)), (None, (3, 3)));
+        assert_eq!(start.missing().collect::<Vec<_>>(), ["b"]);
+        start.on_joined(at(3), "b");
+        assert_eq!(start.start_at(4), Some(at(5)), "not before the least wait");
+        // Another receiver of that name is there.
+        start.on_left("b", ["a", "x", "b"].into_iter());
+        assert!(start.missing().next().is_none());
+        start.on_left("b", ["a", "x", "y"].into_iter());
+        assert_eq!(start.waiting(3).missing, ["b"]);
     }
 
-    fn start_at(&self) -> Option<Instant> {
-        if self.is_one_way() {
-            return Some(self.began_at + self.config.min_wait);
-        }
-        let (first, config) = (self.first_join?, &self.config);
-        let all_here = self.expected.missing.is_empty() && self.joined() >= config.receivers;
-        let early = if config.receivers == 0 && self.expected.names.is_empty() {
-            Some(self.last_join + config.settle)
-        } else {
-            all_here.then_some(first)
-        };
-        let late = config.max_wait.map(|wait| first + wait);
-        let at = early.into_iter().chain(late).min()?;
-        Some(at.max(first + config.min_wait))
+    #[test]
+    fn names_count_when_they_are_more() {
+        let names = ["a", "b", "c", "d", "e", "f"].map(str::to_owned);
+        let mut start = policy(SenderConfig {
+            expect: names.to_vec(),
+            ..SenderConfig::default()
+        });
+        start.on_joined(at(1), "b");
+        start.on_joined(at(1), "stranger");
+        let waiting = start.waiting(2);
+        assert_eq!((waiting.joined, waiting.wanted), (1, 6));
+        assert_eq!((waiting.missing.len(), waiting.more), (4, 1));
+        assert_eq!(start.failure(2), "only 1 of 6 receivers came");
     }
 }

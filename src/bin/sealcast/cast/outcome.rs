@@ -1,7 +1,8 @@
 //! How a cast went: for each receiver and as a whole, for people, for programs and for the status.
 
 use sealcast::filters::cast::Report;
-use sealcast::proto::{Fate, MemberReport, SenderEnd};
+use sealcast::proto::{Fate, MemberReport, RateReason, SendLimit, SenderEnd};
+use sealcast::units::Rate;
 use sealcast::wire::{DropReason, LeaveReason};
 
 use serde_json::{Value, json};
@@ -44,6 +45,40 @@ pub(super) fn describe(fate: Fate) -> String {
     words.into()
 }
 
+/// Why the rate is what it is, in the word of the report.
+pub(super) fn reason_word(reason: RateReason) -> &'static str {
+    match reason {
+        RateReason::SlowStart => "slow_start",
+        RateReason::Probing => "probing",
+        RateReason::Maximum => "maximum",
+        RateReason::Loss { .. } => "loss",
+        RateReason::Queue { .. } => "queue",
+        RateReason::Delivery { .. } => "delivery",
+        RateReason::Window { .. } => "window",
+        RateReason::Reports { .. } => "reports",
+        // What a later version adds is told like a want of input.
+        _ => "input",
+    }
+}
+
+/// Why the rate is what it is, for people; with the name of the receiver that set it, if one did.
+pub(super) fn rate_reason(reason: RateReason, name: Option<&str>, rate: Rate) -> String {
+    let name = plain(name.unwrap_or("a receiver"));
+    let why = match reason {
+        RateReason::SlowStart => "it doubles until something limits it".into(),
+        RateReason::Probing => "it rises, as nothing limits it now".into(),
+        RateReason::Maximum => "it is the greatest allowed".into(),
+        RateReason::Loss { .. } => format!("{name} lost more than usual"),
+        RateReason::Queue { .. } => format!("a queue stands on the way to {name}"),
+        RateReason::Delivery { .. } => format!("less arrived at {name} than was sent"),
+        RateReason::Window { .. } => return format!("waiting for {name}, which has no room"),
+        RateReason::Reports { .. } => return format!("waiting for reports of {name}"),
+        _ => return "waiting for the input".into(),
+    };
+    let rate = rate.as_bits_per_s() / 1_000_000;
+    format!("at most {rate} Mbit/s: {why}")
+}
+
 /// Receivers that were awaited, and how many of them, and of all, have everything.
 struct Count {
     awaited: usize,
@@ -54,7 +89,7 @@ struct Count {
 impl Count {
     fn of(report: &Report) -> Self {
         let done = |m: &&MemberReport| m.fate == Fate::Done;
-        let awaited = || report.members.iter().filter(|m| m.awaited);
+        let awaited = || report.members.iter().filter(|m| m.required);
         Self {
             awaited: awaited().count() + report.missing.len(),
             awaited_done: awaited().filter(done).count(),
@@ -101,7 +136,7 @@ fn succeeded(report: &Report, require: Require) -> bool {
     match report.end {
         SenderEnd::Sent => true,
         SenderEnd::Complete | SenderEnd::Partial { .. } => Count::of(report).suffices(require),
-        SenderEnd::AllLost | SenderEnd::NobodyCame | SenderEnd::Aborted(_) => false,
+        SenderEnd::AllLost | SenderEnd::NoReceivers | SenderEnd::Aborted(_) => false,
     }
 }
 
@@ -121,6 +156,7 @@ fn complete(report: &Report) -> Option<bool> {
 /// The last event of the report; `man/sealcast-cast.1` says what it holds.
 pub(super) fn json(report: &Report, names: &[String], require: Require) -> Value {
     let stats = &report.stats;
+    let limited = |limit| stats.limit_times.get(limit).as_us();
     let receivers: Vec<Value> = report
         .members
         .iter()
@@ -130,7 +166,7 @@ pub(super) fn json(report: &Report, names: &[String], require: Require) -> Value
                 "name": m.name,
                 "key": super::key_name(m.listed, names),
                 "address": m.addr.ip().to_string(),
-                "awaited": m.awaited,
+                "awaited": m.required,
                 "done": m.fate == Fate::Done,
                 "fate": describe(m.fate),
                 "sent": m.sent,
@@ -153,6 +189,14 @@ pub(super) fn json(report: &Report, names: &[String], require: Require) -> Value
         "nacks": stats.nacks,
         "refused": stats.refused,
         "passes": report.passes,
+        "rate_bits_s": stats.rate.as_bits_per_s(),
+        "rate_reason": reason_word(stats.rate_reason),
+        "limited_us": {
+            "rate": limited(SendLimit::Rate),
+            "input": limited(SendLimit::Input),
+            "window": limited(SendLimit::Window),
+            "reports": limited(SendLimit::Reports),
+        },
         "receivers": receivers,
         "missing": report.missing,
     })
@@ -179,7 +223,7 @@ pub(super) fn conclude(
     told: bool,
     voice: &Voice,
 ) -> Result<(), Failure> {
-    if report.end == SenderEnd::NobodyCame {
+    if report.end == SenderEnd::NoReceivers {
         return Err(failure(report, args));
     }
     if !told || report.passes > 1 {
@@ -288,15 +332,15 @@ fn failure(report: &Report, args: &CastArgs) -> Failure {
         .count();
     let transfer = |message: String| Failure::new(ExitStatus::Transfer, message);
     match report.end {
-        SenderEnd::NobodyCame if here == 0 => transfer("no receiver came in time".into())
+        SenderEnd::NoReceivers if here == 0 => transfer("no receiver came in time".into())
             .hint("start `sealcast catch` on the receivers, on the same group and port")
             .hint("if they wait already, choose the right --interface on both sides"),
-        SenderEnd::NobodyCame if !report.missing.is_empty() => transfer(format!(
+        SenderEnd::NoReceivers if !report.missing.is_empty() => transfer(format!(
             "{} did not come in time",
             some_names(&report.missing)
         ))
         .hint("--max-wait starts with those that are there"),
-        SenderEnd::NobodyCame => transfer(format!(
+        SenderEnd::NoReceivers => transfer(format!(
             "only {here} of {} came in time",
             receivers(args.receivers.unwrap_or(0))
         ))

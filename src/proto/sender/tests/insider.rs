@@ -1,53 +1,24 @@
-//! Trials of the keys: a sender, receivers and sometimes a member that lies, on a perfect cable.
+//! Tests of keys: a sender, receivers with keys of their own, and sometimes a member that lies.
 
 use std::net::SocketAddr;
 
 use crate::crypt::agree::SecretKey;
 use crate::crypt::secret::Secret;
 use crate::crypt::sign::SigningKey;
-use crate::proto::Sender;
-use crate::proto::protect::{Greeting, Purpose, multicast_nonce, open, reply_nonce, seal, sign};
+use crate::proto::protect::{Purpose, sign};
+use crate::proto::testing::{
+    ByHand, Cable, Lie, accepted, announce_of, control, data, forge, with_keys,
+};
 use crate::proto::{
-    Listed, PassedOver, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, ReceiverKeys,
-    SenderConfig, SenderEnd, SenderEvent, SenderKeys, Target,
+    Listed, PassedOver, ReceiverEnd, ReceiverKeys, Sender, SenderConfig, SenderEnd, SenderEvent,
+    SenderKeys, Target,
 };
 use crate::units::{Duration, Instant};
 use crate::wire::{
-    Abort, AbortReason, DatagramKind, End, HEADER_LEN, HandshakeHeader, Join, MulticastHeader,
-    Poll, RejectReason, SymbolHashes,
+    Abort, AbortReason, DatagramKind, End, MulticastHeader, Poll, RejectReason, SymbolHashes,
 };
 
-const STEP: Duration = Duration::from_ms(5);
 const BYTES: usize = 3_000_000;
-
-/// What the liar sends into the group before a datagram of the sender.
-type Lie = fn(&Sender, &[u8], u64) -> Vec<Vec<u8>>;
-
-struct Seat {
-    addr: SocketAddr,
-    receiver: Receiver,
-    out: Vec<u8>,
-    end: Option<ReceiverEnd>,
-    passed_over: Vec<PassedOver>,
-}
-
-struct Room {
-    now: Instant,
-    sender: Sender,
-    addr: SocketAddr,
-    seats: Vec<Seat>,
-    end: Option<SenderEnd>,
-    listed: Vec<Option<usize>>,
-    turned_away: Vec<RejectReason>,
-    lie: Option<Lie>,
-    lies: u64,
-}
-
-fn data() -> Vec<u8> {
-    (0..BYTES)
-        .map(|n| (n / 7) as u8 ^ (n / 1_000) as u8)
-        .collect()
-}
 
 fn signer(n: u8) -> SigningKey {
     SigningKey::from_seed([n; 32])
@@ -60,138 +31,37 @@ fn signed() -> SenderKeys {
     }
 }
 
-impl Room {
-    fn new(keys: SenderKeys, receivers: Vec<ReceiverKeys>) -> Self {
-        let now = Instant::from_us(1);
-        let config = SenderConfig {
-            settle: Duration::from_ms(500),
-            start_timeout: Some(Duration::from_secs(5)),
-            keys,
-            ..SenderConfig::default()
-        };
-        let seats = (1..).zip(receivers).map(|(n, keys)| {
-            let config = ReceiverConfig {
-                keys,
-                start_timeout: Some(Duration::from_secs(8)),
-                ..ReceiverConfig::default()
-            };
-            Seat {
-                addr: SocketAddr::from(([10, 0, 0, n], 1_000)),
-                receiver: Receiver::new(config, [n + 1; 32], now),
-                out: Vec::new(),
-                end: None,
-                passed_over: Vec::new(),
-            }
-        });
-        Self {
-            now,
-            sender: Sender::new(config, [1; 32], now),
-            addr: SocketAddr::from(([10, 0, 0, 100], 8_000)),
-            seats: seats.collect(),
-            end: None,
-            listed: Vec::new(),
-            turned_away: Vec::new(),
-            lie: None,
-            lies: 0,
-        }
-    }
-
-    fn multicast(&mut self, from: SocketAddr, datagram: &[u8]) {
-        for seat in &mut self.seats {
-            let mut copy = datagram.to_vec();
-            seat.receiver.handle_datagram(self.now, from, &mut copy);
-        }
-    }
-
-    fn step(&mut self) {
-        self.now = self.now + STEP;
-        let (now, addr) = (self.now, self.addr);
-        self.sender.handle_timeout(now);
-        let mut buf = Vec::new();
-        while let Some(transmit) = self.sender.poll_transmit(now, &mut buf) {
-            for datagram in buf.chunks_mut(transmit.segment) {
-                match transmit.to {
-                    Target::Group => {
-                        let lies = self.lie.map(|lie| lie(&self.sender, datagram, self.lies));
-                        for lie in lies.unwrap_or_default() {
-                            self.lies += 1;
-                            self.multicast(addr, &lie);
-                        }
-                        self.multicast(addr, datagram);
-                    }
-                    Target::Peer(to) => {
-                        for seat in self.seats.iter_mut().filter(|s| s.addr == to) {
-                            seat.receiver.handle_datagram(now, addr, datagram);
-                        }
-                    }
-                }
-            }
-        }
-        for seat in &mut self.seats {
-            let from = seat.addr;
-            seat.step(now, |datagram| {
-                self.sender.handle_datagram(now, from, datagram);
-            });
-        }
-        while let Some(event) = self.sender.poll_event() {
-            match event {
-                SenderEvent::Ended(end) => self.end = Some(end),
-                SenderEvent::Joined { listed, .. } => self.listed.push(listed),
-                SenderEvent::TurnedAway { reason, .. } => self.turned_away.push(reason),
-                _ => {}
-            }
-        }
-    }
-
-    /// Casts the data and returns how it ended for the sender.
-    fn run(&mut self) -> Option<SenderEnd> {
-        let data = data();
-        let mut pushed = 0;
-        for _ in 0..20_000 {
-            if pushed < data.len() {
-                pushed += self.sender.push(&data[pushed..]);
-            } else {
-                self.sender.finish();
-            }
-            self.step();
-            if self.end.is_some() && self.seats.iter().all(|s| s.end.is_some()) {
-                break;
-            }
-        }
-        for seat in &self.seats {
-            assert!(data.starts_with(&seat.out), "what was not sent came out");
-            if seat.end == Some(ReceiverEnd::Complete) {
-                assert_eq!(seat.out.len(), data.len());
-            }
-        }
-        self.end
-    }
-
-    fn ends(&self) -> Vec<Option<ReceiverEnd>> {
-        self.seats.iter().map(|s| s.end.clone()).collect()
+fn signed_config() -> SenderConfig {
+    SenderConfig {
+        keys: signed(),
+        ..SenderConfig::default()
     }
 }
 
-impl Seat {
-    fn step(&mut self, now: Instant, mut say: impl FnMut(&mut [u8])) {
-        self.receiver.handle_timeout(now);
-        while let Some(delivery) = self.receiver.pull(now) {
-            self.out.extend_from_slice(&delivery.buf[..delivery.len]);
-            self.receiver.recycle(delivery.buf);
-        }
-        while let Some(event) = self.receiver.poll_event() {
-            match event {
-                ReceiverEvent::Complete { .. } => self.receiver.consumed(now),
-                ReceiverEvent::Ended(end) => self.end = Some(end),
-                ReceiverEvent::PassedOver { why, .. } => self.passed_over.push(why),
-                _ => {}
-            }
-        }
-        let mut buf = Vec::new();
-        while self.receiver.poll_transmit(now, &mut buf).is_some() {
-            say(&mut buf);
-        }
+/// A sender, and a receiver for each of these keys.
+fn cable_of(keys: SenderKeys, receivers: Vec<ReceiverKeys>) -> Cable {
+    let config = SenderConfig {
+        settle: Duration::from_ms(500),
+        start_timeout: Some(Duration::from_secs(5)),
+        keys,
+        ..SenderConfig::default()
+    };
+    let mut cable = Cable::new(config, data(BYTES), Duration::from_ms(5));
+    for keys in receivers {
+        cable.add(with_keys(keys));
     }
+    cable
+}
+
+/// The places in the list that receivers have shown to hold.
+fn listed_places(cable: &Cable) -> Vec<Option<usize>> {
+    let place = |event: &SenderEvent| match event {
+        SenderEvent::Joined { listed, .. } => Some(*listed),
+        _ => None,
+    };
+    let mut places: Vec<_> = cable.events.iter().filter_map(place).collect();
+    places.sort_unstable();
+    places
 }
 
 fn from(keys: &[u8]) -> ReceiverKeys {
@@ -228,15 +98,15 @@ const NO_SENDER: Option<ReceiverEnd> = Some(ReceiverEnd::NoSender);
 #[test]
 fn only_the_signer_is_believed() {
     let keys = vec![from(&[]), from(&[1]), from(&[2, 1]), from(&[2])];
-    let mut room = Room::new(signed(), keys);
-    assert_eq!(room.run(), Some(SenderEnd::Complete));
-    assert_eq!(room.ends(), [COMPLETE, COMPLETE, COMPLETE, NO_SENDER]);
-    assert_eq!(room.seats[3].passed_over, [PassedOver::OtherSigner]);
+    let mut cable = cable_of(signed(), keys);
+    assert_eq!(cable.run_all(), Some(SenderEnd::Complete));
+    assert_eq!(cable.ends(), [COMPLETE, COMPLETE, COMPLETE, NO_SENDER]);
+    assert_eq!(cable.nodes[3].passed_over, [PassedOver::OtherSigner]);
 
-    let mut room = Room::new(SenderKeys::default(), vec![from(&[]), from(&[1])]);
-    assert_eq!(room.run(), Some(SenderEnd::Complete));
-    assert_eq!(room.ends(), [COMPLETE, NO_SENDER]);
-    assert_eq!(room.seats[1].passed_over, [PassedOver::Unsigned]);
+    let mut cable = cable_of(SenderKeys::default(), vec![from(&[]), from(&[1])]);
+    assert_eq!(cable.run_all(), Some(SenderEnd::Complete));
+    assert_eq!(cable.ends(), [COMPLETE, NO_SENDER]);
+    assert_eq!(cable.nodes[1].passed_over, [PassedOver::Unsigned]);
 }
 
 #[test]
@@ -247,8 +117,8 @@ fn only_listed_receivers_are_taken_in() {
         ..SenderKeys::default()
     };
     let keys = [&[4][..], &[], &[5], &[5, 6, 3], &[5, 6]].map(identities);
-    let mut room = Room::new(sender, keys.to_vec());
-    assert_eq!(room.run(), Some(SenderEnd::Complete));
+    let mut cable = cable_of(sender, keys.to_vec());
+    assert_eq!(cable.run_all(), Some(SenderEnd::Complete));
     let rejected = |reason| Some(ReceiverEnd::Rejected(reason));
     let (needed, other) = (RejectReason::KeyNeeded, RejectReason::NotListed);
     let expected = [
@@ -258,9 +128,8 @@ fn only_listed_receivers_are_taken_in() {
         COMPLETE,
         rejected(other),
     ];
-    assert_eq!(room.ends(), expected);
-    room.listed.sort_unstable();
-    assert_eq!(room.listed, [Some(0), Some(1)]);
+    assert_eq!(cable.ends(), expected);
+    assert_eq!(listed_places(&cable), [Some(0), Some(1)]);
 }
 
 #[test]
@@ -269,73 +138,56 @@ fn a_shared_secret_is_needed_on_all_sides() {
         shared: Some(Secret::new([1; 32])),
         ..SenderKeys::default()
     };
-    let mut room = Room::new(sender, [Some(1), Some(2), None].map(sharing).to_vec());
-    assert_eq!(room.run(), Some(SenderEnd::Complete));
-    assert_eq!(room.ends(), [COMPLETE, NO_SENDER, NO_SENDER]);
-    let why = |n: usize| room.seats[n].passed_over.clone();
+    let mut cable = cable_of(sender, [Some(1), Some(2), None].map(sharing).to_vec());
+    assert_eq!(cable.run_all(), Some(SenderEnd::Complete));
+    assert_eq!(cable.ends(), [COMPLETE, NO_SENDER, NO_SENDER]);
+    let why = |n: usize| cable.nodes[n].passed_over.clone();
     assert_eq!(why(1), [PassedOver::OtherSharedKey]);
     assert_eq!(why(2), [PassedOver::SharedKeyNeeded]);
 
-    let mut room = Room::new(SenderKeys::default(), vec![sharing(Some(1))]);
-    assert_eq!(room.run(), Some(SenderEnd::NobodyCame));
-    assert_eq!(room.seats[0].passed_over, [PassedOver::NoSharedKey]);
+    let mut cable = cable_of(SenderKeys::default(), vec![sharing(Some(1))]);
+    assert_eq!(cable.run_all(), Some(SenderEnd::NoReceivers));
+    assert_eq!(cable.nodes[0].passed_over, [PassedOver::NoSharedKey]);
 }
 
 #[test]
 fn a_repeated_announce_does_not_hold_up() {
-    let mut old = Sender::new(
-        SenderConfig {
-            keys: signed(),
-            ..SenderConfig::default()
-        },
-        [9; 32],
-        Instant::from_us(1),
-    );
-    old.handle_timeout(Instant::from_us(1));
-    let mut announce = Vec::new();
-    old.poll_transmit(Instant::from_us(1), &mut announce);
-    let mut room = Room::new(signed(), vec![from(&[1])]);
+    let announce = announce_of(signed_config());
+    let mut cable = cable_of(signed(), vec![from(&[1])]);
     // From many addresses, before the true one is heard at all.
     for n in 0..20 {
         let attacker = SocketAddr::from(([10, 1, 0, n], 9));
-        room.multicast(attacker, &announce);
+        cable.multicast(attacker, &announce);
     }
-    assert_eq!(room.run(), Some(SenderEnd::Complete));
-    assert_eq!(room.ends(), [COMPLETE]);
+    assert_eq!(cable.run_all(), Some(SenderEnd::Complete));
+    assert_eq!(cable.ends(), [COMPLETE]);
 }
 
 #[test]
 fn a_flood_of_repeated_announces_delays_and_no_more() {
-    let now = Instant::from_us(1);
-    let config = SenderConfig {
-        keys: signed(),
-        ..SenderConfig::default()
-    };
-    let mut old = Sender::new(config, [9; 32], now);
-    old.handle_timeout(now);
-    let mut announce = Vec::new();
-    old.poll_transmit(now, &mut announce);
-    let mut room = Room::new(signed(), vec![from(&[1])]);
+    let announce = announce_of(signed_config());
+    let mut cable = cable_of(signed(), vec![from(&[1])]);
     let mut port = 0;
     // 2,000 a second, each from a new address, before every step.
     for _ in 0..1_000 {
         for _ in 0..10 {
             port = if port == u16::MAX { 1 } else { port + 1 };
-            room.multicast(SocketAddr::from(([10, 1, 0, 1], port)), &announce);
+            cable.multicast(SocketAddr::from(([10, 1, 0, 1], port)), &announce);
         }
-        room.step();
+        cable.step();
     }
-    assert_eq!(room.listed.len(), 1, "joined within 5 s");
+    assert_eq!(listed_places(&cable).len(), 1, "joined within 5 s");
 }
 
 #[test]
 fn a_member_cannot_go_on_in_the_name_of_a_sender_that_is_gone() {
-    let mut room = Room::new(signed(), vec![from(&[1])]);
-    room.sender.push(&data()[..1_000_000]);
+    let mut cable = cable_of(signed(), vec![from(&[1])]);
+    cable.pushes = false;
+    cable.sender.push(&data(1_000_000));
     for _ in 0..300 {
-        room.step();
+        cable.step();
     }
-    assert!(!room.sender.is_waiting());
+    assert!(!cable.sender.is_waiting());
     let poll = Poll {
         watermark: 0,
         clock_us: u64::MAX,
@@ -344,72 +196,47 @@ fn a_member_cannot_go_on_in_the_name_of_a_sender_that_is_gone() {
         report_every: 1,
         report_us: 1,
     };
-    let symbol = vec![1; usize::from(room.sender.config.symbol_len)];
+    let symbol = vec![1; usize::from(cable.config.symbol_len)];
     let mut body = Vec::new();
     poll.emit(&mut body);
     for n in 0..20 {
-        room.now = room.now + Duration::from_secs(1);
+        cable.now = cable.now + Duration::from_secs(1);
         let header = MulticastHeader {
             block: 2,
             following: 9,
             ..control(DatagramKind::Data)
         };
         for lie in [
-            forge(&room.sender, n, control(DatagramKind::Poll), &body),
-            forge(&room.sender, n + 100, header, &symbol),
+            forge(&cable.sender, n, control(DatagramKind::Poll), &body),
+            forge(&cable.sender, n + 100, header, &symbol),
         ] {
-            room.multicast(SocketAddr::from(([10, 0, 0, 66], 1)), &lie);
+            cable.multicast(SocketAddr::from(([10, 0, 0, 66], 1)), &lie);
         }
-        let now = room.now;
-        room.seats[0].step(now, |_| {});
+        let now = cable.now;
+        cable.nodes[0].step(now);
     }
-    assert!(matches!(room.ends()[0], Some(ReceiverEnd::SenderLost(_))));
+    assert!(matches!(cable.ends()[0], Some(ReceiverEnd::SenderLost(_))));
 }
 
-/// A datagram in the sender's name, as any member can make it.
-fn forge(sender: &Sender, n: u64, header: MulticastHeader, body: &[u8]) -> Vec<u8> {
-    let header = MulticastHeader {
-        tag: sender.session.tag(),
-        // Ahead of the sender's own numbers, but not so far that those look old.
-        sequence: sender.tx + 20_000 + n % 20_000,
-        ..header
-    };
-    let mut out = Vec::new();
-    header.emit(&mut out);
-    out.extend_from_slice(body);
-    let nonce = multicast_nonce(header.sequence);
-    seal(&sender.cipher, &nonce, &mut out, 0, HEADER_LEN);
-    out
-}
-
-fn control(kind: DatagramKind) -> MulticastHeader {
-    MulticastHeader {
-        kind,
-        tag: 0,
-        repair: false,
-        auto_parity: 0,
-        symbol: 0,
-        sequence: 0,
-        following: 0,
-        block: 0,
-    }
+fn symbol_len(sender: &Sender) -> usize {
+    usize::from(sender.parts().1.stream().symbol_len)
 }
 
 /// The header of every fortieth DATA.
 fn victim(sender: &Sender, datagram: &[u8]) -> Option<MulticastHeader> {
     let header = MulticastHeader::parse(datagram).ok()?;
     let chosen = header.kind == DatagramKind::Data && header.symbol.is_multiple_of(40);
-    (chosen && header.block < sender.window.edge() + 9).then_some(header)
+    (chosen && header.block < sender.parts().0.watermark() + 9).then_some(header)
 }
 
 fn other_symbols(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
-    let symbol = vec![n as u8; usize::from(sender.config.symbol_len)];
+    let symbol = vec![n as u8; symbol_len(sender)];
     let forge = |header| forge(sender, n, header, &symbol);
     victim(sender, datagram).map(forge).into_iter().collect()
 }
 
 fn other_sizes(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
-    let symbol = vec![n as u8; usize::from(sender.config.symbol_len)];
+    let symbol = vec![n as u8; symbol_len(sender)];
     let lie = |h: MulticastHeader| MulticastHeader {
         following: h.following / 2,
         ..h
@@ -449,7 +276,7 @@ fn other_words(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
     bodies.push((DatagramKind::Hashes, manifest));
     // Signed by nobody, by somebody else, and for something else by the sender.
     let liar = signer(5);
-    let announce = sender.window.sign(Purpose::Block, b"other");
+    let announce = sender.parts().1.sign(Purpose::Block, b"other");
     let poll = Poll {
         watermark: u32::MAX,
         clock_us: 1,
@@ -462,8 +289,8 @@ fn other_words(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
     for (kind, body) in &bodies {
         let signatures = [
             Vec::new(),
-            sign(&liar, Purpose::End, sender.session, body).to_vec(),
-            announce.map(|s| s.to_vec()).unwrap_or_default(),
+            sign(&liar, Purpose::End, sender.session(), body).to_vec(),
+            announce.clone().unwrap_or_default(),
         ];
         for signature in signatures {
             let body = [&body[..], &signature].concat();
@@ -484,20 +311,20 @@ fn other_words(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
 #[test]
 fn a_member_cannot_change_or_shorten_what_is_signed() {
     for lie in [other_symbols as Lie, other_sizes, other_words] {
-        let mut room = Room::new(signed(), vec![from(&[1]), from(&[])]);
-        room.lie = Some(lie);
-        assert_eq!(room.run(), Some(SenderEnd::Complete));
-        assert_eq!(room.ends(), [COMPLETE, COMPLETE]);
-        assert!(room.lies > 50, "{} lies", room.lies);
+        let mut cable = cable_of(signed(), vec![from(&[1]), from(&[])]);
+        cable.lie = Some(lie);
+        assert_eq!(cable.run_all(), Some(SenderEnd::Complete));
+        assert_eq!(cable.ends(), [COMPLETE, COMPLETE]);
+        assert!(cable.lies > 50, "{} lies", cable.lies);
     }
 }
 
 #[test]
 fn a_member_can_only_stop_what_is_not_signed() {
-    let mut room = Room::new(SenderKeys::default(), vec![from(&[])]);
-    room.lie = Some(other_symbols);
-    assert_eq!(room.run(), Some(SenderEnd::AllLost));
-    assert_eq!(room.ends(), [Some(ReceiverEnd::Corrupt)]);
+    let mut cable = cable_of(SenderKeys::default(), vec![from(&[])]);
+    cable.lie = Some(other_symbols);
+    assert_eq!(cable.run_all(), Some(SenderEnd::AllLost));
+    assert_eq!(cable.ends(), [Some(ReceiverEnd::Corrupt)]);
 }
 
 #[test]
@@ -512,45 +339,16 @@ fn a_listed_key_must_be_held() {
         ..SenderConfig::default()
     };
     let mut sender = Sender::new(config, [1; 32], now);
-    let (own, theirs) = (SecretKey::from_seed([8; 32]), sender.public);
-    let both = [&theirs, &own.public()];
-    let greeting =
-        Greeting::agree(sender.session, &own, &theirs, both, sender.shape(), None).unwrap();
-    let mut join = Vec::new();
-    HandshakeHeader {
-        kind: DatagramKind::Join,
-        number: 0,
-        tag: sender.session.tag(),
-        receiver_key: own.public().0,
-    }
-    .emit(&mut join);
-    Join {
-        session: sender.session,
-        window_blocks: 9,
-        socket_bytes: 200_000,
-        name: "somebody".into(),
-        identity: Some(holder.public().0),
-    }
-    .emit(&mut join);
-    let nonce = reply_nonce(DatagramKind::Join, 0);
-    seal(&greeting.join, &nonce, &mut join, 0, HandshakeHeader::LEN);
+    let own = SecretKey::from_seed([8; 32]);
+    let mut hand = ByHand::new(&sender, &own, Some(holder.public()));
     let addr = SocketAddr::from(([10, 0, 0, 1], 1_000));
-    sender.handle_datagram(now, addr, &mut join);
+    sender.handle_datagram(now, addr, &mut hand.join);
     let mut accept = Vec::new();
     while sender.poll_transmit(now, &mut accept).unwrap().to != Target::Peer(addr) {}
-    let opens = |secret: Option<&SecretKey>| {
-        let agreed = secret.map(|s| s.agree(&theirs).unwrap());
-        let id = holder.public();
-        let pair = greeting.pair(agreed.as_ref().map(|agreed| (&id, agreed)));
-        let nonce = reply_nonce(DatagramKind::Accept, 0);
-        open(
-            &pair.reply,
-            &nonce,
-            &mut accept.clone(),
-            HandshakeHeader::LEN,
-        )
-        .is_some()
-    };
-    let found = [None, Some(&own), Some(&holder)].map(opens);
-    assert_eq!(found, [false, false, true]);
+    let found = [
+        accepted(&hand.pair, &accept),
+        accepted(&hand.ciphers(&sender, &holder.public(), &own), &accept),
+        accepted(&hand.ciphers(&sender, &holder.public(), &holder), &accept),
+    ];
+    assert_eq!(found.map(|number| number.is_some()), [false, false, true]);
 }

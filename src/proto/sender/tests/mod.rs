@@ -2,5 +2,5 @@
 
 mod insider;
 mod late_receivers;
-mod one_way;
 mod replay;
+mod sessions;

@@ -1,0 +1,7 @@
+//! Sessions whose receivers never answer: machines of their own over the parts of the others.
+
+mod sender;
+#[cfg(test)]
+mod tests;
+
+pub(super) use self::sender::OneWaySender;
