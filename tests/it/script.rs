@@ -132,7 +132,10 @@ fn run(command: &str, dir: &Path, port: usize) -> (Vec<String>, i32) {
         .args(["--kill-after=5", SECONDS_MAX, "bash", "-euo", "pipefail"])
         .args(["-c", &format!("exec 2>&1\n{command}")])
         .current_dir(dir)
-        .env("PATH", format!("{}:{}:{path}", bin.display(), tools.display()))
+        .env(
+            "PATH",
+            format!("{}:{}:{path}", bin.display(), tools.display()),
+        )
         .env("PORT", port.to_string())
         .env("HOME", dir)
         .env("LC_ALL", "C.UTF-8")
