@@ -91,7 +91,7 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
         watch: &watch,
     };
     let net = net_config(&args.net);
-    let mut tell = |news: News<'_>| presenter.tell(news);
+    let mut tell = |news: News<'_>| presenter.tell(&news);
     let result = sealcast::filters::cast::cast(config, &net, &way, source, control, &mut tell);
     presenter.conclude(result)
 }
@@ -129,7 +129,7 @@ struct Presenter<'a> {
 }
 
 impl Presenter<'_> {
-    fn tell(&mut self, news: News<'_>) {
+    fn tell(&mut self, news: &News<'_>) {
         let (args, voice) = (self.args, self.voice);
         match news {
             News::Announced {
@@ -137,10 +137,10 @@ impl Presenter<'_> {
                 to,
                 mtu,
                 pass,
-            } => self.tell_announced(session, to, mtu, pass),
+            } => self.tell_announced(*session, *to, *mtu, *pass),
             News::PassOver { report, waiting } => {
                 outcome::tell_pass(report, &self.words.names, voice);
-                let who = report::receivers(waiting);
+                let who = report::receivers(*waiting);
                 voice.note(&format!("another pass, for {who}"));
                 self.journal.event("pass_over", json!({"waiting": waiting}));
             }
@@ -152,7 +152,7 @@ impl Presenter<'_> {
                 let names = &self.words.names;
                 self.before = Some(outcome::json_of_failure(Some(report), names, args.require));
             }
-            News::RoundChanged(report) => self.tell_round_changed(report),
+            News::RoundChanged(report) => self.tell_round_changed(*report),
             News::RoundOver(report) => self.tell_round_over(report),
             News::Waiting {
                 waiting,
@@ -160,14 +160,14 @@ impl Presenter<'_> {
                 enter,
             } => {
                 let (text, countdown) = if args.one_way {
-                    ("announcing".into(), countdown(starts_in, enter))
+                    ("announcing".into(), countdown(*starts_in, *enter))
                 } else {
-                    waiting_for(waiting, starts_in, enter)
+                    waiting_for(waiting, *starts_in, *enter)
                 };
                 voice.waiting(&text, &countdown);
             }
             News::Finishing(n) => {
-                let whose = report::receivers(n);
+                let whose = report::receivers(*n);
                 voice.waiting(&format!("waiting for the consumers of {whose}"), "");
             }
             News::NobodyToStart => voice.warning("nobody is there to start with; waiting on"),
