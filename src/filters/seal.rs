@@ -113,7 +113,7 @@ pub fn seal(
 ) -> Result<u64, Error> {
     output.write_all(sealer.head()).map_err(Error::Write)?;
     let mut written = sealer.head().len() as u64;
-    let (pool, yielder) = (Pool::new(), Yielder::new());
+    let (pool, yielder) = (Pool::new(), Yielder::default());
     let mut cutter = sealer.cutter(input);
     ordered(
         workers,
@@ -193,7 +193,7 @@ impl<R: Read + Send> Incoming<R> {
         progress: impl FnMut(u64) + Send,
     ) -> Result<Report, Error> {
         let (header, nonce, input) = self.nonce()?;
-        let (pool, yielder) = (Pool::new(), Yielder::new());
+        let (pool, yielder) = (Pool::new(), Yielder::default());
         let mut cutter = SealedCutter::new(input);
         let first = cutter
             .next(pool.take().unwrap_or_else(buffer))?

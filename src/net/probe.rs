@@ -26,7 +26,7 @@ pub fn probe(config: &NetConfig) -> Result<bool, Error> {
     link.port
         .send(link.target, text, text.len())
         .map_err(|e| send_error(link.target, text.len(), e))?;
-    let mut buffers = Buffers::new();
+    let mut buffers = Buffers::default();
     let mut heard = false;
     while !heard && clock.now() < until {
         let mut fds: Vec<_> = ears

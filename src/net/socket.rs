@@ -476,9 +476,8 @@ impl AsFd for Port {
 /// Room for a batch of datagrams.
 pub struct Buffers(Vec<u8>);
 
-impl Buffers {
-    /// Buffers for one batch.
-    pub fn new() -> Self {
+impl Default for Buffers {
+    fn default() -> Self {
         Self(vec![0; BATCH * JOINED_MAX])
     }
 }

@@ -28,15 +28,16 @@ pub struct Yielder {
     rests_until_us: AtomicU64,
 }
 
-impl Yielder {
-    /// Offers from now on.
-    pub fn new() -> Self {
+impl Default for Yielder {
+    fn default() -> Self {
         Self {
             clock: Clock::new(),
             rests_until_us: AtomicU64::new(0),
         }
     }
+}
 
+impl Yielder {
     /// Lets whoever waits for this processor run first, unless that took long lately.
     pub fn offer(&self) {
         let now = self.clock.now();
@@ -67,7 +68,7 @@ mod tests {
 
     #[test]
     fn who_keeps_the_processor_is_offered_it_less_often() {
-        let yielder = Yielder::new();
+        let yielder = Yielder::default();
         let us = Instant::from_us;
         yielder.hear(us(0), us(1_000));
         assert!(!yielder.rests(us(1_000)));

@@ -14,6 +14,8 @@
 //!
 //! All other lines are output, of both streams in one. In them `[..]` stands for anything in a
 //! line, and `...` alone for any number of lines. `$PORT` is a port that no other transcript uses.
+//! The commands in `tests/cmd/bin` are found: `session` runs a sender with its receivers, `await`
+//! waits for what a program says, so that no transcript hangs on how fast a machine is.
 //! `SEALCAST_BLESS=1 cargo test --test it script` writes what came back into the files.
 
 use std::fmt::Write as _;
@@ -26,8 +28,8 @@ use crate::support::have;
 
 /// The first of the ports for transcripts.
 const PORT: usize = 18_400;
-/// No command takes longer.
-const SECONDS_MAX: &str = "60";
+/// A command that takes longer hangs: the longest takes 15 s.
+const SECONDS_MAX: &str = "150";
 
 #[derive(Debug, Default, PartialEq)]
 struct Step {
@@ -124,12 +126,16 @@ fn line_fits(expected: &str, actual: &str) -> bool {
 /// Runs one command: its output, and its status as a shell tells it.
 fn run(command: &str, dir: &Path, port: usize) -> (Vec<String>, i32) {
     let bin = Path::new(env!("CARGO_BIN_EXE_sealcast")).parent().unwrap();
+    let tools = root().join("tests/cmd/bin");
     let path = std::env::var("PATH").unwrap_or_default();
     let output = Command::new("timeout")
         .args(["--kill-after=5", SECONDS_MAX, "bash", "-euo", "pipefail"])
         .args(["-c", &format!("exec 2>&1\n{command}")])
         .current_dir(dir)
-        .env("PATH", format!("{}:{path}", bin.display()))
+        .env(
+            "PATH",
+            format!("{}:{}:{path}", bin.display(), tools.display()),
+        )
         .env("PORT", port.to_string())
         .env("HOME", dir)
         .env("LC_ALL", "C.UTF-8")
@@ -198,6 +204,7 @@ fn transcripts() {
     let only = std::env::var("SEALCAST_SCRIPT").unwrap_or_default();
     let entries = std::fs::read_dir(root().join("tests/cmd")).unwrap();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|e| e == "txt"));
     paths.retain(|path| path.to_str().unwrap().contains(&only));
     paths.sort();
     let next = AtomicUsize::new(0);

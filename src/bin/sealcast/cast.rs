@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::fs::{Access, access};
-use sealcast::filters::cast::{Feed, News, Source};
+use sealcast::filters::cast::{Feed, Make, News, Report, Source};
 use sealcast::filters::{Control, Error};
 use sealcast::net::{NetConfig, To, Way};
 use sealcast::proto::config::{NextPass, Series};
@@ -23,7 +23,7 @@ use sealcast::sys::stdio::Input;
 use sealcast::sys::wake::Wake;
 use sealcast::sys::{clock, entropy, signals};
 use sealcast::units::{Duration, Rate};
-use sealcast::wire::{DropReason, NAME_LEN_MAX, RejectReason};
+use sealcast::wire::{DropReason, NAME_LEN_MAX, RejectReason, SessionId};
 
 use serde_json::json;
 
@@ -53,32 +53,30 @@ struct Words {
 
 pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
     let (keys, names) = keys::of_sender(args, voice)?;
-    let words = Words {
-        names,
-        turned_away: Cell::new(0),
-        waiting: Cell::new(0),
-        one_way: args.one_way,
-    };
     let open = keys.is_empty();
     let mut config = SenderConfig {
         keys,
         ..config(args)?
     };
     let way = way(args)?;
-    let mut journal = Journal::open(args.report.as_deref())?;
+    let mut presenter = Presenter {
+        args,
+        voice,
+        words: Words {
+            names,
+            turned_away: Cell::new(0),
+            waiting: Cell::new(0),
+            one_way: args.one_way,
+        },
+        journal: Journal::open(args.report.as_deref())?,
+        open,
+        failed: None,
+        before: None,
+        nobody_came_again: false,
+    };
     let starter = Starter::new()?;
     let make = || producer(&args.command).map_err(|f| Error::Producer(f.message));
-    let feed = match (args.command.is_empty(), args.repeat) {
-        (true, _) => Feed::Input(Input::stdin()?, None),
-        (false, true) => {
-            look_for(&args.command[0])?;
-            Feed::Command(&make)
-        }
-        (false, false) => {
-            let (input, child) = producer(&args.command)?;
-            Feed::Input(input, Some(child))
-        }
-    };
+    let feed = feed(args, &make)?;
     let again = matches!(&feed, Feed::Input(input, _) if input.can_rewind());
     config.series = series(args, again)?;
     let source = Source {
@@ -86,120 +84,173 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
         starter,
         repeat: args.repeat,
     };
-    let (mut failed, mut before) = (None, None);
-    // Nobody came for the last pass: that of each before it is told.
-    let mut told = false;
     let wake = Wake::new()?;
     let watch = signals::watch(wake.clone())?;
-    let mut tell = |news: News<'_>| match news {
-        News::Announced {
-            session,
-            to,
-            mtu,
-            pass,
-        } => {
-            journal.pass(pass);
-            if open && pass == 1 && args.one_way {
-                voice
-                    .note("anybody can listen, and pass for this sender; --key and -s change that");
-            } else if open && pass == 1 {
-                voice.note("anybody on this network can take part; -s, -R and --key keep them out");
-            }
-            voice.detail(1, || format!("session {session}, to {to}, MTU {mtu}"));
-            journal.event(
-                "announced",
-                json!({
-                    "session": session.to_string(),
-                    "name": args.name,
-                    "to": to.to_string(),
-                    "mtu": mtu,
-                    "one_way": args.one_way,
-                    "unix_s": clock::unix_seconds(),
-                }),
-            );
-        }
-        News::PassOver { report, waiting } => {
-            outcome::tell_pass(report, &words.names, voice);
-            let who = report::receivers(waiting);
-            voice.note(&format!("another pass, for {who}"));
-            journal.event("pass_over", json!({"waiting": waiting}));
-        }
-        News::NobodyCameAgain => {
-            voice.note("nobody came for it");
-            told = true;
-        }
-        News::Before(report) => {
-            let fields = outcome::json_of_failure(Some(report), &words.names, args.require);
-            before = Some(fields);
-        }
-        News::RoundChanged(report) => {
-            let failure = Failure::from(Error::Changed);
-            voice.warning(&failure.message);
-            let mut fields = outcome::json_of_failure(report, &words.names, args.require);
-            fields["error"] = failure.message.as_str().into();
-            journal.event("round_over", fields);
-            failed = Some(failure);
-        }
-        News::RoundOver(report) => {
-            let result = outcome::conclude(report, &words.names, args, told, voice);
-            told = false;
-            let fields = outcome::json(report, &words.names, args.require);
-            journal.event("round_over", fields);
-            if let Err(failure) = result {
-                voice.warning(&failure.message);
-                failed = Some(failure);
-            }
-        }
-        News::Waiting {
-            waiting,
-            starts_in,
-            enter,
-        } => {
-            let (text, countdown) = if args.one_way {
-                ("announcing".into(), countdown(starts_in, enter))
-            } else {
-                waiting_for(waiting, starts_in, enter)
-            };
-            voice.waiting(&text, &countdown);
-        }
-        News::Finishing(n) => {
-            let whose = report::receivers(n);
-            voice.waiting(&format!("waiting for the consumers of {whose}"), "");
-        }
-        News::NobodyToStart => voice.warning("nobody is there to start with; waiting on"),
-        News::Event(event) => {
-            tell_event(event, &words, voice);
-            record(event, &words.names, &mut journal);
-        }
-        News::Failed(error) => voice.warning(&format!("{error}; telling the receivers")),
-        News::Tick(sender) if sender.is_waiting() || sender.committing().is_some() => {}
-        News::Tick(sender) => voice.progress(|| progress(sender)),
-    };
     let control = Control {
         seed: entropy::seed()?,
         wake: &wake,
         watch: &watch,
     };
     let net = net_config(&args.net);
+    let mut tell = |news: News<'_>| presenter.tell(&news);
     let result = sealcast::filters::cast::cast(config, &net, &way, source, control, &mut tell);
-    match result {
-        Ok(None) => {
-            let success = failed.is_none();
-            let message = failed.as_ref().map(|f: &Failure| &*f.message);
-            journal.end(json!({"success": success, "complete": success}), message);
-            journal.close(failed.map_or(Ok(()), Err), voice)
+    presenter.conclude(result)
+}
+
+/// Where the stream comes from: standard input, or a command, which is started anew for each
+/// session that repeats it.
+fn feed<'a>(args: &CastArgs, make: &'a Make<'a>) -> Result<Feed<'a>, Failure> {
+    Ok(match (args.command.is_empty(), args.repeat) {
+        (true, _) => Feed::Input(Input::stdin()?, None),
+        (false, true) => {
+            look_for(&args.command[0])?;
+            Feed::Command(make)
         }
-        Ok(Some(report)) => {
-            let result = outcome::conclude(&report, &words.names, args, told, voice);
-            let fields = outcome::json(&report, &words.names, args.require);
-            journal.end(fields, result.as_ref().err().map(|f| &*f.message));
-            journal.close(result, voice)
+        (false, false) => {
+            let (input, child) = producer(&args.command)?;
+            Feed::Input(input, Some(child))
         }
-        Err(error) => {
-            let nothing = || outcome::json_of_failure(None, &words.names, args.require);
-            let fields = before.unwrap_or_else(nothing);
-            journal.end(fields, Some(&error.to_string()));
-            journal.close(Err(error), voice)
+    })
+}
+
+/// Says what happens, on standard error and in the report.
+struct Presenter<'a> {
+    args: &'a CastArgs,
+    voice: &'a Voice,
+    words: Words,
+    journal: Journal,
+    /// The session has no keys.
+    open: bool,
+    /// Why the last round that is over failed.
+    failed: Option<Failure>,
+    /// How the passes before one that fails went.
+    before: Option<serde_json::Value>,
+    /// Nobody came for the last pass: that of each before it is told.
+    nobody_came_again: bool,
+}
+
+impl Presenter<'_> {
+    fn tell(&mut self, news: &News<'_>) {
+        let (args, voice) = (self.args, self.voice);
+        match news {
+            News::Announced {
+                session,
+                to,
+                mtu,
+                pass,
+            } => self.tell_announced(*session, *to, *mtu, *pass),
+            News::PassOver { report, waiting } => {
+                outcome::tell_pass(report, &self.words.names, voice);
+                let who = report::receivers(*waiting);
+                voice.note(&format!("another pass, for {who}"));
+                self.journal.event("pass_over", json!({"waiting": waiting}));
+            }
+            News::NobodyCameAgain => {
+                voice.note("nobody came for it");
+                self.nobody_came_again = true;
+            }
+            News::Before(report) => {
+                let names = &self.words.names;
+                self.before = Some(outcome::json_of_failure(Some(report), names, args.require));
+            }
+            News::RoundChanged(report) => self.tell_round_changed(*report),
+            News::RoundOver(report) => self.tell_round_over(report),
+            News::Waiting {
+                waiting,
+                starts_in,
+                enter,
+            } => {
+                let (text, countdown) = if args.one_way {
+                    ("announcing".into(), countdown(*starts_in, *enter))
+                } else {
+                    waiting_for(waiting, *starts_in, *enter)
+                };
+                voice.waiting(&text, &countdown);
+            }
+            News::Finishing(n) => {
+                let whose = report::receivers(*n);
+                voice.waiting(&format!("waiting for the consumers of {whose}"), "");
+            }
+            News::NobodyToStart => voice.warning("nobody is there to start with; waiting on"),
+            News::Event(event) => {
+                tell_event(event, &self.words, voice);
+                record(event, &self.words.names, &mut self.journal);
+            }
+            News::Failed(error) => voice.warning(&format!("{error}; telling the receivers")),
+            News::Tick(sender) if sender.is_waiting() || sender.committing().is_some() => {}
+            News::Tick(sender) => voice.progress(|| progress(sender)),
+        }
+    }
+
+    fn tell_announced(&mut self, session: SessionId, to: SocketAddr, mtu: usize, pass: u32) {
+        let (args, voice) = (self.args, self.voice);
+        self.journal.pass(pass);
+        if self.open && pass == 1 && args.one_way {
+            voice.note("anybody can listen, and pass for this sender; --key and -s change that");
+        } else if self.open && pass == 1 {
+            voice.note("anybody on this network can take part; -s, -R and --key keep them out");
+        }
+        voice.detail(1, || format!("session {session}, to {to}, MTU {mtu}"));
+        self.journal.event(
+            "announced",
+            json!({
+                "session": session.to_string(),
+                "name": args.name,
+                "to": to.to_string(),
+                "mtu": mtu,
+                "one_way": args.one_way,
+                "unix_s": clock::unix_seconds(),
+            }),
+        );
+    }
+
+    fn tell_round_changed(&mut self, report: Option<&Report>) {
+        let failure = Failure::from(Error::Changed);
+        self.voice.warning(&failure.message);
+        let names = &self.words.names;
+        let mut fields = outcome::json_of_failure(report, names, self.args.require);
+        fields["error"] = failure.message.as_str().into();
+        self.journal.event("round_over", fields);
+        self.failed = Some(failure);
+    }
+
+    fn tell_round_over(&mut self, report: &Report) {
+        let (args, names) = (self.args, &self.words.names);
+        let told = std::mem::take(&mut self.nobody_came_again);
+        let result = outcome::conclude(report, names, args, told, self.voice);
+        let fields = outcome::json(report, names, args.require);
+        self.journal.event("round_over", fields);
+        if let Err(failure) = result {
+            self.voice.warning(&failure.message);
+            self.failed = Some(failure);
+        }
+    }
+
+    /// Tells how the cast ended, and closes the report.
+    fn conclude(mut self, result: Result<Option<Report>, Error>) -> Result<(), Failure> {
+        let (args, voice, names) = (self.args, self.voice, &self.words.names);
+        match result {
+            Ok(None) => {
+                let success = self.failed.is_none();
+                let message = self.failed.as_ref().map(|f| &*f.message);
+                let fields = json!({"success": success, "complete": success});
+                self.journal.end(fields, message);
+                self.journal.close(self.failed.map_or(Ok(()), Err), voice)
+            }
+            Ok(Some(report)) => {
+                let told = self.nobody_came_again;
+                let result = outcome::conclude(&report, names, args, told, voice);
+                let fields = outcome::json(&report, names, args.require);
+                let message = result.as_ref().err().map(|f| &*f.message);
+                self.journal.end(fields, message);
+                self.journal.close(result, voice)
+            }
+            Err(error) => {
+                let nothing = || outcome::json_of_failure(None, names, args.require);
+                let fields = self.before.unwrap_or_else(nothing);
+                self.journal.end(fields, Some(&error.to_string()));
+                self.journal.close(Err(error), voice)
+            }
         }
     }
 }

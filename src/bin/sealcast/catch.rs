@@ -34,12 +34,7 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
     let (keys, senders) = keys::of_receiver(args, voice)?;
     let config = ReceiverConfig {
         keys,
-        session_name: args.name.clone(),
-        name: args.own_name.clone().unwrap_or_else(host_name),
-        memory: usize::try_from(args.memory).unwrap_or(usize::MAX),
-        start_timeout: limit(args.start_timeout),
-        one_way: args.one_way,
-        ..ReceiverConfig::default()
+        ..config(args)
     };
     let mut journal = Journal::open(args.report.as_deref())?;
     let wake = Wake::new()?;
@@ -59,12 +54,7 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
                 record(event, &mut journal);
             }
         }
-        News::SmallBuffer(granted) => voice.warning(&format!(
-            "the system grants a receive buffer of {} only, which slows the cast down, and loses \
-             datagrams of one that is one-way; \
-             `sysctl -w net.core.rmem_max=16777216` allows more",
-            bytes(granted.into())
-        )),
+        News::SmallBuffer(granted) => warn_of_buffer(granted, voice),
         News::Mtu { datagram, mtu } => voice.warning(&format!(
             "the sender's datagrams of {datagram} bytes do not fit our network's MTU of {mtu}; \
              it needs --mtu {mtu}"
@@ -105,6 +95,27 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
             result.map_err(|failure| partial(failure, handed_out))
         }
     }
+}
+
+fn config(args: &CatchArgs) -> ReceiverConfig {
+    ReceiverConfig {
+        session_name: args.name.clone(),
+        name: args.own_name.clone().unwrap_or_else(host_name),
+        memory: usize::try_from(args.memory).unwrap_or(usize::MAX),
+        start_timeout: limit(args.start_timeout),
+        one_way: args.one_way,
+        ..ReceiverConfig::default()
+    }
+}
+
+/// Warns that the system grants so few bytes of receive buffer.
+fn warn_of_buffer(granted: u32, voice: &Voice) {
+    voice.warning(&format!(
+        "the system grants a receive buffer of {} only, which slows the cast down, and loses \
+         datagrams of one that is one-way; \
+         `sysctl -w net.core.rmem_max=16777216` allows more",
+        bytes(granted.into())
+    ));
 }
 
 /// What was heard of sessions that we may never be in: anybody can announce as many as they like.

@@ -223,7 +223,7 @@ impl Driver<'_> {
         control: Control<'_>,
         tell: &mut dyn FnMut(News<'_>),
     ) -> Result<Report, Error> {
-        let mut buffers = Buffers::new();
+        let mut buffers = Buffers::default();
         loop {
             let now = self.clock.now();
             self.notice_signal(control.watch, now);

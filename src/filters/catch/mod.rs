@@ -148,7 +148,7 @@ impl Driver {
         control: Control<'_>,
         tell: &mut dyn FnMut(News<'_>),
     ) -> Result<Report, Error> {
-        let mut buffers = Buffers::new();
+        let mut buffers = Buffers::default();
         // First of all: what is said of sessions later is to be an answer to this.
         self.tell_waiting(self.clock.now(), tell);
         loop {

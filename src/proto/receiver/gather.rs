@@ -159,17 +159,16 @@ impl Gather {
 
     /// Takes a symbol in.
     pub(super) fn take(&mut self, header: &MulticastHeader, symbol: &[u8]) -> Taken {
-        let (k, len) = (self.k, usize::from(self.symbol_len));
-        let source = header.symbol < k;
+        let source = header.symbol < self.k;
         let block_k = header
             .symbol
             .saturating_add(header.following)
             .saturating_add(1);
         let last = self.end.is_some_and(|end| header.block >= end.blocks);
-        if symbol.len() != len || last || source == header.repair {
+        if symbol.len() != usize::from(self.symbol_len) || last || source == header.repair {
             return Taken::Wrong;
         }
-        if source && block_k > k {
+        if source && block_k > self.k {
             return Taken::Wrong;
         }
         if header.block < self.first {
@@ -186,7 +185,7 @@ impl Gather {
                 return Taken::Clash;
             }
             // Of full blocks that are mixed, the first is over first.
-            let over = if header.following == 0 && block_k == k {
+            let over = if header.following == 0 && block_k == self.k {
                 header.block.saturating_add(1)
             } else {
                 header.block.saturating_sub(self.depth - 1)
@@ -202,6 +201,13 @@ impl Gather {
         if over || (source && header.following == 0) {
             self.alarm = None;
         }
+        self.store(header, symbol, source.then_some(block_k))
+    }
+
+    /// Keeps a symbol in its block's slot: a source symbol, of a block of `block_k`, or a repair
+    /// symbol.
+    fn store(&mut self, header: &MulticastHeader, symbol: &[u8], block_k: Option<u16>) -> Taken {
+        let (k, len) = (self.k, symbol.len());
         let spare = if self.slot(header.block).is_some_and(|s| s.bytes.is_empty()) {
             self.spare.pop().unwrap_or_default()
         } else {
@@ -210,8 +216,8 @@ impl Gather {
         let Some(slot) = self.slot(header.block) else {
             return Taken::NoRoom;
         };
-        if source {
-            slot.k = Some(block_k);
+        if block_k.is_some() {
+            slot.k = block_k;
             slot.pledge = u16::from(header.auto_parity);
             slot.over |= header.following == 0;
         }
@@ -223,7 +229,7 @@ impl Gather {
             slot.bytes.resize(usize::from(k) * len, 0);
             slot.have = vec![0; usize::from(k).div_ceil(64)];
         }
-        if source {
+        if block_k.is_some() {
             if slot.has(header.symbol) || !slot.fits(header.symbol, symbol) {
                 return Taken::Needless;
             }
