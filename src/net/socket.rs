@@ -10,7 +10,7 @@ use rustix::net::sockopt;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 
 use super::{Error, route};
-use crate::proto::config::{IP_UDP_LEN, IP6_UDP_LEN, MTU_DEFAULT, MTU_RANGE};
+use crate::proto::limits::{IP_UDP_LEN, IP6_UDP_LEN, MTU_DEFAULT, MTU_RANGE};
 
 /// The group, unless it is chosen: in the block for use within one organisation, RFC 2365.
 pub const GROUP_DEFAULT: Ipv4Addr = Ipv4Addr::new(239, 255, 83, 67);

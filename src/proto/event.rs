@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::units::{Duration, Rate};
-use crate::wire::{AbortReason, LeaveReason, RejectReason, SessionId, SessionStatus, Verdict};
+use crate::wire::{AbortReason, DropReason, LeaveReason, RejectReason, SessionId, SessionStatus};
 
 /// Where datagrams go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +30,8 @@ pub enum Fate {
     Active,
     /// It confirmed the whole stream.
     Done,
-    /// It was let go, for this reason.
-    Dropped(Verdict),
+    /// The sender gave it up, for this reason.
+    Dropped(DropReason),
     /// It left, for this reason.
     Left(LeaveReason),
 }
@@ -119,8 +119,8 @@ pub enum ReceiverEnd {
     SenderLost(Duration),
     /// The sender broke the stream off.
     Aborted(AbortReason, String),
-    /// The sender let us go.
-    Dropped(Verdict),
+    /// The sender gave us up, for this reason.
+    Dropped(DropReason),
     /// A block or the end of the stream contradicts what was authenticated before.
     Corrupt,
     /// One-way: a block lacks so many symbols, and no more of it will come.

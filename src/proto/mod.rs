@@ -13,7 +13,7 @@
 //!
 //! A session passes through these states. The sender: gathering (announcing, taking JOINs),
 //! sending, draining (END until every receiver answered), ended. A receiver: searching, joining,
-//! receiving, lingering (DONE or LEAVE until BYE), ended. Each has a deadline; see `config` and
+//! receiving, lingering (DONE or LEAVE until BYE), ended. Each has a deadline; see `limits` and
 //! `man/sealcast-protocol.7`.
 //!
 //! Nothing that a peer sends panics. What is malformed, forged or replayed changes nothing but a
@@ -23,11 +23,10 @@ mod block;
 pub mod config;
 mod event;
 mod keys;
-mod loss;
-mod pace;
+pub mod limits;
 mod protect;
+mod rate;
 mod receiver;
-mod round_trip;
 mod sender;
 mod timer;
 

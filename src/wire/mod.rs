@@ -22,7 +22,7 @@ mod multicast;
 mod show;
 
 pub use announce::{ANNOUNCE_LEN_MAX, Announce, Protection, SessionStatus};
-pub use bye::{Bye, Verdict};
+pub use bye::{Bye, ByeReason, DropReason};
 pub use control::{Abort, AbortReason, End, Poll};
 pub use error::Error;
 pub use feedback::{ENTRIES_MAX, Feedback, LeaveReason, Need, Outcome, POLLUTED};

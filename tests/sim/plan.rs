@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 use sealcast::crypt::agree::SecretKey;
 use sealcast::crypt::secret::Secret;
 use sealcast::crypt::sign::SigningKey;
-use sealcast::proto::config::IP_UDP_LEN;
+use sealcast::proto::limits::IP_UDP_LEN;
 use sealcast::proto::{Listed, ReceiverConfig, SenderConfig, trailer_len};
 use sealcast::units::{Duration, Instant, Rate};
 use sealcast::wire::DATA_OVERHEAD;

@@ -1,9 +1,9 @@
 //! How fast: links that are found out, slow receivers, bursts.
 
-use sealcast::proto::config::BURST_BYTES;
+use sealcast::proto::limits::BURST_BYTES;
 use sealcast::proto::{Fate, ReceiverEnd, SenderEnd};
 use sealcast::units::{Duration, Instant, Rate};
-use sealcast::wire::Verdict;
+use sealcast::wire::DropReason;
 
 use crate::link::Impairment;
 use crate::oracle;
@@ -126,13 +126,13 @@ fn a_slow_port_sets_the_pace_unless_there_is_a_floor() {
     );
     assert_eq!(
         world.listeners[1].end,
-        Some(ReceiverEnd::Dropped(Verdict::Slow))
+        Some(ReceiverEnd::Dropped(DropReason::Slow))
     );
     let members = world.sender.members();
     let slow: Vec<_> = members.iter().filter(|m| m.fate != Fate::Done).collect();
     assert_eq!(
         (slow.len(), slow[0].fate),
-        (1, Fate::Dropped(Verdict::Slow))
+        (1, Fate::Dropped(DropReason::Slow))
     );
     let rest = goodput(&world);
     println!("the others at {rest:.1} Mbit/s");
@@ -157,7 +157,10 @@ fn slow_consumers_are_evicted_below_a_floor_and_the_last_receiver_never() {
         .iter()
         .map(|l| l.end.clone().unwrap())
         .collect();
-    let (gone, good) = (ReceiverEnd::Dropped(Verdict::Slow), ReceiverEnd::Complete);
+    let (gone, good) = (
+        ReceiverEnd::Dropped(DropReason::Slow),
+        ReceiverEnd::Complete,
+    );
     assert_eq!(ends, [&gone, &gone, &good, &good, &good].map(Clone::clone));
     // Nobody is better: nobody is evicted.
     assert_eq!(run(slow(1, 1)).sender_end, Some(SenderEnd::Complete));

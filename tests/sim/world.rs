@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use sealcast::proto::config::IP_UDP_LEN;
+use sealcast::proto::limits::IP_UDP_LEN;
 use sealcast::proto::{
     Receiver, ReceiverEnd, ReceiverEvent, Sender, SenderEnd, SenderEvent, SenderStats, Target,
 };

@@ -15,14 +15,15 @@ use rustix::fs::{Access, access};
 use sealcast::filters::cast::{Feed, News, Source};
 use sealcast::filters::{Control, Error};
 use sealcast::net::{NetConfig, To, Way};
-use sealcast::proto::config::{FLOOR_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT, Series};
+use sealcast::proto::config::Series;
+use sealcast::proto::limits::{FLOOR_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT};
 use sealcast::proto::{Fate, OneWay, Sender, SenderConfig, SenderEvent, Waiting};
 use sealcast::sys::start_signal::Starter;
 use sealcast::sys::stdio::Input;
 use sealcast::sys::wake::Wake;
 use sealcast::sys::{clock, entropy, signals};
 use sealcast::units::{Duration, Rate};
-use sealcast::wire::{NAME_LEN_MAX, RejectReason, Verdict};
+use sealcast::wire::{DropReason, NAME_LEN_MAX, RejectReason};
 
 use serde_json::json;
 
@@ -500,7 +501,7 @@ fn tell_event(event: &SenderEvent, words: &Words, voice: &Voice) {
         SenderEvent::Finished { name, fate, .. } => {
             let why = outcome::describe(*fate);
             let verb = match fate {
-                Fate::Dropped(Verdict::Later) => "must wait",
+                Fate::Dropped(DropReason::NextPass) => "must wait",
                 _ => "is out",
             };
             voice.warning(&format!("{} {verb}: {why}", plain(name)));

@@ -15,7 +15,7 @@ use sealcast::seal::{Named, Sender};
 use sealcast::sys::stdio::Output;
 use sealcast::sys::wake::Wake;
 use sealcast::sys::{clock, entropy, signals};
-use sealcast::wire::{AbortReason, LeaveReason, RejectReason, Verdict};
+use sealcast::wire::{AbortReason, DropReason, LeaveReason, RejectReason};
 
 use serde_json::{Value, json};
 
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
         Ok(report) => {
             let result = finish(&report, heard.passed_over, args, voice);
             journal.end(json(&report), result.as_ref().err().map(|f| &*f.message));
-            let whole = report.end == ReceiverEnd::Dropped(Verdict::Unfinished);
+            let whole = report.end == ReceiverEnd::Dropped(DropReason::Unfinished);
             let bytes = if whole { 0 } else { report.stats.bytes };
             journal.close(result.map_err(|failure| partial(failure, bytes)), voice)
         }
@@ -358,20 +358,28 @@ fn finish(
             silence.as_secs_f64()
         )),
         ReceiverEnd::Aborted(reason, text) => transfer(&aborted(*reason, &plain(text))),
-        ReceiverEnd::Dropped(Verdict::Unfinished) => transfer(
+        ReceiverEnd::Dropped(DropReason::Unfinished) => transfer(
             "the sender let us go: our consumer did not end within the sender's --finish-timeout",
         ),
-        ReceiverEnd::Dropped(Verdict::Stalled) => {
+        ReceiverEnd::Dropped(DropReason::Stalled) => {
             transfer("the sender let us go: our consumer took nothing for too long")
         }
-        ReceiverEnd::Dropped(Verdict::Slow) => Failure::new(
+        ReceiverEnd::Dropped(DropReason::Silent) => {
+            transfer("the sender let us go: it had not heard of us")
+        }
+        ReceiverEnd::Dropped(DropReason::Differs) => {
+            transfer("the sender let us go: what we received is not what it sent")
+        }
+        ReceiverEnd::Dropped(DropReason::NextPass) => {
+            transfer("the sender let us go: we were too slow, and may come to its next pass")
+        }
+        ReceiverEnd::Dropped(DropReason::Slow) => Failure::new(
             ExitStatus::Evicted,
             "the sender let us go: we kept the stream slower than it puts up with",
         )
         .hint("look for a slow disk, port or cable here; --min-rate on the sender is the limit"),
         ReceiverEnd::Lost { block, lacks } => lost(*block, *lacks),
         ReceiverEnd::Overrun { block } => overrun(*block),
-        ReceiverEnd::Dropped(_) => transfer("the sender let us go: it had not heard of us"),
         ReceiverEnd::Corrupt | ReceiverEnd::Left(LeaveReason::Corrupt) => corrupt(report.resumed),
         ReceiverEnd::Left(_) => transfer("left the session"),
     };

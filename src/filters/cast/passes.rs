@@ -7,7 +7,7 @@ use super::report::{News, Report};
 use crate::proto::config;
 use crate::proto::{Fate, Listed, MemberReport, SenderConfig, SenderEnd};
 use crate::units::Duration;
-use crate::wire::{End, SessionId, Verdict};
+use crate::wire::{DropReason, End, SessionId};
 
 /// A further pass starts when all have come that waited for it, but after this time at the latest;
 /// and not at all when nobody has come by then.
@@ -179,5 +179,6 @@ impl Report {
 /// Whether a receiver is one that was left for this pass: it comes from the same address and port,
 /// and with the same key.
 fn is_again(old: &MemberReport, new: &MemberReport) -> bool {
-    old.fate == Fate::Dropped(Verdict::Later) && (old.addr, old.listed) == (new.addr, new.listed)
+    old.fate == Fate::Dropped(DropReason::NextPass)
+        && (old.addr, old.listed) == (new.addr, new.listed)
 }

@@ -11,8 +11,8 @@ use super::slot::Slot;
 use crate::crypt::sign::VerifyingKey;
 use crate::fec;
 use crate::proto::block::Chain;
-use crate::proto::config::DEPTH_MAX;
 use crate::proto::event::Delivery;
+use crate::proto::limits::DEPTH_MAX;
 use crate::units::{Duration, Instant};
 use crate::wire::{Announce, End, MulticastHeader, Need, POLLUTED};
 

@@ -12,12 +12,13 @@ use super::ticket::Ticket;
 use crate::crypt::agree::{PublicKey, SecretKey};
 use crate::crypt::sign::VerifyingKey;
 use crate::proto::block::Chain;
-use crate::proto::config::{
-    CANDIDATE_PATIENCE, CANDIDATES_MAX, CONFIRM_MAX, JOIN_RETRY_MAX, JOIN_RETRY_MIN, LATER_EVERY,
-    LATER_UNANSWERED_MAX, PEER_SILENT_MAX, ReceiverConfig, SIGNATURES_PER_S_MAX, window_blocks,
-};
+use crate::proto::config::{ReceiverConfig, window_blocks};
 use crate::proto::event::PassedOver;
 use crate::proto::keys::ReceiverKeys;
+use crate::proto::limits::{
+    CANDIDATE_PATIENCE, CANDIDATES_MAX, CONFIRM_MAX, JOIN_RETRY_MAX, JOIN_RETRY_MIN,
+    NEXT_PASS_ASK_EVERY, NEXT_PASS_UNANSWERED_MAX, PEER_SILENT_MAX, SIGNATURES_PER_S_MAX,
+};
 use crate::proto::protect::{Announced, Greeting, Pair, Shape, open, reply_nonce, seal};
 use crate::units::{Duration, Instant};
 use crate::wire::{Accept, Announce, DatagramKind, HandshakeHeader, Join, RejectReason};
@@ -91,7 +92,7 @@ impl Candidate {
         let silent = self.heard_at + PEER_SILENT_MAX;
         match self.refused {
             None => silent.min(self.began_at + CONFIRM_MAX),
-            Some(RejectReason::NextPass) => self.began_at + LATER_UNANSWERED_MAX,
+            Some(RejectReason::NextPass) => self.began_at + NEXT_PASS_UNANSWERED_MAX,
             Some(_) => silent,
         }
     }
@@ -357,7 +358,7 @@ impl Candidates {
         let candidate = self.list.iter_mut().find(due)?;
         if candidate.refused.is_some() {
             candidate.renew(&config.keys, rng, now);
-            candidate.join_at = now + LATER_EVERY;
+            candidate.join_at = now + NEXT_PASS_ASK_EVERY;
         } else {
             candidate.join_at = now + candidate.retry;
             candidate.retry = candidate.retry.times(2).min(JOIN_RETRY_MAX);
@@ -420,7 +421,7 @@ impl Candidates {
         }
         if reason == RejectReason::NextPass {
             candidate.began_at = now;
-            candidate.join_at = now + LATER_EVERY;
+            candidate.join_at = now + NEXT_PASS_ASK_EVERY;
             if let Some(ticket) = &mut self.ticket {
                 ticket.answered(now);
             }

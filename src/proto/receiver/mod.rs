@@ -17,18 +17,19 @@ use self::gather::Outlook;
 use self::joining::{Candidates, Found, Reply};
 use self::session::Session;
 use self::ticket::Ticket;
-use super::config::{
-    LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX, REFUSED_WAIT, ReceiverConfig, SIGNED_SILENT_MAX,
-    fit_name, window_blocks,
-};
+use super::config::{ReceiverConfig, fit_name, window_blocks};
 use super::event::{
     Delivery, PassedOver, ReceiverEnd, ReceiverEvent, ReceiverStats, Target, Transmit,
+};
+use super::limits::{
+    LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX, REFUSED_WAIT, SIGNED_SILENT_MAX,
 };
 use super::protect::Announced;
 use super::timer::Timers;
 use crate::units::Instant;
 use crate::wire::{
-    self, Announce, DATA_OVERHEAD, DatagramKind, LeaveReason, Outcome, RejectReason, SessionStatus,
+    self, Announce, ByeReason, DATA_OVERHEAD, DatagramKind, DropReason, LeaveReason, Outcome,
+    RejectReason, SessionStatus,
 };
 
 /// Alarms of a receiver.
@@ -504,8 +505,8 @@ impl Receiver {
             return Some(());
         };
         if kind == DatagramKind::Bye {
-            let verdict = session.open_bye(datagram)?;
-            self.handle_bye(now, verdict);
+            let reason = session.open_bye(datagram)?;
+            self.handle_bye(now, reason);
             return Some(());
         }
         let was_waiting = !session.started;
@@ -594,31 +595,25 @@ impl Receiver {
         self.rearm(now);
     }
 
-    fn handle_bye(&mut self, now: Instant, verdict: wire::Verdict) {
-        use wire::Verdict;
-        match (&self.state, verdict) {
-            (State::Lingering(_, end), Verdict::Thanks | Verdict::Left) => {
+    fn handle_bye(&mut self, now: Instant, reason: ByeReason) {
+        let dropped = match (&self.state, reason) {
+            (State::Lingering(_, end), ByeReason::Done | ByeReason::Left) => {
                 let end = end.clone();
-                self.end(end);
+                return self.end(end);
             }
-            // Not an answer to anything that we said.
-            (_, Verdict::Thanks | Verdict::Left) => {}
-            // It said so before it knew that we have everything.
-            (State::Lingering(_, ReceiverEnd::Complete), Verdict::Later) => {}
-            (State::Receiving(session), Verdict::Later) if session.completed => {}
-            (State::Receiving(session), Verdict::Later) => {
+            // It answers nothing that we said.
+            (_, ByeReason::Done | ByeReason::Left) => return,
+            (_, ByeReason::Dropped(dropped)) => dropped,
+        };
+        match (&self.state, dropped) {
+            // The sender sent it before it knew that we have everything.
+            (State::Lingering(_, ReceiverEnd::Complete), DropReason::NextPass) => {}
+            (State::Receiving(session), DropReason::NextPass) if session.completed => {}
+            (State::Receiving(session), DropReason::NextPass) => {
                 let ticket = session.ticket(now);
                 self.wait(now, ticket);
             }
-            (
-                _,
-                Verdict::Silent
-                | Verdict::Stalled
-                | Verdict::Differs
-                | Verdict::Slow
-                | Verdict::Later
-                | Verdict::Unfinished,
-            ) => self.end(ReceiverEnd::Dropped(verdict)),
+            (_, dropped) => self.end(ReceiverEnd::Dropped(dropped)),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use crate::crypt::aead::Cipher;
 use crate::crypt::agree::PublicKey;
 use crate::crypt::sign::VerifyingKey;
-use crate::proto::config::{CANDIDATE_PATIENCE, PEER_SILENT_MAX};
 use crate::proto::keys::ReceiverKeys;
+use crate::proto::limits::{CANDIDATE_PATIENCE, PEER_SILENT_MAX};
 use crate::proto::protect::{
     Announced, Shape, multicast_cipher, multicast_nonce, one_way_secret, open,
 };

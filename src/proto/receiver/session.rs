@@ -12,18 +12,18 @@ use super::ticket::{SoFar, Ticket};
 use crate::crypt::aead::Cipher;
 use crate::crypt::sign::VerifyingKey;
 use crate::proto::block::Chain;
-use crate::proto::config::{
+use crate::proto::event::ReceiverStats;
+use crate::proto::limits::{
     BACKOFF_FREE_RECEIVERS, BACKOFF_RTTS, DONE_EVERY, NACK_RETRY_MAX, NACK_RETRY_MIN,
     PEER_SILENT_MAX, REPORT_MAX, REPORT_WAITING, RTT_MAX, RTT_MIN, SIGNED_SILENT_MAX, backoff_max,
 };
-use crate::proto::event::ReceiverStats;
 use crate::proto::protect::{
     Announced, Heard, Purpose, member_nonce, multicast_cipher, multicast_nonce, open, seal, verify,
 };
 use crate::units::{Duration, Instant};
 use crate::wire::{
-    Abort, Accept, Announce, Bye, DatagramKind, ENTRIES_MAX, End, Feedback, HEADER_LEN,
-    MemberHeader, MulticastHeader, Outcome, Poll, SessionId, SymbolHashes, Verdict,
+    Abort, Accept, Announce, Bye, ByeReason, DatagramKind, ENTRIES_MAX, End, Feedback, HEADER_LEN,
+    MemberHeader, MulticastHeader, Outcome, Poll, SessionId, SymbolHashes,
 };
 
 /// Of the ANNOUNCEs that come in this time one is checked, while we wait for the start.
@@ -317,7 +317,7 @@ impl Session {
     }
 
     /// Reads a BYE to us.
-    pub(super) fn open_bye(&self, datagram: &mut [u8]) -> Option<Verdict> {
+    pub(super) fn open_bye(&self, datagram: &mut [u8]) -> Option<ByeReason> {
         let back = self.back.as_ref()?;
         let header = MemberHeader::parse(datagram).ok()?;
         if header.receiver != back.number {
@@ -325,7 +325,7 @@ impl Session {
         }
         let nonce = member_nonce(DatagramKind::Bye, header.receiver, header.number);
         let body = open(&back.bye_cipher, &nonce, datagram, MemberHeader::LEN)?;
-        Some(Bye::parse(body).ok()?.verdict)
+        Some(Bye::parse(body).ok()?.reason)
     }
 
     /// A block was handed out: a sender that waits for room wants to know soon.

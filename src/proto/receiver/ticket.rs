@@ -3,7 +3,7 @@
 
 use crate::crypt::sign::VerifyingKey;
 use crate::proto::block::Chain;
-use crate::proto::config::{LATER_SILENT_MAX, LATER_UNANSWERED_MAX};
+use crate::proto::limits::{NEXT_PASS_SILENT_MAX, NEXT_PASS_UNANSWERED_MAX};
 use crate::units::{Duration, Instant};
 use crate::wire::{Announce, SessionId};
 
@@ -71,16 +71,16 @@ impl Ticket {
 
     /// When the sender is lost, if nothing more is heard of it.
     pub(super) fn lost_at(&self) -> Instant {
-        (self.heard_at + LATER_SILENT_MAX).min(self.answered_at + LATER_UNANSWERED_MAX)
+        (self.heard_at + NEXT_PASS_SILENT_MAX).min(self.answered_at + NEXT_PASS_UNANSWERED_MAX)
     }
 
     /// For how long it was silent, if that is too long.
     pub(super) fn silence(&self, now: Instant) -> Option<Duration> {
-        if now.since(self.heard_at) >= LATER_SILENT_MAX {
-            Some(LATER_SILENT_MAX)
+        if now.since(self.heard_at) >= NEXT_PASS_SILENT_MAX {
+            Some(NEXT_PASS_SILENT_MAX)
         } else {
-            let unanswered = now.since(self.answered_at) >= LATER_UNANSWERED_MAX;
-            unanswered.then_some(LATER_UNANSWERED_MAX)
+            let unanswered = now.since(self.answered_at) >= NEXT_PASS_UNANSWERED_MAX;
+            unanswered.then_some(NEXT_PASS_UNANSWERED_MAX)
         }
     }
 }

@@ -1,21 +1,17 @@
 //! The sender's side of a session.
 
-mod emit;
-#[cfg(test)]
-mod encore;
-mod feedback;
-mod foresight;
-mod gate;
-mod later;
+mod admission;
+mod auto_parity;
+mod eviction;
+mod join_limit;
+mod members;
+mod next_pass;
 mod one_way;
-mod roll;
-mod roster;
-#[cfg(test)]
-mod siege;
+mod outgoing;
+mod send_window;
 mod start;
 #[cfg(test)]
-mod trial;
-mod window;
+mod tests;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -23,19 +19,20 @@ use std::net::SocketAddr;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use self::gate::Gate;
-use self::later::Later;
-use self::roster::Roster;
+use self::join_limit::JoinLimiter;
+use self::members::Members;
+use self::next_pass::WaitingReceivers;
+use self::send_window::SendWindow;
 use self::start::Expected;
 pub use self::start::Waiting;
-use self::window::Window;
-use super::config::{
-    ABORT_COPIES, ANNOUNCE_RUNNING, ANNOUNCE_WAITING, END_EVERY, ONE_WAY_COPIES, ONE_WAY_EVERY,
-    POLL_MAX, SenderConfig, fit_name, window_blocks,
-};
+use super::config::{SenderConfig, fit_name, window_blocks};
 use super::event::{Fate, SenderEnd, SenderEvent, SenderStats, Target, Transmit};
-use super::pace::Pace;
+use super::limits::{
+    ABORT_COPIES, ANNOUNCE_RUNNING, ANNOUNCE_WAITING, END_EVERY, ONE_WAY_COPIES, ONE_WAY_EVERY,
+    POLL_MAX,
+};
 use super::protect::multicast_cipher;
+use super::rate::pacing::Pace;
 use super::timer::Timers;
 use crate::crypt::aead::Cipher;
 use crate::crypt::agree::{PublicKey, SecretKey};
@@ -63,7 +60,7 @@ mod alarm {
     /// Nobody may be waited for any longer: set while gathering.
     pub(super) const GIVE_UP: usize = 5;
     /// Receivers are looked after: set while there are any.
-    pub(super) const ROLL_CALL: usize = 6;
+    pub(super) const EVICTION: usize = 6;
     /// The bucket has filled: set while data waits for it.
     pub(super) const PACE: usize = 7;
     pub(super) const COUNT: usize = 8;
@@ -131,8 +128,8 @@ pub struct Sender {
     public: PublicKey,
     cipher: Cipher,
     state: State,
-    roster: Roster,
-    window: Window,
+    members: Members,
+    window: SendWindow,
     tx: u64,
     pace: Pace,
     timers: Timers<{ alarm::COUNT }>,
@@ -151,8 +148,8 @@ pub struct Sender {
     last_join: Instant,
     /// Nobody is let in any more: those who might come held up those who are there.
     shut: bool,
-    gate: Gate,
-    later: Later,
+    gate: JoinLimiter,
+    later: WaitingReceivers,
     /// When the roll was called last, and the source symbols that had been sent by then.
     called_at: Instant,
     called_source: u64,
@@ -212,8 +209,8 @@ impl Sender {
             public: key.public(),
             key,
             state: State::Gathering,
-            roster: Roster::default(),
-            window: Window::new(
+            members: Members::default(),
+            window: SendWindow::new(
                 session,
                 k,
                 len,
@@ -233,8 +230,8 @@ impl Sender {
             first_join: None,
             last_join: now,
             shut: false,
-            gate: Gate::new(now, rng.next_u64()),
-            later: Later::default(),
+            gate: JoinLimiter::new(now, rng.next_u64()),
+            later: WaitingReceivers::default(),
             called_at: now,
             called_source: 0,
             replies: VecDeque::new(),
@@ -340,8 +337,8 @@ impl Sender {
             };
             self.timers.set(alarm::END, now + every);
         }
-        if self.timers.rings(alarm::ROLL_CALL, now) {
-            self.roll_call(now);
+        if self.timers.rings(alarm::EVICTION, now) {
+            self.evict_overdue(now);
         }
         if self.timers.rings(alarm::START, now) && self.state == State::Gathering {
             self.start(now);
@@ -381,8 +378,8 @@ impl Sender {
     pub fn stats(&self) -> SenderStats {
         SenderStats {
             rate: self.pace.rate(),
-            active: self.roster.sum().confirmed,
-            done: self.roster.sum().done,
+            active: self.members.sum().confirmed,
+            done: self.members.sum().done,
             rounds: self.window.rounds(),
             bytes: self
                 .taken
@@ -393,14 +390,14 @@ impl Sender {
 
     /// Receivers that joined, less those that went away before the start.
     pub fn joined(&self) -> u32 {
-        self.roster.sum().joined
+        self.members.sum().joined
     }
 
     /// How many receivers are still there, if all of them have everything, and only their consumers
     /// still work.
     pub fn finishing(&self) -> Option<u32> {
         let active = || {
-            self.roster
+            self.members
                 .all()
                 .filter(|(_, m)| m.is_active())
                 .map(|(_, m)| m)
@@ -412,7 +409,7 @@ impl Sender {
 
     /// How each receiver fared.
     pub fn members(&self) -> Vec<MemberReport> {
-        self.roster
+        self.members
             .all()
             .filter(|(_, m)| m.is_confirmed())
             .map(|(receiver, m)| MemberReport {
@@ -475,7 +472,7 @@ impl Sender {
         if self.is_one_way() {
             self.settle_one_way(now);
         } else if matches!(self.state, State::Sending | State::Draining) {
-            let sum = self.roster.sum();
+            let sum = self.members.sum();
             if sum.active == 0 {
                 let done = sum.done;
                 let failed = sum.joined.saturating_sub(done);

@@ -1,14 +1,11 @@
 //! Sending to receivers that never answer: at the given rate, group by group, each followed by all
 //! the repair symbols that it will get.
 
-#[cfg(test)]
-mod trial;
-
 use super::{Limits, Sender, State, alarm};
-use crate::proto::config::{
-    ONE_WAY_COPIES, ONE_WAY_DEPTH_MAX, ONE_WAY_EVERY, ONE_WAY_GROUP_TIME, POLL_MAX, RATE_START,
-};
 use crate::proto::event::SenderEnd;
+use crate::proto::limits::{
+    ONE_WAY_COPIES, ONE_WAY_DEPTH_MAX, ONE_WAY_EVERY, ONE_WAY_INTERLEAVE_TIME, POLL_MAX, RATE_START,
+};
 use crate::units::Instant;
 
 impl Sender {
@@ -23,7 +20,7 @@ impl Sender {
         let block = u64::from(self.config.k) * self.data_cost();
         let rate = self.config.rate_max.unwrap_or(RATE_START);
         let held = self.window.blocks_max() as u64 / 4;
-        let wanted = (rate.bytes_in(ONE_WAY_GROUP_TIME) / block).min(held);
+        let wanted = (rate.bytes_in(ONE_WAY_INTERLEAVE_TIME) / block).min(held);
         u16::try_from(wanted)
             .unwrap_or(ONE_WAY_DEPTH_MAX)
             .clamp(1, ONE_WAY_DEPTH_MAX)
@@ -50,7 +47,7 @@ impl Sender {
         if self.window.is_finished() || ready >= u32::from(self.one_way_depth()) {
             return true;
         }
-        let at = *self.group_at.get_or_insert(now + ONE_WAY_GROUP_TIME);
+        let at = *self.group_at.get_or_insert(now + ONE_WAY_INTERLEAVE_TIME);
         if now < at {
             self.timers.set_earlier(alarm::PACE, at);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::roster::Member;
+use super::members::Member;
 use super::{Sender, State, alarm};
 use crate::proto::config::fit_name;
 use crate::proto::event::SenderEnd;
@@ -123,7 +123,7 @@ impl Sender {
     pub(super) fn came(&mut self, now: Instant, receiver: u32) {
         self.first_join.get_or_insert(now);
         self.last_join = now;
-        let Some(member) = self.roster.member(receiver) else {
+        let Some(member) = self.members.member(receiver) else {
             return;
         };
         let name = self.known_as(member).to_owned();
@@ -131,7 +131,7 @@ impl Sender {
         if self.state == State::Gathering {
             self.plan_start();
         } else if self.expected.has(&name)
-            && let Some(member) = self.roster.get(receiver)
+            && let Some(member) = self.members.get(receiver)
         {
             member.awaited = true;
         }
@@ -139,11 +139,11 @@ impl Sender {
 
     /// A receiver has left before the start: it has missed nothing, and its place is free again.
     pub(super) fn went(&mut self, receiver: u32) {
-        let Some(member) = self.roster.member(receiver) else {
+        let Some(member) = self.members.member(receiver) else {
             return;
         };
         let name = self.known_as(member).to_owned();
-        let here = || self.roster.all().map(|(_, m)| m).filter(|m| m.is_here());
+        let here = || self.members.all().map(|(_, m)| m).filter(|m| m.is_here());
         if !here().any(|m| self.known_as(m) == name) {
             self.expected.went(&name);
         }
@@ -155,14 +155,14 @@ impl Sender {
 
     /// The start has come: those who are here now are awaited at the end, too.
     pub(super) fn await_present(&mut self) {
-        for (_, member) in self.roster.active_mut() {
+        for (_, member) in self.members.active_mut() {
             member.awaited |= member.is_confirmed();
         }
     }
 
     /// The start did not come in time: whoever is there need not wait for it any more.
     pub(super) fn give_up(&mut self, now: Instant) {
-        if self.roster.sum().active == 0 {
+        if self.members.sum().active == 0 {
             self.end(SenderEnd::NobodyCame);
             return;
         }

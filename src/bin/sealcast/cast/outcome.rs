@@ -2,7 +2,7 @@
 
 use sealcast::filters::cast::Report;
 use sealcast::proto::{Fate, MemberReport, SenderEnd};
-use sealcast::wire::{LeaveReason, Verdict};
+use sealcast::wire::{DropReason, LeaveReason};
 
 use serde_json::{Value, json};
 
@@ -22,13 +22,14 @@ pub(super) fn describe(fate: Fate) -> String {
     let words = match fate {
         Fate::Active => "the cast ended before it was done",
         Fate::Done => "has everything",
-        Fate::Dropped(Verdict::Silent) => "nothing was heard of it for 5 s",
-        Fate::Dropped(Verdict::Stalled) => "its consumer stood still for too long",
-        Fate::Dropped(Verdict::Unfinished) => "its consumer did not end within --finish-timeout",
-        Fate::Dropped(Verdict::Slow) => "it was too slow for the rest",
-        Fate::Dropped(Verdict::Later) => "it was too slow for the rest, and left for another pass",
-        Fate::Dropped(Verdict::Differs) => "what it received is something else",
-        Fate::Dropped(Verdict::Thanks | Verdict::Left) => "let go",
+        Fate::Dropped(DropReason::Silent) => "nothing was heard of it for 5 s",
+        Fate::Dropped(DropReason::Stalled) => "its consumer stood still for too long",
+        Fate::Dropped(DropReason::Unfinished) => "its consumer did not end within --finish-timeout",
+        Fate::Dropped(DropReason::Slow) => "it was too slow for the rest",
+        Fate::Dropped(DropReason::NextPass) => {
+            "it was too slow for the rest, and left for another pass"
+        }
+        Fate::Dropped(DropReason::Differs) => "what it received is something else",
         Fate::Left(LeaveReason::Consumer) => "its consumer went away",
         Fate::Left(LeaveReason::Interrupted) => "it was stopped",
         Fate::Left(LeaveReason::Local) => "its system failed, perhaps a full disk",

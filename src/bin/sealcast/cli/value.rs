@@ -1,6 +1,6 @@
 //! Values with units or parts on the command line.
 
-use sealcast::proto::config::REDUNDANCY_MAX;
+use sealcast::proto::limits::REDUNDANCY_MAX;
 use sealcast::tree::Range;
 use sealcast::wire::NAME_LEN_MAX;
 

@@ -1,8 +1,8 @@
 //! What is different where nothing comes again: when a block is lost, and why.
 
 use super::Gather;
-use crate::proto::config::ONE_WAY_REORDER;
 use crate::proto::event::ReceiverEnd;
+use crate::proto::limits::ONE_WAY_REORDER;
 use crate::units::Instant;
 
 /// How far a one-way session is.

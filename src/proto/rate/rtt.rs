@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::config::{RTT_MAX, RTT_MIN};
+use crate::proto::limits::{RTT_MAX, RTT_MIN};
 use crate::units::{Duration, Instant};
 
 /// The queue is what all round trips of so long have in common: a machine that is busy now and then
@@ -13,7 +13,7 @@ const STEADY: Duration = Duration::from_ms(1);
 
 /// The round trips of one receiver.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RoundTrip {
+pub(in crate::proto) struct RttEstimator {
     smoothed: Option<Duration>,
     least: Option<Duration>,
     newest: Duration,
@@ -22,9 +22,9 @@ pub(super) struct RoundTrip {
     began: Instant,
 }
 
-impl RoundTrip {
+impl RttEstimator {
     /// Takes note of one round trip.
-    pub(super) fn hear(&mut self, now: Instant, span: Duration) {
+    pub(in crate::proto) fn hear(&mut self, now: Instant, span: Duration) {
         let least = |old: Option<Duration>| Some(old.map_or(span, |old| old.min(span)));
         self.least = least(self.least);
         self.newest = span;
@@ -38,22 +38,22 @@ impl RoundTrip {
     }
 
     /// How long one takes, between [`RTT_MIN`] and [`RTT_MAX`].
-    pub(super) fn smoothed(&self) -> Duration {
+    pub(in crate::proto) fn smoothed(&self) -> Duration {
         self.smoothed.unwrap_or(RTT_MIN)
     }
 
     /// The shortest ever: none waited.
-    pub(super) fn least(&self) -> Duration {
+    pub(in crate::proto) fn least(&self) -> Duration {
         self.least.unwrap_or_default()
     }
 
     /// How long the newest waited, in a queue or for a machine that was busy.
-    pub(super) fn waited(&self) -> Duration {
+    pub(in crate::proto) fn waited(&self) -> Duration {
         Duration::from_us(self.newest.as_us().saturating_sub(self.least().as_us()))
     }
 
     /// How long each of late waited in a queue, at least.
-    pub(super) fn queue(&self) -> Duration {
+    pub(in crate::proto) fn queue(&self) -> Duration {
         let [Some(a), Some(b)] = self.intervals else {
             return Duration::ZERO;
         };
@@ -61,7 +61,7 @@ impl RoundTrip {
     }
 
     /// Whether the queue grows or shrinks.
-    pub(super) fn trend(&self) -> Ordering {
+    pub(in crate::proto) fn trend(&self) -> Ordering {
         match self.intervals {
             [Some(old), Some(new)] if new > old + STEADY => Ordering::Greater,
             [Some(old), Some(new)] if new + STEADY < old => Ordering::Less,
@@ -85,10 +85,10 @@ mod tests {
 
     #[test]
     fn a_queue_is_what_all_round_trips_have_in_common() {
-        let mut trips = RoundTrip::default();
+        let mut trips = RttEstimator::default();
         let ms = Duration::from_ms;
         let mut at = Instant::ZERO;
-        let mut hear = |trips: &mut RoundTrip, span| {
+        let mut hear = |trips: &mut RttEstimator, span| {
             at = at + ms(30);
             trips.hear(at, ms(span));
             trips.queue()

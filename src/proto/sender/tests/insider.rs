@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::Sender;
 use crate::crypt::agree::SecretKey;
 use crate::crypt::secret::Secret;
 use crate::crypt::sign::SigningKey;
+use crate::proto::Sender;
 use crate::proto::protect::{Greeting, Purpose, multicast_nonce, open, reply_nonce, seal, sign};
 use crate::proto::{
     Listed, PassedOver, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, ReceiverKeys,

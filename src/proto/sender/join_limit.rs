@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
-use crate::proto::config::{JOINS_AT_ONCE_MAX, JOINS_PER_ADDRESS_S_MAX, JOINS_PER_S_MAX};
+use crate::proto::limits::{JOINS_AT_ONCE_MAX, JOINS_PER_ADDRESS_S_MAX, JOINS_PER_S_MAX};
 use crate::units::{Instant, Rate};
 
 /// Addresses share this many buckets.
@@ -30,14 +30,14 @@ impl Bucket {
 /// A limit for all, and one for each address, so that whoever floods the sender from a few
 /// addresses keeps out few others.
 #[derive(Clone, Debug)]
-pub(super) struct Gate {
+pub(super) struct JoinLimiter {
     all: Bucket,
     /// By a hash of the address that nobody can foresee.
     buckets: [Bucket; BUCKETS],
     key: u64,
 }
 
-impl Gate {
+impl JoinLimiter {
     pub(super) fn new(now: Instant, key: u64) -> Self {
         let full = Bucket {
             left: u64::from(JOINS_AT_ONCE_MAX),
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_flood_from_one_address_leaves_the_others_in() {
-        let mut gate = Gate::new(Instant::ZERO, 7);
+        let mut gate = JoinLimiter::new(Instant::ZERO, 7);
         let (flood, mut admitted) = (IpAddr::from([10, 0, 0, 1]), 0);
         let mut real = 0;
         for us in (0..10_000_000).step_by(100) {
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn all_together_are_limited_too() {
-        let mut gate = Gate::new(Instant::ZERO, 7);
+        let mut gate = JoinLimiter::new(Instant::ZERO, 7);
         let mut admitted = 0;
         for us in (0..1_000_000).step_by(10) {
             let from = IpAddr::from(u32::try_from(us * 7).unwrap().to_be_bytes());

@@ -1,17 +1,17 @@
 //! The roll call: who is not waited for any longer.
 
-use super::roster::Member;
+use super::members::Member;
 use super::{Sender, State, alarm};
-use crate::proto::config::{CONFIRM_MAX, REPORT_MAX, ROLL_CALL_EVERY};
 use crate::proto::event::Fate;
+use crate::proto::limits::{CONFIRM_MAX, EVICTION_CHECK_EVERY, REPORT_MAX};
 use crate::units::{Duration, Instant};
-use crate::wire::Verdict;
+use crate::wire::DropReason;
 
 /// A cut of the rate is held against a receiver for this time.
 const BLAME_TIME: Duration = Duration::from_ms(2_500);
 
 /// Where the sender stands at a roll call.
-struct Stand {
+struct Snapshot {
     now: Instant,
     /// Data flows, or is being repaired.
     sending: bool,
@@ -29,7 +29,7 @@ struct Stand {
     cut: bool,
 }
 
-impl Stand {
+impl Snapshot {
     /// Whether this receiver keeps the sender from sending: the ring, its window or its silence.
     fn is_held_by(&self, m: &Member) -> bool {
         let held = self.stuck && m.next <= self.first;
@@ -39,8 +39,8 @@ impl Stand {
 
 impl Sender {
     /// Lets receivers go of which nothing was heard, or which hold everybody up.
-    pub(super) fn roll_call(&mut self, now: Instant) {
-        self.timers.set(alarm::ROLL_CALL, now + ROLL_CALL_EVERY);
+    pub(super) fn evict_overdue(&mut self, now: Instant) {
+        self.timers.set(alarm::EVICTION, now + EVICTION_CHECK_EVERY);
         let stand = self.stand(now);
         // Who has not shown its keys yet is not waited for when nothing else is left to do.
         let idle = stand.sending && (stand.stuck || stand.complete);
@@ -48,32 +48,32 @@ impl Sender {
         self.shut |= idle;
         let (stall_max, finish_max) = (self.config.stall_max, self.config.finish_max);
         let mut overdue = Vec::new();
-        for (n, m) in self.roster.active_mut() {
+        for (n, m) in self.members.active_mut() {
             if !(stand.sending && (stand.complete || stand.is_held_by(m))) {
                 // Nobody waits for it, however long the input pauses.
                 m.still_since = now;
             }
             if !m.is_confirmed() && now.since(m.joined_at) >= pending_max {
-                overdue.push((n, Verdict::Silent));
+                overdue.push((n, DropReason::Silent));
             } else {
-                let verdict = m.overdue(now, stall_max, finish_max);
-                overdue.extend(verdict.map(|verdict| (n, verdict)));
+                let reason = m.overdue(now, stall_max, finish_max);
+                overdue.extend(reason.map(|reason| (n, reason)));
             }
         }
         overdue.extend(self.too_slow(&stand));
-        for (receiver, verdict) in overdue {
-            if verdict == Verdict::Later
-                && let Some(member) = self.roster.get(receiver)
+        for (receiver, reason) in overdue {
+            if reason == DropReason::NextPass
+                && let Some(member) = self.members.get(receiver)
             {
                 let from = member.addr;
                 self.will_wait(now, from);
             }
-            self.finish_member(receiver, Fate::Dropped(verdict), verdict);
+            self.finish_member(receiver, Fate::Dropped(reason));
         }
         self.release();
     }
 
-    fn stand(&mut self, now: Instant) -> Stand {
+    fn stand(&mut self, now: Instant) -> Snapshot {
         let sending = matches!(self.state, State::Sending | State::Draining);
         let (stuck, edge) = (self.window.is_stuck(), self.window.edge());
         let source = self.stats.source - self.called_source;
@@ -81,7 +81,7 @@ impl Sender {
         let least = floor.map_or(0, |floor| floor.bytes_in(now.since(self.called_at)));
         let wanted = stuck || self.window.has_source(u32::MAX);
         (self.called_at, self.called_source) = (now, self.stats.source);
-        Stand {
+        Snapshot {
             now,
             sending,
             complete: self.window.complete().is_some(),
@@ -98,18 +98,18 @@ impl Sender {
     /// The receivers that have kept the stream below the floor for the time of grace: by the ring,
     /// their window or their silence at each roll call, or because they keep the rate down. As
     /// long as others are there that do not: what most of them do is not theirs to help.
-    fn too_slow(&mut self, stand: &Stand) -> Vec<(u32, Verdict)> {
+    fn too_slow(&mut self, stand: &Snapshot) -> Vec<(u32, DropReason)> {
         let (now, grace) = (stand.now, self.config.slow_grace);
-        let words = match self.config.series.slow_later {
-            true => Verdict::Later,
-            false => Verdict::Slow,
+        let slow_reason = match self.config.series.slow_later {
+            true => DropReason::NextPass,
+            false => DropReason::Slow,
         };
         let recent = |m: &Member| m.limiting_at.is_some_and(|at| now.since(at) < BLAME_TIME);
-        let confirmed = self.roster.sum().confirmed;
-        let cutting = self.roster.active_mut().filter(|(_, m)| recent(m)).count();
+        let confirmed = self.members.sum().confirmed;
+        let cutting = self.members.active_mut().filter(|(_, m)| recent(m)).count();
         let cut = stand.cut && cutting * 2 <= confirmed as usize;
         let mut slow = Vec::new();
-        for (n, m) in self.roster.active_mut().filter(|(_, m)| m.is_confirmed()) {
+        for (n, m) in self.members.active_mut().filter(|(_, m)| m.is_confirmed()) {
             let noted = stand.is_held_by(m) || (cut && recent(m));
             // It may have made room just now; the next look tells whether that was enough.
             let pardoned = !std::mem::replace(&mut m.noted_last, noted);
@@ -122,7 +122,14 @@ impl Sender {
             let since = *m.slow_since.get_or_insert(now);
             if now.since(since) >= grace {
                 let silent = now.since(m.heard_at) > REPORT_MAX;
-                slow.push((n, if silent { Verdict::Silent } else { words }));
+                slow.push((
+                    n,
+                    if silent {
+                        DropReason::Silent
+                    } else {
+                        slow_reason
+                    },
+                ));
             }
         }
         if slow.len() >= confirmed as usize {

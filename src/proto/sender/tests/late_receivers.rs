@@ -5,17 +5,18 @@ use std::net::SocketAddr;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::Sender;
 use crate::crypt::sign::SigningKey;
-use crate::proto::config::{
-    LATER_EVERY, LATER_HEARD_MAX, LATER_SILENT_MAX, LATER_UNANSWERED_MAX, Series,
+use crate::proto::Sender;
+use crate::proto::config::Series;
+use crate::proto::limits::{
+    NEXT_PASS_ASK_EVERY, NEXT_PASS_HEARD_MAX, NEXT_PASS_SILENT_MAX, NEXT_PASS_UNANSWERED_MAX,
 };
 use crate::proto::{
     Fate, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, SenderConfig, SenderEnd,
     SenderEvent, SenderKeys, Target,
 };
 use crate::units::{Duration, Instant, Rate};
-use crate::wire::{AbortReason, DatagramKind, RejectReason, Verdict};
+use crate::wire::{AbortReason, DatagramKind, DropReason, RejectReason};
 
 const STEP: Duration = Duration::from_ms(5);
 const BYTES: usize = 4_000_000;
@@ -310,7 +311,7 @@ fn a_waiting_receiver_says_so_now_and_then_and_is_forgotten_when_it_does_not() {
     hall.steps_for(Duration::from_secs(3));
     assert_eq!(hall.seats[1].end, None);
     hall.seats.pop();
-    hall.steps_for(LATER_HEARD_MAX);
+    hall.steps_for(NEXT_PASS_HEARD_MAX);
     assert_eq!(hall.sender.waiting_for_next(hall.now), 0);
 }
 
@@ -325,8 +326,8 @@ fn it_waits_for_its_series_alone_and_not_for_ever() {
     other.handle_timeout(hall.now);
     let mut announce = Vec::new();
     other.poll_transmit(hall.now, &mut announce).unwrap();
-    hall.without_sender(LATER_SILENT_MAX, &[announce]);
-    let lost = Some(ReceiverEnd::SenderLost(LATER_SILENT_MAX));
+    hall.without_sender(NEXT_PASS_SILENT_MAX, &[announce]);
+    let lost = Some(ReceiverEnd::SenderLost(NEXT_PASS_SILENT_MAX));
     assert_eq!(hall.ends()[1], lost);
 }
 
@@ -341,8 +342,8 @@ fn whoever_repeats_what_the_sender_said_keeps_nobody_waiting() {
     let rejects = hall.told.iter().filter(kind(DatagramKind::Reject));
     let lies: Vec<_> = announces.chain(rejects).cloned().collect();
     // The newest answer counts until the next question.
-    hall.without_sender(LATER_UNANSWERED_MAX + LATER_EVERY, &lies);
-    let lost = Some(ReceiverEnd::SenderLost(LATER_UNANSWERED_MAX));
+    hall.without_sender(NEXT_PASS_UNANSWERED_MAX + NEXT_PASS_ASK_EVERY, &lies);
+    let lost = Some(ReceiverEnd::SenderLost(NEXT_PASS_UNANSWERED_MAX));
     assert_eq!(hall.ends()[1], lost);
 }
 
@@ -383,7 +384,7 @@ fn with_one_too_slow() -> Hall {
         hall.run(),
         Some(SenderEnd::Partial { done: 1, failed: 1 })
     ));
-    assert!(hall.fates.contains(&Fate::Dropped(Verdict::Later)));
+    assert!(hall.fates.contains(&Fate::Dropped(DropReason::NextPass)));
     // Alone, the fast one would have taken 1.6 s; the slow one takes 20.
     let took = hall.now.since(begun);
     assert!(took < Duration::from_secs(5), "{took:?}");
@@ -511,9 +512,8 @@ fn one_that_has_everything_need_not_come_again() {
     let member = hall.sender.members().into_iter().find(|m| m.addr == at);
     let receiver = member.unwrap().receiver;
     hall.sender.will_wait(hall.now, at);
-    let later = Verdict::Later;
-    hall.sender
-        .finish_member(receiver, Fate::Dropped(later), later);
+    let fate = Fate::Dropped(DropReason::NextPass);
+    hall.sender.finish_member(receiver, fate);
     // It does not hear that, nor is it heard, until it has everything.
     hall.sender.replies.clear();
     hall.seats[1].addr = SocketAddr::from(([10, 0, 0, 77], 7));

@@ -6,11 +6,12 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use super::foresight::Foresight;
+use super::auto_parity::AutoParity;
 use crate::crypt::sign::SigningKey;
 use crate::fec;
 use crate::proto::block::{Chain, capacity, symbol_hash};
-use crate::proto::config::{DEPTH_MAX, HASHES_DOUBLINGS, HASHES_EVERY, OneWay};
+use crate::proto::config::OneWay;
+use crate::proto::limits::{DEPTH_MAX, HASHES_DOUBLINGS, HASHES_EVERY};
 use crate::proto::protect::{Purpose, sign};
 use crate::units::{Duration, Instant};
 use crate::wire::{AUTO_PARITY_MAX, End, SIGNATURE_LEN, SessionId, SymbolHashes};
@@ -41,7 +42,7 @@ struct Block {
 
 /// On what terms source symbols leave.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(super) struct SendLimits {
     pub(super) now: Instant,
     /// Blocks from this one on must wait.
     pub(super) limit: u32,
@@ -55,7 +56,7 @@ pub(super) struct Terms {
 
 /// A receiver that asks for repair symbols.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asker {
+pub(super) struct RepairRequest {
     /// It has heard everything below this transmission.
     pub(super) tx_end: u64,
     /// The share of datagrams that it loses.
@@ -64,7 +65,7 @@ pub(super) struct Asker {
     pub(super) once: bool,
 }
 
-impl Asker {
+impl RepairRequest {
     /// How many symbols to send so that `need` of them arrive: on average, or most probably.
     #[expect(
         clippy::cast_precision_loss,
@@ -96,7 +97,7 @@ pub(super) struct Symbol {
 
 /// The ring of blocks between the input and the slowest receiver.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct SendWindow {
     k: u16,
     symbol_len: u16,
     blocks_max: usize,
@@ -113,7 +114,7 @@ pub(super) struct Window {
     turn: u32,
     /// The first block of which it is not known whether what came unasked was enough.
     unjudged: u32,
-    foresight: Foresight,
+    auto_parity: AutoParity,
     open: Vec<u8>,
     chain: Chain,
     session: SessionId,
@@ -130,7 +131,7 @@ pub(super) struct Window {
     spare: Vec<Vec<u8>>,
 }
 
-impl Window {
+impl SendWindow {
     pub(super) fn new(
         session: SessionId,
         k: u16,
@@ -153,7 +154,7 @@ impl Window {
             group_start: 0,
             turn: 0,
             unjudged: 0,
-            foresight: Foresight::default(),
+            auto_parity: AutoParity::default(),
             open: Vec::new(),
             chain: Chain::new(session),
             finished: None,
@@ -286,7 +287,7 @@ impl Window {
 
     /// The source symbol to send next: of as many blocks as are there when a group begins, at most
     /// the depth, one symbol each in turn. Nothing waits for further blocks.
-    pub(super) fn next_source(&mut self, terms: &Terms) -> Option<Symbol> {
+    pub(super) fn next_source(&mut self, terms: &SendLimits) -> Option<Symbol> {
         if self.edge >= self.group_end {
             let deep = self.edge.saturating_add(terms.depth);
             self.group_end = terms.limit.min(self.end()).min(deep);
@@ -294,12 +295,12 @@ impl Window {
             if self.edge < self.group_end {
                 self.group_start = self.edge;
             }
-            let (foresight, k) = (self.foresight, self.k);
+            let (auto_parity, k) = (self.auto_parity, self.k);
             for number in self.edge..self.group_end {
                 if let Some(block) = self.get(number) {
                     block.unasked = match terms.one_way {
                         Some(one_way) => one_way.repair(block.k, k),
-                        None => foresight.count(block.k, terms.receivers).into(),
+                        None => auto_parity.count(block.k, terms.receivers).into(),
                     };
                 }
             }
@@ -333,7 +334,7 @@ impl Window {
     }
 
     /// Moves the edge over the blocks whose first pass is over, and owes what they get unasked.
-    fn pass(&mut self, terms: &Terms) {
+    fn pass(&mut self, terms: &SendLimits) {
         while self.edge < self.group_end {
             let number = self.edge;
             let Some(block) = self.get(number).filter(|b| b.sent == b.k) else {
@@ -482,7 +483,7 @@ impl Window {
                 break;
             }
             let (k, needed) = (block.k, block.needed);
-            self.foresight.judge(k, needed);
+            self.auto_parity.judge(k, needed);
             self.unjudged += 1;
         }
     }
@@ -503,7 +504,7 @@ impl Window {
     }
 
     /// A receiver lacks `need` symbols of `block`: owes it as many as are not under way already.
-    pub(super) fn request(&mut self, block: u32, need: u16, asker: Asker) {
+    pub(super) fn request(&mut self, block: u32, need: u16, asker: RepairRequest) {
         let (edge, tx_end) = (self.edge, asker.tx_end);
         let Some(b) = self.get(block).filter(|_| block < edge) else {
             return;
@@ -529,7 +530,7 @@ impl Window {
                 break;
             };
             if self.unjudged == self.first {
-                self.foresight.judge(block.k, block.needed);
+                self.auto_parity.judge(block.k, block.needed);
                 self.unjudged += 1;
             }
             self.owed -= usize::from(block.owed);

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::Sender;
 use crate::crypt::agree::SecretKey;
+use crate::proto::Sender;
 use crate::proto::protect::{Greeting, Pair, member_nonce, open, reply_nonce, seal};
 use crate::proto::{SenderConfig, Target};
 use crate::units::{Duration, Instant};
@@ -129,11 +129,11 @@ fn one_key_of_a_receiver_has_one_accept() {
         sender.handle_timeout(now);
         replies(&mut sender, now);
     }
-    assert_eq!(sender.roster.sum().active, 0);
+    assert_eq!(sender.members.sum().active, 0);
     hand.joins(&mut sender, now);
     let again = replies(&mut sender, now);
     assert!(again == [first.clone()], "another text under the same key");
-    assert_eq!((hand.number(&first), sender.roster.sum().active), (0, 1));
+    assert_eq!((hand.number(&first), sender.members.sum().active), (0, 1));
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::Sender;
 use crate::crypt::secret::Secret;
 use crate::crypt::sign::SigningKey;
-use crate::proto::config::{ONE_WAY_COPIES, ONE_WAY_GROUP_TIME, PEER_SILENT_MAX};
+use crate::proto::Sender;
+use crate::proto::limits::{ONE_WAY_COPIES, ONE_WAY_INTERLEAVE_TIME, PEER_SILENT_MAX};
 use crate::proto::protect::{multicast_nonce, seal};
 use crate::proto::{
     OneWay, PassedOver, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, ReceiverKeys,
@@ -527,7 +527,7 @@ fn a_slow_input_is_gathered_into_groups() {
         }
         room.now = now + STEP;
     }
-    assert!(first.unwrap().since(Instant::ZERO) <= ONE_WAY_GROUP_TIME.times(3));
+    assert!(first.unwrap().since(Instant::ZERO) <= ONE_WAY_INTERLEAVE_TIME.times(3));
     (room.pushed, room.data) = (whole.len(), whole);
     assert_eq!(room.run(), [COMPLETE; 2]);
 }

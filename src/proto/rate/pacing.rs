@@ -3,10 +3,10 @@
 
 use std::cmp::Ordering;
 
-use super::config::{
-    ARREARS_BYTES, ARREARS_TIME, BURST_BYTES, BURST_TIME, RATE_MAX, RATE_MIN, RATE_START,
+use super::rtt::RttEstimator;
+use crate::proto::limits::{
+    BURST_BYTES, BURST_TIME, DEBT_BYTES_MAX, DEBT_TIME_MAX, RATE_MAX, RATE_MIN, RATE_START,
 };
-use super::round_trip::RoundTrip;
 use crate::units::{Duration, Instant, Rate};
 
 /// What took so long to leave was kept by something else than its own length.
@@ -25,7 +25,7 @@ const QUEUED_TIME: Duration = Duration::from_ms(150);
 
 /// Bytes that may leave now, and when the next may.
 #[derive(Clone, Debug)]
-pub(super) struct Pace {
+pub(in crate::proto) struct Pace {
     rate: Rate,
     rate_max: Rate,
     /// Bytes of one datagram: the bucket holds it at any rate.
@@ -50,7 +50,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(rate_max: Option<Rate>, datagram: u64, now: Instant) -> Self {
+    pub(in crate::proto) fn new(rate_max: Option<Rate>, datagram: u64, now: Instant) -> Self {
         let mut pace = Self {
             // Whoever names a rate knows the link.
             rate: rate_max.unwrap_or(RATE_START),
@@ -73,19 +73,19 @@ impl Pace {
     }
 
     /// The present rate.
-    pub(super) fn rate(&self) -> Rate {
+    pub(in crate::proto) fn rate(&self) -> Rate {
         self.rate
     }
 
     /// The bytes that the bucket holds.
-    pub(super) fn depth(&self) -> u64 {
+    pub(in crate::proto) fn depth(&self) -> u64 {
         let burst = self.rate.bytes_in(BURST_TIME);
         burst.clamp(self.datagram, (BURST_BYTES as u64).max(self.datagram))
     }
 
     /// Bytes that may leave now. A machine with other work to do wakes us late, and then the bucket
     /// has overflowed: that is made good by and by, never by a longer burst.
-    pub(super) fn allowance(&mut self, now: Instant) -> u64 {
+    pub(in crate::proto) fn allowance(&mut self, now: Instant) -> u64 {
         let span = now.since(self.filled_at);
         let earned = self.rate.bytes_in(span);
         if earned > 0 {
@@ -104,7 +104,7 @@ impl Pace {
     }
 
     /// Takes note of `bytes` that left.
-    pub(super) fn spend(&mut self, bytes: u64) {
+    pub(in crate::proto) fn spend(&mut self, bytes: u64) {
         self.tokens = self.tokens.saturating_sub(bytes);
         self.sent += bytes;
         self.leaving = true;
@@ -112,7 +112,7 @@ impl Pace {
 
     /// What was allowed, if anything was, has left. If the system kept it for long, another burst
     /// must not follow it at once: what was earned meanwhile is made good by and by.
-    pub(super) fn left(&mut self, now: Instant) {
+    pub(in crate::proto) fn left(&mut self, now: Instant) {
         let span = now.since(self.filled_at);
         if !std::mem::take(&mut self.leaving) || span < LATE_MIN {
             return;
@@ -122,35 +122,35 @@ impl Pace {
     }
 
     fn in_arrears(&self, bytes: u64) -> u64 {
-        let most = self.rate.bytes_in(ARREARS_TIME).min(ARREARS_BYTES);
+        let most = self.rate.bytes_in(DEBT_TIME_MAX).min(DEBT_BYTES_MAX);
         bytes.min(most)
     }
 
     /// When `bytes` may leave, which wait for it.
-    pub(super) fn ready_at(&mut self, bytes: u64) -> Instant {
+    pub(in crate::proto) fn ready_at(&mut self, bytes: u64) -> Instant {
         self.waiting = true;
         let missing = bytes.min(self.depth()).saturating_sub(self.tokens);
         self.filled_at + self.rate.time_for(missing)
     }
 
     /// Whether we were woken late, and have not made that good yet.
-    pub(super) fn is_late(&self) -> bool {
+    pub(in crate::proto) fn is_late(&self) -> bool {
         self.waiting && self.arrears > 0
     }
 
     /// Nothing waits to be sent: what the bucket cannot hold is lost.
-    pub(super) fn rest(&mut self) {
+    pub(in crate::proto) fn rest(&mut self) {
         self.waiting = false;
     }
 
     /// Whom the last cut was for is gone: others may be faster.
-    pub(super) fn forget(&mut self) {
+    pub(in crate::proto) fn forget(&mut self) {
         self.ceiling = None;
     }
 
     /// A queue does not become empty: what comes through is all that the link takes. Where that is
     /// about known, the next step sees to it.
-    pub(super) fn queued(&mut self, now: Instant, delivered: Rate, trips: &RoundTrip) {
+    pub(in crate::proto) fn queued(&mut self, now: Instant, delivered: Rate, trips: &RttEstimator) {
         self.queue = Some((now, trips.trend()));
         let known = self.ceiling.map(Rate::as_bytes_per_s);
         if known.is_none_or(|known| self.rate.as_bytes_per_s() > known + known / 10) {
@@ -161,12 +161,12 @@ impl Pace {
     }
 
     /// Whether it doubles still.
-    pub(super) fn leaps(&self) -> bool {
+    pub(in crate::proto) fn leaps(&self) -> bool {
         self.ceiling.is_none()
     }
 
     /// How long the rate stays as it is, at least: what is under way says nothing about it.
-    fn step_time(&self, now: Instant, trips: &RoundTrip) -> Duration {
+    fn step_time(&self, now: Instant, trips: &RttEstimator) -> Duration {
         let recent = |at| now.since(at) < LEAP_TIME_LONG;
         if !self.leaps() {
             STEP_TIME
@@ -178,7 +178,7 @@ impl Pace {
     }
 
     /// A receiver's loss is as usual: another step, if the present rate was made use of.
-    pub(super) fn rise(&mut self, now: Instant, trips: &RoundTrip) {
+    pub(in crate::proto) fn rise(&mut self, now: Instant, trips: &RttEstimator) {
         let span = now.since(self.last_step);
         if span < self.step_time(now, trips) {
             return;
@@ -210,13 +210,13 @@ impl Pace {
     }
 
     /// A loss that looked like an overflow was none: what came through then is no limit.
-    pub(super) fn acquit(&mut self) {
+    pub(in crate::proto) fn acquit(&mut self) {
         self.ceiling = self.ceiling.map(|_| self.rate_max);
     }
 
     /// Less comes through than is sent since a time before `now`: a rate that doubles has passed
     /// that of the link. `under_way` is the least round trip.
-    pub(super) fn behind(
+    pub(in crate::proto) fn behind(
         &mut self,
         now: Instant,
         since: Instant,
@@ -232,7 +232,7 @@ impl Pace {
     }
 
     /// A receiver lost more than usual: slower, to a little less than what it got.
-    pub(super) fn cut(&mut self, now: Instant, delivered: Rate, rtt: Duration) {
+    pub(in crate::proto) fn cut(&mut self, now: Instant, delivered: Rate, rtt: Duration) {
         if now.since(self.last_cut) < STEP_TIME + rtt.times(2) {
             return;
         }
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn the_rate_rises_only_when_used() {
         let mut pace = Pace::new(None, 1_500, Instant::ZERO);
-        let trips = RoundTrip::default();
+        let trips = RttEstimator::default();
         pace.rise(Instant::from_us(60_000), &trips);
         assert_eq!(pace.rate(), RATE_START);
         pace.spend(RATE_START.bytes_in(STEP_TIME.times(2)));
@@ -371,22 +371,22 @@ mod tests {
     fn the_rate_doubles_seldom_once_something_waits() {
         let ms = Duration::from_ms;
         let (soon, late) = (Instant::from_us(20_000), Instant::from_us(100_000));
-        let doubled = |mut pace: Pace, at, trips: &RoundTrip| {
+        let doubled = |mut pace: Pace, at, trips: &RttEstimator| {
             pace.rise(at, trips);
             pace.rate().as_bytes_per_s() / RATE_START.as_bytes_per_s() == 2
         };
-        let mut trips = RoundTrip::default();
+        let mut trips = RttEstimator::default();
         trips.hear(Instant::ZERO, ms(1));
         trips.hear(Instant::ZERO, ms(5));
         assert!(doubled(leaping(), soon, &trips));
         trips.hear(Instant::ZERO, ms(7));
         assert!(!doubled(leaping(), soon, &trips) && doubled(leaping(), late, &trips));
-        let trips = RoundTrip::default();
+        let trips = RttEstimator::default();
         let mut behind = leaping();
         behind.behind(Instant::from_us(10_000), Instant::ZERO, RATE_START, ms(1));
         assert!(!doubled(behind.clone(), soon, &trips) && doubled(behind, late, &trips));
         // Where a round trip takes long, what a step does is seen late.
-        let mut far = RoundTrip::default();
+        let mut far = RttEstimator::default();
         far.hear(Instant::ZERO, ms(40));
         assert!(!doubled(leaping(), soon, &far) && doubled(leaping(), late, &far));
     }
@@ -395,14 +395,14 @@ mod tests {
     fn a_queue_ends_the_doubling_and_a_limit_that_is_none_any_more() {
         let came = Rate::from_bytes_per_s(4_000_000);
         let mut pace = leaping();
-        pace.queued(Instant::from_us(60_000), came, &RoundTrip::default());
+        pace.queued(Instant::from_us(60_000), came, &RttEstimator::default());
         let cut = came.as_bytes_per_s() / 100 * 97;
         assert_eq!((pace.rate().as_bytes_per_s(), pace.leaps()), (cut, false));
         // About the limit it is a step, far above it another cut.
-        pace.queued(Instant::from_us(200_000), came, &RoundTrip::default());
+        pace.queued(Instant::from_us(200_000), came, &RttEstimator::default());
         assert_eq!(pace.rate().as_bytes_per_s(), cut);
         pace.rate = RATE_START;
-        pace.queued(Instant::from_us(300_000), came, &RoundTrip::default());
+        pace.queued(Instant::from_us(300_000), came, &RttEstimator::default());
         assert_eq!(pace.rate().as_bytes_per_s(), cut);
     }
 
@@ -414,7 +414,7 @@ mod tests {
         pace.rate = mbit(from);
         pace.ceiling = Some(mbit(100));
         let (mut least, mut most, mut queue, mut longest) = (f64::MAX, 0.0_f64, 0_i64, 0);
-        let mut trips = RoundTrip::default();
+        let mut trips = RttEstimator::default();
         trips.hear(Instant::ZERO, Duration::from_ms(1));
         for n in 1..1_000 {
             let now = Instant::from_us(n * 50_000);

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::{Sender, State};
-use crate::proto::config::{LATER_HEARD_MAX, RECEIVERS_MAX};
 use crate::proto::event::SenderEvent;
+use crate::proto::limits::{NEXT_PASS_HEARD_MAX, RECEIVERS_MAX};
 use crate::units::Instant;
 use crate::wire::{AbortReason, End, Join, RejectReason, SessionId};
 
 /// Addresses that waiting receivers were heard from, and when. Anybody can pass for any number of
 /// them: so they are counted, up to as many as a session takes, and nothing more.
 #[derive(Debug, Default)]
-pub(super) struct Later(BTreeMap<SocketAddr, Instant>);
+pub(super) struct WaitingReceivers(BTreeMap<SocketAddr, Instant>);
 
-impl Later {
+impl WaitingReceivers {
     /// A receiver was heard; `true` if it is new.
     fn hear(&mut self, now: Instant, from: SocketAddr) -> bool {
         if let Some(heard_at) = self.0.get_mut(&from) {
@@ -44,7 +44,7 @@ impl Later {
 }
 
 fn is_there(now: Instant, heard_at: Instant) -> bool {
-    now.since(heard_at) < LATER_HEARD_MAX
+    now.since(heard_at) < NEXT_PASS_HEARD_MAX
 }
 
 impl Sender {

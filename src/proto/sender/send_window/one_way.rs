@@ -1,10 +1,11 @@
 //! What is different where nobody answers: groups wait for their blocks, are sent with all their
 //! repair symbols, and then are over.
 
-use super::Window;
-use crate::proto::config::{ONE_WAY_COPIES, OneWay};
+use super::SendWindow;
+use crate::proto::config::OneWay;
+use crate::proto::limits::ONE_WAY_COPIES;
 
-impl Window {
+impl SendWindow {
     /// Whether the first pass of a group has begun and is not over.
     pub(in super::super) fn in_group(&self) -> bool {
         self.edge < self.group_end

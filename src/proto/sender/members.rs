@@ -3,13 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
-use crate::proto::config::{ANSWER_EVERY, PEER_SILENT_MAX, PENDING_MAX, RECEIVERS_MAX, RTT_MIN};
 use crate::proto::event::Fate;
-use crate::proto::loss::{LossMeter, Step};
+use crate::proto::limits::{ANSWER_EVERY, PEER_SILENT_MAX, PENDING_MAX, RECEIVERS_MAX, RTT_MIN};
 use crate::proto::protect::Pair;
-use crate::proto::round_trip::RoundTrip;
+use crate::proto::rate::loss::{LossMeter, Step};
+use crate::proto::rate::rtt::RttEstimator;
 use crate::units::{Duration, Instant};
-use crate::wire::{Feedback, Join, Verdict};
+use crate::wire::{DropReason, Feedback, Join};
 
 /// One receiver.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(super) struct Member {
     received: u32,
     pub(super) socket_bytes: u32,
     pub(super) meter: LossMeter,
-    pub(super) trips: RoundTrip,
+    pub(super) trips: RttEstimator,
     pub(super) heard_at: Instant,
     pub(super) joined_at: Instant,
     /// When it was answered last.
@@ -81,7 +81,7 @@ impl Member {
             received: 0,
             socket_bytes: join.socket_bytes,
             meter: LossMeter::new(now),
-            trips: RoundTrip::default(),
+            trips: RttEstimator::default(),
             heard_at: now,
             joined_at: now,
             answered_at: None,
@@ -168,15 +168,15 @@ impl Member {
         now: Instant,
         stall_max: Option<Duration>,
         finish_max: Option<Duration>,
-    ) -> Option<Verdict> {
-        let (since, most, verdict) = match self.finishing_since {
-            Some(since) => (since, finish_max, Verdict::Unfinished),
-            None => (self.still_since, stall_max, Verdict::Stalled),
+    ) -> Option<DropReason> {
+        let (since, most, reason) = match self.finishing_since {
+            Some(since) => (since, finish_max, DropReason::Unfinished),
+            None => (self.still_since, stall_max, DropReason::Stalled),
         };
         if now.since(self.heard_at) >= PEER_SILENT_MAX {
-            Some(Verdict::Silent)
+            Some(DropReason::Silent)
         } else if most.is_some_and(|most| now.since(since) >= most) {
-            Some(verdict)
+            Some(reason)
         } else {
             None
         }
@@ -263,7 +263,7 @@ impl Sum {
 
 /// All receivers; a receiver's number is its index.
 #[derive(Debug, Default)]
-pub(super) struct Roster {
+pub(super) struct Members {
     members: Vec<Member>,
     by_key: HashMap<[u8; 32], u32>,
     /// Those that have not shown that they have the keys, the oldest first; some have since.
@@ -275,7 +275,7 @@ pub(super) struct Roster {
     sums: Vec<Sum>,
 }
 
-impl Roster {
+impl Members {
     /// Whether there is a place for one more. Of too many that have not shown that they have the
     /// keys the oldest are forgotten to make it.
     pub(super) fn has_room(&mut self) -> bool {
@@ -332,7 +332,7 @@ impl Roster {
             return;
         }
         if member.fate == Fate::Active {
-            member.fate = Fate::Dropped(Verdict::Silent);
+            member.fate = Fate::Dropped(DropReason::Silent);
         }
         // Its key stays known as long as its place is its own, so that one key has one number.
         self.vacant.push_back(number);
@@ -359,7 +359,7 @@ impl Roster {
         self.by_key.get(key).copied()
     }
 
-    /// A receiver; what enters into the sum must be changed by [`Roster::change`].
+    /// A receiver; what enters into the sum must be changed by [`Members::change`].
     pub(super) fn get(&mut self, number: u32) -> Option<&mut Member> {
         self.members.get_mut(usize::try_from(number).ok()?)
     }
@@ -458,57 +458,57 @@ mod tests {
 
     #[test]
     fn the_sum_is_that_of_all() {
-        let (mut roster, pair) = (Roster::default(), pair());
-        assert_eq!(roster.sum().active, 0);
+        let (mut members, pair) = (Members::default(), pair());
+        assert_eq!(members.sum().active, 0);
         for n in 0..9 {
-            assert_eq!(roster.add(member(n, &pair)), n);
+            assert_eq!(members.add(member(n, &pair)), n);
         }
-        let sum = roster.sum();
+        let sum = members.sum();
         assert_eq!(
             (sum.active, sum.confirmed, sum.window_end),
             (9, 0, u32::MAX)
         );
         for n in 2..9 {
-            roster.change(n, |m| m.feedback_next = 1);
+            members.change(n, |m| m.feedback_next = 1);
         }
-        let sum = roster.sum();
+        let sum = members.sum();
         assert_eq!((sum.confirmed, sum.window_end, sum.tx_end), (7, 12, 2));
-        roster.change(2, |m| m.fate = Fate::Done);
-        roster.change(8, |m| m.trips.hear(Instant::ZERO, Duration::from_ms(7)));
-        let sum = roster.sum();
+        members.change(2, |m| m.fate = Fate::Done);
+        members.change(8, |m| m.trips.hear(Instant::ZERO, Duration::from_ms(7)));
+        let sum = members.sum();
         assert_eq!(
             (sum.active, sum.confirmed, sum.done, sum.joined),
             (8, 6, 1, 7)
         );
         assert_eq!((sum.window_end, sum.rtt), (13, Duration::from_ms(7)));
-        roster.forget(3);
-        assert_eq!((roster.sum().joined, roster.sum().window_end), (6, 14));
+        members.forget(3);
+        assert_eq!((members.sum().joined, members.sum().window_end), (6, 14));
     }
 
     #[test]
     fn made_up_receivers_leave_room_for_real_ones() {
-        let (mut roster, pair) = (Roster::default(), pair());
-        let real = roster.add(member(0, &pair));
-        roster.change(real, |m| m.feedback_next = 1);
+        let (mut members, pair) = (Members::default(), pair());
+        let real = members.add(member(0, &pair));
+        members.change(real, |m| m.feedback_next = 1);
         for n in 1..40_000 {
-            assert!(roster.has_room());
-            roster.add(member(n, &pair));
+            assert!(members.has_room());
+            members.add(member(n, &pair));
         }
-        let sum = roster.sum();
+        let sum = members.sum();
         assert_eq!((sum.confirmed, sum.joined), (1, 1));
         assert!(sum.active as usize <= PENDING_MAX + 1, "{}", sum.active);
-        assert_eq!(roster.members.len(), RECEIVERS_MAX);
-        assert_eq!(roster.by_key.len(), RECEIVERS_MAX);
-        assert!(roster.get(real).unwrap().is_confirmed());
+        assert_eq!(members.members.len(), RECEIVERS_MAX);
+        assert_eq!(members.by_key.len(), RECEIVERS_MAX);
+        assert!(members.get(real).unwrap().is_confirmed());
         // One that was forgotten, and whose place was not given away, comes back.
-        let late = roster.vacant[5];
-        roster.recall(late);
-        roster.change(late, |m| m.feedback_next = 1);
-        assert_eq!(roster.sum().joined, 2);
+        let late = members.vacant[5];
+        members.recall(late);
+        members.change(late, |m| m.feedback_next = 1);
+        assert_eq!(members.sum().joined, 2);
         let numbers: Vec<u32> = (0..100)
             .map(|n| {
-                assert!(roster.has_room());
-                roster.add(member(50_000 + n, &pair))
+                assert!(members.has_room());
+                members.add(member(50_000 + n, &pair))
             })
             .collect();
         assert!(!numbers.contains(&late) && !numbers.contains(&real));

@@ -2,18 +2,20 @@
 
 use std::net::SocketAddr;
 
-use super::roster::Member;
-use super::window::Asker;
+use super::members::Member;
+use super::send_window::RepairRequest;
 use super::{REPLIES_MAX, Sender, State, alarm};
 use crate::crypt::agree::PublicKey;
-use crate::proto::config::{BYE_COPIES, CONFIRM_MAX, ROLL_CALL_EVERY, UNASKED_RECEIVERS_MIN};
 use crate::proto::event::{Fate, SenderEvent};
-use crate::proto::loss;
+use crate::proto::limits::{
+    AUTO_PARITY_RECEIVERS_MIN, BYE_COPIES, CONFIRM_MAX, EVICTION_CHECK_EVERY,
+};
 use crate::proto::protect::{Greeting, member_nonce, open, reply_nonce, seal};
+use crate::proto::rate::loss;
 use crate::units::Instant;
 use crate::wire::{
-    self, Accept, Bye, DatagramKind, Feedback, HandshakeHeader, Join, MemberHeader, Outcome,
-    POLLUTED, RejectReason, Verdict,
+    self, Accept, Bye, ByeReason, DatagramKind, DropReason, Feedback, HandshakeHeader, Join,
+    MemberHeader, Outcome, POLLUTED, RejectReason,
 };
 
 impl Sender {
@@ -44,7 +46,7 @@ impl Sender {
         let header = HandshakeHeader::parse(datagram)
             .ok()
             .filter(|_| from.port() != 0)?;
-        if let Some(number) = self.roster.by_key(&header.receiver_key) {
+        if let Some(number) = self.members.by_key(&header.receiver_key) {
             return self.accept_again(now, from, number, datagram);
         }
         if !self.gate.admits(now, from.ip()) {
@@ -91,10 +93,10 @@ impl Sender {
         let pair = greeting.pair(proof.as_ref().map(|(key, secret)| (*key, secret)));
         let mut member = Member::new(&join, from, header.receiver_key, pair, self.tx, now);
         member.listed = listed;
-        let number = self.roster.add(member);
+        let number = self.members.add(member);
         self.accept(number);
         self.timers
-            .set_earlier(alarm::ROLL_CALL, now + ROLL_CALL_EVERY);
+            .set_earlier(alarm::EVICTION, now + EVICTION_CHECK_EVERY);
         Some(())
     }
 
@@ -110,7 +112,7 @@ impl Sender {
         };
         if !self.policy().joinable || self.will_come_again(from) {
             Err(self.too_late())
-        } else if !self.roster.has_room() {
+        } else if !self.members.has_room() {
             Err(RejectReason::Full)
         } else {
             Ok(listed)
@@ -141,7 +143,7 @@ impl Sender {
         number: u32,
         datagram: &mut [u8],
     ) -> Option<()> {
-        let member = self.roster.get(number)?;
+        let member = self.members.get(number)?;
         let forgotten = member.forgotten;
         if member.is_confirmed() || !(member.is_active() || forgotten) {
             // It was on its way when the ACCEPT came.
@@ -149,10 +151,10 @@ impl Sender {
         }
         // Made room for others: it is let in again by the rules for those who are new.
         let again = forgotten && self.policy().joinable && self.gate.admits(now, from.ip());
-        if forgotten && !(again && self.roster.has_room()) {
+        if forgotten && !(again && self.members.has_room()) {
             return None;
         }
-        let member = self.roster.get(number)?;
+        let member = self.members.get(number)?;
         let nonce = reply_nonce(DatagramKind::Join, 0);
         open(&member.pair.join, &nonce, datagram, HandshakeHeader::LEN)?;
         if !member.may_answer(now) {
@@ -161,7 +163,7 @@ impl Sender {
         if forgotten {
             member.joined_at = now;
             member.heard_at = now;
-            self.roster.await_again(number);
+            self.members.await_again(number);
         } else if now.since(member.joined_at) < CONFIRM_MAX {
             member.heard_at = now;
         }
@@ -171,7 +173,7 @@ impl Sender {
 
     /// A receiver's first FEEDBACK: it has the keys, and may be counted on.
     fn confirm(&mut self, now: Instant, receiver: u32) {
-        let Some(member) = self.roster.get(receiver) else {
+        let Some(member) = self.members.get(receiver) else {
             return;
         };
         let (name, from, listed) = (member.name.clone(), member.addr, member.listed);
@@ -203,7 +205,7 @@ impl Sender {
 
     fn accept(&mut self, number: u32) {
         let session_secret = *self.secret.expose();
-        let Some(member) = self.roster.get(number) else {
+        let Some(member) = self.members.get(number) else {
             return;
         };
         let (addr, key, cipher) = (member.addr, member.key, member.pair.reply.clone());
@@ -231,7 +233,7 @@ impl Sender {
     fn handle_feedback(&mut self, now: Instant, datagram: &mut [u8]) -> Option<()> {
         let header = MemberHeader::parse(datagram).ok()?;
         let tx = self.tx;
-        let member = self.roster.get(header.receiver)?;
+        let member = self.members.get(header.receiver)?;
         let nonce = member_nonce(DatagramKind::Feedback, header.receiver, header.number);
         let body = open(&member.pair.feedback, &nonce, datagram, MemberHeader::LEN)?;
         let feedback = Feedback::parse(body).ok()?;
@@ -241,27 +243,23 @@ impl Sender {
         let first = !member.is_confirmed();
         self.stats.feedbacks += 1;
         if member.forgotten && first && self.window.first() == 0 {
-            self.roster.recall(header.receiver);
+            self.members.recall(header.receiver);
         } else if !member.is_active() {
             self.reconsider(header.receiver, feedback.outcome);
-            let member = self.roster.get(header.receiver)?;
+            let member = self.members.get(header.receiver)?;
             // It has not heard our BYE yet.
-            let verdict = match member.fate {
-                Fate::Dropped(verdict) => verdict,
-                Fate::Left(_) => Verdict::Left,
-                Fate::Done | Fate::Active => Verdict::Thanks,
-            };
+            let reason = bye_reason(member.fate);
             let number = header.number.saturating_add(1);
-            let may = self.roster.change(header.receiver, |member| {
+            let may = self.members.change(header.receiver, |member| {
                 member.feedback_next = number;
                 member.may_answer(now)
             })?;
             if may {
-                self.bye(header.receiver, verdict, 1);
+                self.bye(header.receiver, reason, 1);
             }
             return Some(());
         }
-        let (step, loss, heard) = self.roster.change(header.receiver, |member| {
+        let (step, loss, heard) = self.members.change(header.receiver, |member| {
             let step = member.update(&feedback, header.number, tx, now);
             member.sent += step.sent;
             member.arrived += step.received;
@@ -281,17 +279,17 @@ impl Sender {
 
     /// One that was left for later has everything after all.
     fn reconsider(&mut self, receiver: u32, outcome: Outcome) {
-        let Some(member) = self.roster.get(receiver) else {
+        let Some(member) = self.members.get(receiver) else {
             return;
         };
         let digest = self.window.finished().map(|end| end.digest);
         let done = matches!(outcome, Outcome::Done(d) if Some(d) == digest);
-        if !done || member.fate != Fate::Dropped(Verdict::Later) {
+        if !done || member.fate != Fate::Dropped(DropReason::NextPass) {
             return;
         }
         let (name, addr, fate) = (member.name.clone(), member.addr, Fate::Done);
         self.later.forget(addr);
-        self.roster.change(receiver, |member| member.fate = fate);
+        self.members.change(receiver, |member| member.fate = fate);
         self.events.push_back(SenderEvent::Finished {
             receiver,
             name,
@@ -301,10 +299,10 @@ impl Sender {
 
     /// Lets the rate follow what a receiver lost.
     fn adapt(&mut self, now: Instant, receiver: u32, step: loss::Step) {
-        let sum = self.roster.sum();
+        let sum = self.members.sum();
         let (receivers, rtt) = (sum.confirmed, sum.rtt);
         let bytes = (self.data_len() + self.config.ip_udp_len) as u64;
-        let Some(member) = self.roster.get(receiver) else {
+        let Some(member) = self.members.get(receiver) else {
             return;
         };
         let sent = loss::Sent {
@@ -338,7 +336,7 @@ impl Sender {
         // What is not kept needs no look, nor any block a second one: a FEEDBACK costs no more than
         // the window is long.
         let mut from = self.window.first();
-        let asker = Asker {
+        let asker = RepairRequest {
             tx_end: heard,
             loss,
             once: !self.may_ask_again(),
@@ -362,9 +360,9 @@ impl Sender {
     /// meanwhile, and far from the end of what the receivers can hold. Of many somebody would ask
     /// again for each block.
     fn may_ask_again(&self) -> bool {
-        let sum = self.roster.sum();
+        let sum = self.members.sum();
         let room = sum.window_end.saturating_sub(self.window.edge());
-        sum.confirmed < UNASKED_RECEIVERS_MIN
+        sum.confirmed < AUTO_PARITY_RECEIVERS_MIN
             && self.window.has_source(sum.window_end)
             && room > sum.window / 2
     }
@@ -377,7 +375,7 @@ impl Sender {
             self.window.release(self.window.group_start());
             return;
         }
-        let sum = self.roster.sum();
+        let sum = self.members.sum();
         let has_room = self.window.first() == 0 && !self.window.is_full();
         if sum.active == sum.confirmed && !has_room {
             self.window.release(sum.next);
@@ -386,11 +384,11 @@ impl Sender {
 
     /// Takes note of a receiver that is done or leaves.
     fn conclude(&mut self, now: Instant, receiver: u32, outcome: Outcome) {
-        let (fate, verdict) = match outcome {
+        let fate = match outcome {
             Outcome::Receiving => return,
             Outcome::Finishing => {
                 let blocks = self.end_told().map(|end| end.blocks);
-                if let Some(member) = self.roster.get(receiver)
+                if let Some(member) = self.members.get(receiver)
                     && blocks.is_some_and(|blocks| member.next >= blocks)
                 {
                     member.finishing_since.get_or_insert(now);
@@ -398,30 +396,30 @@ impl Sender {
                 return;
             }
             Outcome::Done(digest) => match self.end_told() {
-                Some(end) if end.digest == digest => (Fate::Done, Verdict::Thanks),
-                _ => (Fate::Dropped(Verdict::Differs), Verdict::Differs),
+                Some(end) if end.digest == digest => Fate::Done,
+                _ => Fate::Dropped(DropReason::Differs),
             },
-            Outcome::Leave(reason) => (Fate::Left(reason), Verdict::Left),
+            Outcome::Leave(reason) => Fate::Left(reason),
         };
-        self.finish_member(receiver, fate, verdict);
+        self.finish_member(receiver, fate);
     }
 
-    pub(super) fn finish_member(&mut self, receiver: u32, fate: Fate, verdict: Verdict) {
-        let Some(member) = self.roster.get(receiver) else {
+    pub(super) fn finish_member(&mut self, receiver: u32, fate: Fate) {
+        let Some(member) = self.members.get(receiver) else {
             return;
         };
         if !member.is_confirmed() {
             // It never was there as far as anybody knows.
-            self.roster.forget(receiver);
+            self.members.forget(receiver);
             return;
         }
         let name = member.name.clone();
         if member.limiting_at.is_some() {
             self.pace.forget();
         }
-        self.roster.change(receiver, |member| member.fate = fate);
+        self.members.change(receiver, |member| member.fate = fate);
         if self.state == State::Gathering {
-            self.roster.forget(receiver);
+            self.members.forget(receiver);
             self.went(receiver);
         }
         self.events.push_back(SenderEvent::Finished {
@@ -429,13 +427,13 @@ impl Sender {
             name,
             fate,
         });
-        self.bye(receiver, verdict, BYE_COPIES);
+        self.bye(receiver, bye_reason(fate), BYE_COPIES);
     }
 
-    fn bye(&mut self, receiver: u32, verdict: Verdict, copies: u32) {
+    fn bye(&mut self, receiver: u32, reason: ByeReason, copies: u32) {
         for _ in 0..copies {
             let tag = self.session.tag();
-            let Some(member) = self.roster.get(receiver) else {
+            let Some(member) = self.members.get(receiver) else {
                 return;
             };
             let number = member.byes;
@@ -452,7 +450,7 @@ impl Sender {
                 number,
             }
             .emit(&mut out);
-            Bye { verdict }.emit(&mut out);
+            Bye { reason }.emit(&mut out);
             let nonce = member_nonce(DatagramKind::Bye, receiver, number);
             seal(&cipher, &nonce, &mut out, 0, MemberHeader::LEN);
             self.reply(addr, out);
@@ -460,10 +458,19 @@ impl Sender {
     }
 }
 
+/// What a receiver that fared so is told.
+fn bye_reason(fate: Fate) -> ByeReason {
+    match fate {
+        Fate::Dropped(reason) => ByeReason::Dropped(reason),
+        Fate::Left(_) => ByeReason::Left,
+        Fate::Done | Fate::Active => ByeReason::Done,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::config::FINISH_MAX_DEFAULT;
+    use crate::proto::limits::FINISH_MAX_DEFAULT;
     use crate::proto::{
         Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, SenderConfig, SenderEnd, Target,
     };
@@ -613,7 +620,7 @@ mod tests {
         assert_eq!(two.end, Some(SenderEnd::AllLost));
         assert_eq!(
             two.received,
-            Some(ReceiverEnd::Dropped(Verdict::Unfinished))
+            Some(ReceiverEnd::Dropped(DropReason::Unfinished))
         );
     }
 

@@ -1,7 +1,7 @@
 //! What a receiver loses, and what that says about the rate: a queue that overflows, one that
 //! grows, or noise.
 
-use super::config::BURST_TIME;
+use crate::proto::limits::BURST_TIME;
 use crate::units::{Duration, Instant, Rate};
 
 /// Datagrams that a loss figure needs to mean something, and the least time that it covers;
@@ -26,14 +26,14 @@ const LATELY: Duration = Duration::from_secs(2);
 
 /// What a receiver's FEEDBACK says about the time since its last, in datagrams.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
-    pub(super) sent: u64,
-    pub(super) received: u64,
+pub(in crate::proto) struct Step {
+    pub(in crate::proto) sent: u64,
+    pub(in crate::proto) received: u64,
 }
 
 /// What a loss figure says about the rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Verdict {
+pub(in crate::proto) enum Verdict {
     /// No figure yet.
     Unknown,
     /// The usual loss.
@@ -50,17 +50,17 @@ pub(super) enum Verdict {
 
 /// The sender as a receiver's figures are judged.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sent {
+pub(in crate::proto) struct Sent {
     /// The next transmission.
-    pub(super) tx: u64,
+    pub(in crate::proto) tx: u64,
     /// Bytes of a datagram on the wire.
-    pub(super) bytes: u64,
+    pub(in crate::proto) bytes: u64,
     /// Receivers that have figures.
-    pub(super) receivers: u32,
+    pub(in crate::proto) receivers: u32,
     /// How long it waits in a queue on the way to this receiver.
-    pub(super) queue: Duration,
+    pub(in crate::proto) queue: Duration,
     /// Its rate doubles still.
-    pub(super) leaps: bool,
+    pub(in crate::proto) leaps: bool,
 }
 
 /// Sent and received datagrams.
@@ -94,9 +94,9 @@ impl Count {
 
 /// The greatest of some figures, as long as they come.
 #[derive(Clone, Copy, Debug, Default)]
-struct Lately(Option<(f64, Instant)>);
+struct WindowedMax(Option<(f64, Instant)>);
 
-impl Lately {
+impl WindowedMax {
     fn most(self, now: Instant) -> Option<f64> {
         let fresh = self.0.filter(|(_, at)| now.since(*at) < LATELY);
         fresh.map(|(most, _)| most)
@@ -110,7 +110,7 @@ impl Lately {
 
 /// One receiver's loss over time.
 #[derive(Clone, Debug)]
-pub(super) struct LossMeter {
+pub(in crate::proto) struct LossMeter {
     since: Instant,
     /// The sender's transmissions then.
     tx: u64,
@@ -123,14 +123,14 @@ pub(super) struct LossMeter {
     behind_since: Option<Instant>,
     /// The most bytes a second that came through of late: while it lost more than usual, if it did,
     /// else with the usual loss.
-    blamed: Lately,
-    praised: Lately,
+    blamed: WindowedMax,
+    praised: WindowedMax,
     /// No more than this is usual.
     usual_max: f64,
 }
 
 impl LossMeter {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(in crate::proto) fn new(now: Instant) -> Self {
         Self {
             since: now,
             tx: 0,
@@ -139,14 +139,14 @@ impl LossMeter {
             slot_started: now,
             loss: 0.0,
             behind_since: None,
-            blamed: Lately::default(),
-            praised: Lately::default(),
+            blamed: WindowedMax::default(),
+            praised: WindowedMax::default(),
             usual_max: USUAL_LOSS_MAX,
         }
     }
 
     /// The newest loss figure, between 0 and 1.
-    pub(super) fn loss(&self) -> f64 {
+    pub(in crate::proto) fn loss(&self) -> f64 {
         self.loss
     }
 
@@ -156,7 +156,7 @@ impl LossMeter {
         clippy::cast_sign_loss,
         reason = "a positive rate"
     )]
-    pub(super) fn report(&mut self, now: Instant, step: Step, sent: Sent) -> Verdict {
+    pub(in crate::proto) fn report(&mut self, now: Instant, step: Step, sent: Sent) -> Verdict {
         self.sample.add(Count {
             sent: step.sent,
             received: step.received.min(step.sent),
@@ -234,7 +234,7 @@ impl LossMeter {
 
     /// The loss of this figure is usual from now on.
     fn forgive(&mut self, now: Instant, sample: Count) {
-        self.blamed = Lately::default();
+        self.blamed = WindowedMax::default();
         self.usual_max = self.usual_max.max(sample.loss());
         self.slots = [Count::default(); SLOTS];
         self.slots[0] = sample;

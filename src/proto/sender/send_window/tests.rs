@@ -4,12 +4,12 @@ use super::*;
 
 const SESSION: SessionId = SessionId([1; 16]);
 
-fn window() -> Window {
-    Window::new(SESSION, 4, 100, 4, None)
+fn window() -> SendWindow {
+    SendWindow::new(SESSION, 4, 100, 4, None)
 }
 
-fn terms(depth: u32, receivers: u32) -> Terms {
-    Terms {
+fn terms(depth: u32, receivers: u32) -> SendLimits {
+    SendLimits {
         now: Instant::ZERO,
         limit: u32::MAX,
         depth,
@@ -18,7 +18,7 @@ fn terms(depth: u32, receivers: u32) -> Terms {
     }
 }
 
-fn send_all(w: &mut Window) -> Vec<Symbol> {
+fn send_all(w: &mut SendWindow) -> Vec<Symbol> {
     std::iter::from_fn(|| w.next_source(&terms(1, 1))).collect()
 }
 
@@ -78,8 +78,8 @@ fn a_full_ring_takes_no_more() {
 }
 
 /// One that has heard everything below this transmission, and loses nothing.
-fn heard(tx_end: u64) -> Asker {
-    Asker {
+fn heard(tx_end: u64) -> RepairRequest {
+    RepairRequest {
         tx_end,
         loss: 0.0,
         once: true,
@@ -126,7 +126,7 @@ fn blocks_that_owe_take_turns_and_are_forgotten_with_their_debts() {
 
 #[test]
 fn many_that_lack_something_get_it_unasked_the_next_time() {
-    let mut w = Window::new(SESSION, 40, 100, 99, None);
+    let mut w = SendWindow::new(SESSION, 40, 100, 99, None);
     let many = terms(1, 1_000);
     for block in 0..40 {
         w.push(&[0; 3_952]);
@@ -142,7 +142,7 @@ fn many_that_lack_something_get_it_unasked_the_next_time() {
 
 #[test]
 fn a_block_in_doubt_is_sent_once_more_with_its_hashes() {
-    let mut w = Window::new(SESSION, 4, 100, 4, Some(SigningKey::from_seed([1; 32])));
+    let mut w = SendWindow::new(SESSION, 4, 100, 4, Some(SigningKey::from_seed([1; 32])));
     assert_eq!(w.push(&[7; 300]), 300);
     let at = Instant::from_us;
     assert_eq!(w.doubt(0, at(1)), [], "its first pass is not over");
@@ -180,7 +180,7 @@ fn empty_streams_end() {
 fn losses_are_allowed_for() {
     let most = |once, need, loss| {
         let tx_end = 0;
-        let asker = Asker { tx_end, loss, once };
+        let asker = RepairRequest { tx_end, loss, once };
         asker.with_losses(need)
     };
     assert_eq!((most(true, 1, 0.0), most(true, 10, 0.0)), (1, 10));

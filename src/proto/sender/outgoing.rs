@@ -1,14 +1,14 @@
 //! What the sender says: control datagrams, and data as far as receivers and rate allow.
 
-use super::window::{Symbol, Terms};
+use super::send_window::{SendLimits, Symbol};
 use super::{Limits, POLL_AFTER_DATA, Sender, State, alarm};
 use crate::crypt::aead::Cipher;
 use crate::crypt::sign::SigningKey;
-use crate::proto::config::{
+use crate::proto::event::SenderEnd;
+use crate::proto::limits::{
     ABORT_EVERY, BATCH_MAX, DEPTH_MAX, FEEDBACK_PER_S_MAX, FLIGHT_MIN, INTERLEAVE_TIME,
     NACK_RETRY_MIN, ONE_WAY_EVERY, RATE_MAX, REPORT_MAX, REPORT_MIN, SOCKET_COST, backoff_max,
 };
-use crate::proto::event::SenderEnd;
 use crate::proto::protect::{
     Purpose, Shape, emit_announce, multicast_cipher, multicast_nonce, one_way_secret, seal,
 };
@@ -63,7 +63,7 @@ impl Sender {
             });
             self.pace.spend(self.data_cost());
         } else if std::mem::take(&mut self.poll_due)
-            && (self.is_one_way() || self.roster.sum().active > 0)
+            && (self.is_one_way() || self.members.sum().active > 0)
         {
             let poll = self.poll(now);
             self.emit_signed(DatagramKind::Poll, Purpose::Poll, buf, |body| {
@@ -145,8 +145,8 @@ impl Sender {
         Poll {
             watermark: edge,
             clock_us: now.as_us(),
-            rtt_us: us(self.roster.sum().rtt),
-            receivers: self.roster.sum().confirmed,
+            rtt_us: us(self.members.sum().rtt),
+            receivers: self.members.sum().confirmed,
             report_every: limits.report_every,
             report_us: us(limits.report),
         }
@@ -220,7 +220,7 @@ impl Sender {
         if !matches!(self.state, State::Sending | State::Draining) {
             return false;
         }
-        let (mut limits, sum) = (self.limits(), self.roster.sum());
+        let (mut limits, sum) = (self.limits(), self.members.sum());
         let cost = self.data_cost();
         let patience = NACK_RETRY_MIN + backoff_max(sum.confirmed, sum.rtt).times(2);
         self.window.judge(now, patience);
@@ -249,7 +249,7 @@ impl Sender {
                 None => !fresh || !self.repaired_last,
             };
         self.repaired_last = repairing;
-        let terms = Terms {
+        let terms = SendLimits {
             now,
             limit: limits.block_end,
             depth: self.depth(),
@@ -293,7 +293,7 @@ impl Sender {
         if self.is_one_way() {
             return self.one_way_depth().into();
         }
-        let held = (self.roster.sum().window / 4).max(1);
+        let held = (self.members.sum().window / 4).max(1);
         u32::from(self.depth_at(self.pace.rate())).min(held)
     }
 
@@ -335,7 +335,7 @@ impl Sender {
         if self.is_one_way() {
             return Self::one_way_limits();
         }
-        let sum = self.roster.sum();
+        let sum = self.members.sum();
         let cost = SOCKET_COST * self.data_cost().div_ceil(1500);
         let receivers = u64::from(sum.confirmed);
         // Reports are spread so that the whole group stays below its share of the feedback.
