@@ -10,7 +10,7 @@ use crate::proto::event::{Fate, SenderEvent};
 use crate::proto::limits::{
     AUTO_PARITY_RECEIVERS_MIN, BYE_COPIES, CONFIRM_MAX, EVICTION_CHECK_EVERY,
 };
-use crate::proto::protect::{Greeting, member_nonce, open, reply_nonce, seal};
+use crate::proto::protect::{Handshake, member_nonce, open, reply_nonce, seal};
 use crate::proto::rate::loss;
 use crate::units::Instant;
 use crate::wire::{
@@ -56,7 +56,7 @@ impl Sender {
         let both = [&self.public, &theirs];
         let shared = self.config.keys.shared.as_ref();
         let shape = self.shape();
-        let greeting = Greeting::agree(self.session, &self.key, &theirs, both, shape, shared)?;
+        let greeting = Handshake::agree(self.session, &self.key, &theirs, both, shape, shared)?;
         let nonce = reply_nonce(DatagramKind::Join, 0);
         let join = Join::parse(open(
             &greeting.join,
@@ -90,7 +90,7 @@ impl Sender {
             Some(identity) => Some((identity, self.key.agree(identity).ok()?)),
             None => None,
         };
-        let pair = greeting.pair(proof.as_ref().map(|(key, secret)| (*key, secret)));
+        let pair = greeting.ciphers(proof.as_ref().map(|(key, secret)| (*key, secret)));
         let mut member = Member::new(&join, from, header.receiver_key, pair, self.tx, now);
         member.listed = listed;
         let number = self.members.add(member);
@@ -123,7 +123,7 @@ impl Sender {
         &mut self,
         to: SocketAddr,
         theirs: &PublicKey,
-        greeting: &Greeting,
+        greeting: &Handshake,
         reason: RejectReason,
     ) {
         let mut out = vec![];

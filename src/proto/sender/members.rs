@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::proto::event::Fate;
 use crate::proto::limits::{ANSWER_EVERY, PEER_SILENT_MAX, PENDING_MAX, RECEIVERS_MAX, RTT_MIN};
-use crate::proto::protect::Pair;
+use crate::proto::protect::PeerCiphers;
 use crate::proto::rate::loss::{LossMeter, Step};
 use crate::proto::rate::rtt::RttEstimator;
 use crate::units::{Duration, Instant};
@@ -17,7 +17,7 @@ pub(super) struct Member {
     pub(super) addr: SocketAddr,
     pub(super) key: [u8; 32],
     pub(super) name: String,
-    pub(super) pair: Pair,
+    pub(super) pair: PeerCiphers,
     pub(super) fate: Fate,
     /// It went before it counted.
     pub(super) forgotten: bool,
@@ -61,7 +61,7 @@ impl Member {
         join: &Join,
         addr: SocketAddr,
         key: [u8; 32],
-        pair: Pair,
+        pair: PeerCiphers,
         tx: u64,
         now: Instant,
     ) -> Self {
@@ -423,26 +423,26 @@ impl Members {
 mod tests {
     use super::*;
     use crate::crypt::agree::SecretKey;
-    use crate::proto::protect::{Greeting, Shape};
+    use crate::proto::protect::{Handshake, StreamInfo};
     use crate::wire::SessionId;
 
     const SESSION: SessionId = SessionId([3; 16]);
 
-    fn pair() -> Pair {
+    fn pair() -> PeerCiphers {
         let (ours, theirs) = (SecretKey::from_seed([1; 32]), SecretKey::from_seed([2; 32]));
         let (s, r) = (ours.public(), theirs.public());
-        let shape = Shape {
+        let shape = StreamInfo {
             k: 4,
             symbol_len: 64,
             depth: 1,
             series: SESSION,
         };
-        Greeting::agree(SESSION, &ours, &r, [&s, &r], shape, None)
+        Handshake::agree(SESSION, &ours, &r, [&s, &r], shape, None)
             .unwrap()
-            .pair(None)
+            .ciphers(None)
     }
 
-    fn member(n: u32, pair: &Pair) -> Member {
+    fn member(n: u32, pair: &PeerCiphers) -> Member {
         let mut key = [0; 32];
         key[..4].copy_from_slice(&n.to_be_bytes());
         let join = Join {

@@ -10,7 +10,8 @@ use crate::proto::limits::{
     NACK_RETRY_MIN, ONE_WAY_EVERY, RATE_MAX, REPORT_MAX, REPORT_MIN, SOCKET_COST, backoff_max,
 };
 use crate::proto::protect::{
-    Purpose, Shape, emit_announce, multicast_cipher, multicast_nonce, one_way_secret, seal,
+    SignatureContext, StreamInfo, emit_announce, multicast_cipher, multicast_nonce, one_way_secret,
+    seal,
 };
 use crate::units::{Duration, Instant, Rate};
 use crate::wire::{
@@ -26,7 +27,7 @@ impl Sender {
                 return false;
             }
             let (abort, copies) = (abort.clone(), *copies);
-            self.emit_signed(DatagramKind::Abort, Purpose::Abort, buf, |body| {
+            self.emit_signed(DatagramKind::Abort, SignatureContext::Abort, buf, |body| {
                 abort.emit(body)
             });
             if copies > 1 {
@@ -56,17 +57,24 @@ impl Sender {
         } else if let Some(end) = self.end_to_say() {
             self.end_due = false;
             self.count_end();
-            self.emit_signed(DatagramKind::End, Purpose::End, buf, |body| end.emit(body));
-        } else if let Some(manifest) = self.manifests.pop_front() {
-            self.emit_signed(DatagramKind::Hashes, Purpose::Hashes, buf, |body| {
-                manifest.emit(body);
+            self.emit_signed(DatagramKind::End, SignatureContext::End, buf, |body| {
+                end.emit(body)
             });
+        } else if let Some(manifest) = self.manifests.pop_front() {
+            self.emit_signed(
+                DatagramKind::Hashes,
+                SignatureContext::Hashes,
+                buf,
+                |body| {
+                    manifest.emit(body);
+                },
+            );
             self.pace.spend(self.data_cost());
         } else if std::mem::take(&mut self.poll_due)
             && (self.is_one_way() || self.members.sum().active > 0)
         {
             let poll = self.poll(now);
-            self.emit_signed(DatagramKind::Poll, Purpose::Poll, buf, |body| {
+            self.emit_signed(DatagramKind::Poll, SignatureContext::Poll, buf, |body| {
                 poll.emit(body)
             });
         }
@@ -80,13 +88,13 @@ impl Sender {
     }
 
     /// What every ANNOUNCE says about the stream.
-    pub(super) fn shape(&self) -> Shape {
+    pub(super) fn shape(&self) -> StreamInfo {
         let depth = if self.is_one_way() {
             self.one_way_depth()
         } else {
             self.depth_at(self.config.rate_max.unwrap_or(RATE_MAX))
         };
-        Shape {
+        StreamInfo {
             k: self.config.k,
             symbol_len: self.config.symbol_len,
             depth,
@@ -104,7 +112,7 @@ impl Sender {
     }
 
     fn emit_announce(&self, buf: &mut Vec<u8>) {
-        let Shape {
+        let StreamInfo {
             k,
             symbol_len,
             depth,
@@ -156,7 +164,7 @@ impl Sender {
     fn emit_signed(
         &mut self,
         kind: DatagramKind,
-        purpose: Purpose,
+        purpose: SignatureContext,
         buf: &mut Vec<u8>,
         emit: impl FnOnce(&mut Vec<u8>),
     ) {

@@ -12,7 +12,7 @@ use crate::fec;
 use crate::proto::block::{Chain, capacity, symbol_hash};
 use crate::proto::config::OneWay;
 use crate::proto::limits::{DEPTH_MAX, HASHES_DOUBLINGS, HASHES_EVERY};
-use crate::proto::protect::{Purpose, sign};
+use crate::proto::protect::{SignatureContext, sign};
 use crate::units::{Duration, Instant};
 use crate::wire::{AUTO_PARITY_MAX, End, SIGNATURE_LEN, SessionId, SymbolHashes};
 
@@ -468,7 +468,11 @@ impl SendWindow {
     }
 
     /// Signs what this sender says about its stream.
-    pub(super) fn sign(&self, purpose: Purpose, body: &[u8]) -> Option<[u8; SIGNATURE_LEN]> {
+    pub(super) fn sign(
+        &self,
+        purpose: SignatureContext,
+        body: &[u8],
+    ) -> Option<[u8; SIGNATURE_LEN]> {
         let key = self.signing.as_ref()?;
         Some(sign(key, purpose, self.session, body))
     }

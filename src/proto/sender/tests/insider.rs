@@ -6,7 +6,9 @@ use crate::crypt::agree::SecretKey;
 use crate::crypt::secret::Secret;
 use crate::crypt::sign::SigningKey;
 use crate::proto::Sender;
-use crate::proto::protect::{Greeting, Purpose, multicast_nonce, open, reply_nonce, seal, sign};
+use crate::proto::protect::{
+    Handshake, SignatureContext, multicast_nonce, open, reply_nonce, seal, sign,
+};
 use crate::proto::{
     Listed, PassedOver, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, ReceiverKeys,
     SenderConfig, SenderEnd, SenderEvent, SenderKeys, Target,
@@ -449,7 +451,7 @@ fn other_words(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
     bodies.push((DatagramKind::Hashes, manifest));
     // Signed by nobody, by somebody else, and for something else by the sender.
     let liar = signer(5);
-    let announce = sender.window.sign(Purpose::Block, b"other");
+    let announce = sender.window.sign(SignatureContext::Block, b"other");
     let poll = Poll {
         watermark: u32::MAX,
         clock_us: 1,
@@ -462,7 +464,7 @@ fn other_words(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
     for (kind, body) in &bodies {
         let signatures = [
             Vec::new(),
-            sign(&liar, Purpose::End, sender.session, body).to_vec(),
+            sign(&liar, SignatureContext::End, sender.session, body).to_vec(),
             announce.map(|s| s.to_vec()).unwrap_or_default(),
         ];
         for signature in signatures {
@@ -515,7 +517,7 @@ fn a_listed_key_must_be_held() {
     let (own, theirs) = (SecretKey::from_seed([8; 32]), sender.public);
     let both = [&theirs, &own.public()];
     let greeting =
-        Greeting::agree(sender.session, &own, &theirs, both, sender.shape(), None).unwrap();
+        Handshake::agree(sender.session, &own, &theirs, both, sender.shape(), None).unwrap();
     let mut join = Vec::new();
     HandshakeHeader {
         kind: DatagramKind::Join,
@@ -541,7 +543,7 @@ fn a_listed_key_must_be_held() {
     let opens = |secret: Option<&SecretKey>| {
         let agreed = secret.map(|s| s.agree(&theirs).unwrap());
         let id = holder.public();
-        let pair = greeting.pair(agreed.as_ref().map(|agreed| (&id, agreed)));
+        let pair = greeting.ciphers(agreed.as_ref().map(|agreed| (&id, agreed)));
         let nonce = reply_nonce(DatagramKind::Accept, 0);
         open(
             &pair.reply,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::crypt::agree::SecretKey;
 use crate::proto::Sender;
-use crate::proto::protect::{Greeting, Pair, member_nonce, open, reply_nonce, seal};
+use crate::proto::protect::{Handshake, PeerCiphers, member_nonce, open, reply_nonce, seal};
 use crate::proto::{SenderConfig, Target};
 use crate::units::{Duration, Instant};
 use crate::wire::{
@@ -23,7 +23,7 @@ fn address() -> SocketAddr {
 
 /// A receiver that speaks by hand.
 struct Hand {
-    pair: Pair,
+    pair: PeerCiphers,
     join: Vec<u8>,
     count: u32,
 }
@@ -33,7 +33,7 @@ impl Hand {
         let (own, theirs) = (SecretKey::from_seed([seed; 32]), sender.public);
         let both = [&theirs, &own.public()];
         let shape = sender.shape();
-        let greeting = Greeting::agree(sender.session, &own, &theirs, both, shape, None).unwrap();
+        let greeting = Handshake::agree(sender.session, &own, &theirs, both, shape, None).unwrap();
         let mut join = Vec::new();
         HandshakeHeader {
             kind: DatagramKind::Join,
@@ -53,7 +53,7 @@ impl Hand {
         let nonce = reply_nonce(DatagramKind::Join, 0);
         seal(&greeting.join, &nonce, &mut join, 0, HandshakeHeader::LEN);
         Self {
-            pair: greeting.pair(None),
+            pair: greeting.ciphers(None),
             join,
             count: 0,
         }
