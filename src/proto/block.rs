@@ -1,6 +1,6 @@
 //! The inside of a block: data, zero padding, and a trailer that chains it to all blocks before.
 
-use super::protect::{Purpose, sign, verify};
+use super::protect::{SignatureContext, sign, verify};
 use crate::crypt::hash::{Blake3, blake3};
 use crate::crypt::sign::{SigningKey, VerifyingKey};
 use crate::wire::{SIGNATURE_LEN, SYMBOL_HASH_LEN, SessionId};
@@ -96,7 +96,7 @@ impl Chain {
         block.resize(k * symbol_len - len, 0);
         block.extend_from_slice(&trailer);
         if let Some(key) = signing {
-            let signature = sign(key, Purpose::Block, self.session, &trailer);
+            let signature = sign(key, SignatureContext::Block, self.session, &trailer);
             block.extend_from_slice(&signature);
         }
         self.advance(&trailer, data_len);
@@ -118,7 +118,14 @@ impl Chain {
         let data_len = usize::try_from(len).ok()?;
         let data = body.get(..data_len)?;
         let signed = signature.is_none_or(|(key, signature)| {
-            verify(key, Purpose::Block, self.session, trailer, signature).is_ok()
+            verify(
+                key,
+                SignatureContext::Block,
+                self.session,
+                trailer,
+                signature,
+            )
+            .is_ok()
         });
         let genuine =
             signed && self.trailer(data) == *trailer && body[data_len..].iter().all(|&b| b == 0);

@@ -7,7 +7,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::keys::ReceiverKeys;
-use super::protect::{Greeting, Pair, member_nonce, multicast_nonce, open, reply_nonce, seal};
+use super::protect::{
+    Handshake, PeerCiphers, member_nonce, multicast_nonce, open, reply_nonce, seal,
+};
 use super::{
     Fate, PassedOver, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, Sender, SenderConfig,
     SenderEnd, SenderEvent, Target,
@@ -385,8 +387,8 @@ pub(super) fn control(kind: DatagramKind) -> MulticastHeader {
 
 /// A receiver that speaks by hand.
 pub(super) struct ByHand {
-    handshake: Greeting,
-    pub(super) pair: Pair,
+    handshake: Handshake,
+    pub(super) pair: PeerCiphers,
     /// Its JOIN.
     pub(super) join: Vec<u8>,
     feedbacks: u32,
@@ -399,7 +401,7 @@ impl ByHand {
         let theirs = outgoing.sender_key();
         let both = [&theirs, &own.public()];
         let handshake =
-            Greeting::agree(session, own, &theirs, both, outgoing.stream(), None).unwrap();
+            Handshake::agree(session, own, &theirs, both, outgoing.stream(), None).unwrap();
         let mut join = Vec::new();
         HandshakeHeader {
             kind: DatagramKind::Join,
@@ -419,7 +421,7 @@ impl ByHand {
         let nonce = reply_nonce(DatagramKind::Join, 0);
         seal(&handshake.join, &nonce, &mut join, 0, HandshakeHeader::LEN);
         Self {
-            pair: handshake.pair(None),
+            pair: handshake.ciphers(None),
             handshake,
             join,
             feedbacks: 0,
@@ -427,9 +429,14 @@ impl ByHand {
     }
 
     /// The ciphers that it has if it claims an identity and holds this secret.
-    pub(super) fn ciphers(&self, sender: &Sender, id: &PublicKey, secret: &SecretKey) -> Pair {
+    pub(super) fn ciphers(
+        &self,
+        sender: &Sender,
+        id: &PublicKey,
+        secret: &SecretKey,
+    ) -> PeerCiphers {
         let agreed = secret.agree(&sender.parts().1.sender_key()).unwrap();
-        self.handshake.pair(Some((id, &agreed)))
+        self.handshake.ciphers(Some((id, &agreed)))
     }
 
     /// Its next FEEDBACK as receiver `receiver`.
@@ -462,7 +469,7 @@ impl ByHand {
 }
 
 /// The number in an ACCEPT, if these ciphers open it.
-pub(super) fn accepted(pair: &Pair, accept: &[u8]) -> Option<u32> {
+pub(super) fn accepted(pair: &PeerCiphers, accept: &[u8]) -> Option<u32> {
     let header = HandshakeHeader::parse(accept).ok()?;
     let nonce = reply_nonce(DatagramKind::Accept, header.number);
     let mut copy = accept.to_vec();

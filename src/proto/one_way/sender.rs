@@ -15,7 +15,7 @@ use crate::proto::limits::{
     ANNOUNCE_RUNNING, ANNOUNCE_WAITING, ONE_WAY_COPIES, ONE_WAY_DEPTH_MAX, ONE_WAY_EVERY,
     ONE_WAY_INTERLEAVE_TIME, POLL_MAX, RATE_START, RTT_MIN,
 };
-use crate::proto::protect::{Shape, multicast_cipher, one_way_secret};
+use crate::proto::protect::{StreamInfo, multicast_cipher, one_way_secret};
 use crate::proto::rate::{FixedRate, Pacing, RateReason, SendLimit};
 use crate::proto::sender::{
     AbortCopies, Control, Due, Outgoing, POLL_AFTER_DATA, Proactive, SendLimits, SendWindow, State,
@@ -93,7 +93,7 @@ impl OneWaySender {
         // The secret follows from what every ANNOUNCE says.
         let keys = &config.keys;
         let signer = keys.signing.as_ref().map(SigningKey::public);
-        let (stream, shared) = (Shape::of(&announce), keys.shared.as_ref());
+        let (stream, shared) = (StreamInfo::of(&announce), keys.shared.as_ref());
         let secret = one_way_secret(session, &public, stream, signer.as_ref(), shared);
         let cipher = multicast_cipher(session, secret.expose());
         let chain = Chain::new(announce.series).in_session(session);

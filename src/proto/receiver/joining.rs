@@ -19,7 +19,9 @@ use crate::proto::limits::{
     CANDIDATE_PATIENCE, CANDIDATES_MAX, CONFIRM_MAX, JOIN_RETRY_MAX, JOIN_RETRY_MIN,
     NEXT_PASS_ASK_EVERY, NEXT_PASS_UNANSWERED_MAX, PEER_SILENT_MAX, SIGNATURES_PER_S_MAX,
 };
-use crate::proto::protect::{Announced, Greeting, Pair, Shape, open, reply_nonce, seal};
+use crate::proto::protect::{
+    Handshake, OpenedAnnounce, PeerCiphers, StreamInfo, open, reply_nonce, seal,
+};
 use crate::units::{Duration, Instant};
 use crate::wire::{Accept, Announce, DatagramKind, HandshakeHeader, Join, RejectReason};
 
@@ -32,9 +34,9 @@ pub(super) struct Candidate {
     pub(super) announce: Announce,
     pub(super) signer: Option<VerifyingKey>,
     pub(super) from: SocketAddr,
-    pub(super) pair: Pair,
+    pub(super) pair: PeerCiphers,
     key: SecretKey,
-    greeting: Greeting,
+    greeting: Handshake,
     /// Which of our identities it was shown.
     identity: usize,
     began_at: Instant,
@@ -62,13 +64,13 @@ impl Candidate {
         let (ours, theirs) = (key.public(), PublicKey(announce.sender_key));
         let both = [&theirs, &ours];
         let shared = keys.shared.as_ref();
-        let shape = Shape::of(&announce);
-        let greeting = Greeting::agree(announce.session, &key, &theirs, both, shape, shared)?;
+        let shape = StreamInfo::of(&announce);
+        let greeting = Handshake::agree(announce.session, &key, &theirs, both, shape, shared)?;
         let proof = match keys.identities.get(identity) {
             Some(own) => Some((own.public(), own.agree(&theirs).ok()?)),
             None => None,
         };
-        let pair = greeting.pair(proof.as_ref().map(|(key, secret)| (key, secret)));
+        let pair = greeting.ciphers(proof.as_ref().map(|(key, secret)| (key, secret)));
         Some(Self {
             announce,
             signer,
@@ -192,7 +194,7 @@ impl Candidates {
         &mut self,
         now: Instant,
         from: SocketAddr,
-        announced: &Announced<'_>,
+        announced: &OpenedAnnounce<'_>,
         config: &ReceiverConfig,
         rng: &mut StdRng,
     ) -> Found {
@@ -253,7 +255,12 @@ impl Candidates {
     }
 
     /// Whether an ANNOUNCE is of a session that we know.
-    fn hear_again(&mut self, now: Instant, from: SocketAddr, announced: &Announced<'_>) -> bool {
+    fn hear_again(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        announced: &OpenedAnnounce<'_>,
+    ) -> bool {
         let announce = &announced.announce;
         if announce.protection.one_way {
             let Some(at) = self.one_way.iter().position(|c| c.is_of(announce)) else {

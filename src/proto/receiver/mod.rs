@@ -24,7 +24,7 @@ use super::event::{
 use super::limits::{
     LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX, REFUSED_WAIT, SIGNED_SILENT_MAX,
 };
-use super::protect::Announced;
+use super::protect::OpenedAnnounce;
 use super::timer::Timers;
 use crate::units::Instant;
 use crate::wire::{
@@ -392,7 +392,7 @@ impl Receiver {
             (true, key) => key,
             (false, _) => None,
         };
-        let Some(announced) = Announced::open(datagram, key) else {
+        let Some(announced) = OpenedAnnounce::open(datagram, key) else {
             if shared {
                 self.pass_over(from, PassedOver::OtherSharedKey);
             }

@@ -9,7 +9,7 @@ use crate::crypt::sign::VerifyingKey;
 use crate::proto::keys::ReceiverKeys;
 use crate::proto::limits::{CANDIDATE_PATIENCE, PEER_SILENT_MAX};
 use crate::proto::protect::{
-    Announced, Shape, multicast_cipher, multicast_nonce, one_way_secret, open,
+    OpenedAnnounce, StreamInfo, multicast_cipher, multicast_nonce, one_way_secret, open,
 };
 use crate::units::Instant;
 use crate::wire::{Announce, HEADER_LEN, MulticastHeader};
@@ -38,7 +38,7 @@ impl Overheard {
     ) -> Self {
         let (id, sender) = (announce.session, PublicKey(announce.sender_key));
         let shared = keys.shared.as_ref();
-        let shape = Shape::of(&announce);
+        let shape = StreamInfo::of(&announce);
         let secret = one_way_secret(id, &sender, shape, signer.as_ref(), shared);
         Self {
             cipher: multicast_cipher(id, secret.expose()),
@@ -61,7 +61,7 @@ impl Overheard {
     }
 
     /// Whether an ANNOUNCE of it comes from its signer, if it has one.
-    pub(super) fn signed(&self, announced: &Announced<'_>) -> bool {
+    pub(super) fn signed(&self, announced: &OpenedAnnounce<'_>) -> bool {
         announced.verify() == Ok(self.signer)
     }
 

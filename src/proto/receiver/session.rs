@@ -18,7 +18,8 @@ use crate::proto::limits::{
     PEER_SILENT_MAX, REPORT_MAX, REPORT_WAITING, RTT_MAX, RTT_MIN, SIGNED_SILENT_MAX, backoff_max,
 };
 use crate::proto::protect::{
-    Announced, Heard, Purpose, member_nonce, multicast_cipher, multicast_nonce, open, seal, verify,
+    OpenedAnnounce, ReplayWindow, SignatureContext, member_nonce, multicast_cipher,
+    multicast_nonce, open, seal, verify,
 };
 use crate::units::{Duration, Instant};
 use crate::wire::{
@@ -67,7 +68,7 @@ pub(super) struct Session {
     /// An ANNOUNCE is looked at again then.
     check_at: Instant,
     pub(super) repaired: u64,
-    heard: Heard,
+    heard: ReplayWindow,
     /// The first transmission heard: those before it were not meant for us.
     heard_from: Option<u64>,
     received: u32,
@@ -153,7 +154,7 @@ impl Session {
             signed_at: now,
             check_at: now,
             repaired: 0,
-            heard: Heard::new(),
+            heard: ReplayWindow::new(),
             heard_from: None,
             received: 0,
             datagrams: 0,
@@ -212,11 +213,11 @@ impl Session {
         let news = match header.kind {
             DatagramKind::Data => self.handle_data(now, &header, body),
             DatagramKind::Poll => {
-                let poll = Poll::parse(self.signed(Purpose::Poll, body)?).ok()?;
+                let poll = Poll::parse(self.signed(SignatureContext::Poll, body)?).ok()?;
                 self.handle_poll(now, header.sequence, &poll)
             }
             DatagramKind::End => {
-                let end = End::parse(self.signed(Purpose::End, body)?).ok()?;
+                let end = End::parse(self.signed(SignatureContext::End, body)?).ok()?;
                 match header.following {
                     0 => self.gather.sent_all(),
                     _ if self.is_one_way() => {}
@@ -229,17 +230,18 @@ impl Session {
                 }
             }
             DatagramKind::Hashes => {
-                let manifest = SymbolHashes::parse(self.signed(Purpose::Hashes, body)?).ok()?;
+                let manifest =
+                    SymbolHashes::parse(self.signed(SignatureContext::Hashes, body)?).ok()?;
                 self.gather.take_manifest(&manifest);
                 News::Progress
             }
-            _ => News::Abort(Abort::parse(self.signed(Purpose::Abort, body)?).ok()?),
+            _ => News::Abort(Abort::parse(self.signed(SignatureContext::Abort, body)?).ok()?),
         };
         Some(news)
     }
 
     /// A body without its signature, which is the sender's if it signs at all.
-    fn signed<'a>(&self, purpose: Purpose, body: &'a [u8]) -> Option<&'a [u8]> {
+    fn signed<'a>(&self, purpose: SignatureContext, body: &'a [u8]) -> Option<&'a [u8]> {
         let Some(signer) = &self.signer else {
             return Some(body);
         };
@@ -249,7 +251,7 @@ impl Session {
     }
 
     /// Whether this is an ANNOUNCE of this session, signed by its signer if it has one.
-    pub(super) fn is_ours(&mut self, now: Instant, announced: &Announced<'_>) -> bool {
+    pub(super) fn is_ours(&mut self, now: Instant, announced: &OpenedAnnounce<'_>) -> bool {
         let announce = &announced.announce;
         let named = announce.protection.signer == self.signer.map(|key| *key.as_bytes());
         if announce.session != self.id || !named || now < self.check_at {

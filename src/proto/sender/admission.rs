@@ -7,7 +7,7 @@ use super::members::Member;
 use crate::crypt::agree::{PublicKey, SecretKey};
 use crate::crypt::secret::Secret;
 use crate::proto::keys::{Listed, SHARED_LEN, SenderKeys};
-use crate::proto::protect::{Greeting, Pair, Shape, open, reply_nonce, seal};
+use crate::proto::protect::{Handshake, PeerCiphers, StreamInfo, open, reply_nonce, seal};
 use crate::units::Instant;
 use crate::wire::{Accept, DatagramKind, HandshakeHeader, Join, RejectReason, SessionId};
 
@@ -17,7 +17,7 @@ pub(super) struct OpenJoin {
     pub(super) join: Join,
     /// The receiver's key of this session.
     pub(super) receiver_key: PublicKey,
-    handshake: Greeting,
+    handshake: Handshake,
 }
 
 /// The sender's key of this session, and the secret that it gives to receivers that may take part.
@@ -67,14 +67,14 @@ impl Admission {
     /// or meant for another session.
     pub(super) fn open_join(
         &self,
-        stream: Shape,
+        stream: StreamInfo,
         header: &HandshakeHeader,
         datagram: &mut [u8],
     ) -> Option<OpenJoin> {
         let receiver_key = PublicKey(header.receiver_key);
         let both = [&self.public, &receiver_key];
         let (session, shared) = (self.session, self.shared.as_ref());
-        let handshake = Greeting::agree(session, &self.key, &receiver_key, both, stream, shared)?;
+        let handshake = Handshake::agree(session, &self.key, &receiver_key, both, stream, shared)?;
         let nonce = reply_nonce(DatagramKind::Join, 0);
         let body = open(&handshake.join, &nonce, datagram, HandshakeHeader::LEN)?;
         let join = Join::parse(body)
@@ -111,14 +111,14 @@ impl Admission {
     }
 
     /// The ciphers of a receiver; nothing when the identity that it claims is no proper key.
-    pub(super) fn ciphers(&self, opened: &OpenJoin) -> Option<Pair> {
+    pub(super) fn ciphers(&self, opened: &OpenJoin) -> Option<PeerCiphers> {
         let identity = opened.join.identity.map(PublicKey);
         let agreed = match &identity {
             Some(identity) => Some((identity, self.key.agree(identity).ok()?)),
             None => None,
         };
         let proof = agreed.as_ref().map(|(key, secret)| (*key, secret));
-        Some(opened.handshake.pair(proof))
+        Some(opened.handshake.ciphers(proof))
     }
 
     /// A REJECT.
@@ -167,7 +167,7 @@ mod tests {
 
     const SESSION: SessionId = SessionId([3; 16]);
 
-    const STREAM: Shape = Shape {
+    const STREAM: StreamInfo = StreamInfo {
         k: 4,
         symbol_len: 64,
         depth: 1,
@@ -184,11 +184,11 @@ mod tests {
     fn join(
         own: &SecretKey,
         sender: &PublicKey,
-        stream: Shape,
+        stream: StreamInfo,
         identity: Option<[u8; 32]>,
     ) -> (HandshakeHeader, Vec<u8>) {
         let both = [sender, &own.public()];
-        let handshake = Greeting::agree(SESSION, own, sender, both, stream, None).unwrap();
+        let handshake = Handshake::agree(SESSION, own, sender, both, stream, None).unwrap();
         let header = HandshakeHeader {
             kind: DatagramKind::Join,
             number: 0,
@@ -217,7 +217,7 @@ mod tests {
         let (header, bytes) = join(&own, admission.public(), STREAM, None);
         let opened = admission.open_join(STREAM, &header, &mut bytes.clone());
         assert_eq!(opened.unwrap().join.name, "a");
-        let other = Shape { depth: 2, ..STREAM };
+        let other = StreamInfo { depth: 2, ..STREAM };
         let opened = admission.open_join(other, &header, &mut bytes.clone());
         assert!(opened.is_none(), "somebody changed the ANNOUNCE");
     }

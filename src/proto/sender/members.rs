@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::proto::event::{Fate, MemberReport};
 use crate::proto::limits::{ANSWER_EVERY, PENDING_MAX, RECEIVERS_MAX, RTT_MIN};
-use crate::proto::protect::Pair;
+use crate::proto::protect::PeerCiphers;
 use crate::proto::rate::{PathState, ReportStep};
 use crate::units::{Duration, Instant};
 use crate::wire::{ByeReason, DropReason, Feedback, Join, LeaveReason};
@@ -96,7 +96,7 @@ pub(super) struct Member {
     pub(super) name: String,
     /// Its place in the list of those that may take part.
     pub(super) listed: Option<usize>,
-    pub(super) pair: Pair,
+    pub(super) pair: PeerCiphers,
     pub(super) state: MemberState,
     /// BYEs sent to it.
     pub(super) byes: u32,
@@ -131,7 +131,7 @@ pub(super) struct Member {
 pub(super) struct Newcomer {
     pub(super) addr: SocketAddr,
     pub(super) key: [u8; 32],
-    pub(super) pair: Pair,
+    pub(super) pair: PeerCiphers,
     pub(super) listed: Option<usize>,
 }
 
@@ -502,27 +502,27 @@ impl Members {
 pub(super) mod tests {
     use super::*;
     use crate::crypt::agree::SecretKey;
-    use crate::proto::protect::{Greeting, Shape};
+    use crate::proto::protect::{Handshake, StreamInfo};
     use crate::wire::SessionId;
 
     const SESSION: SessionId = SessionId([3; 16]);
 
-    pub(in super::super) fn pair() -> Pair {
+    pub(in super::super) fn pair() -> PeerCiphers {
         let (ours, theirs) = (SecretKey::from_seed([1; 32]), SecretKey::from_seed([2; 32]));
         let (s, r) = (ours.public(), theirs.public());
-        let shape = Shape {
+        let shape = StreamInfo {
             k: 4,
             symbol_len: 64,
             depth: 1,
             series: SESSION,
         };
-        Greeting::agree(SESSION, &ours, &r, [&s, &r], shape, None)
+        Handshake::agree(SESSION, &ours, &r, [&s, &r], shape, None)
             .unwrap()
-            .pair(None)
+            .ciphers(None)
     }
 
     /// The `n`th receiver, with room for `10 + n` blocks.
-    pub(in super::super) fn member(n: u32, pair: &Pair) -> Member {
+    pub(in super::super) fn member(n: u32, pair: &PeerCiphers) -> Member {
         let mut key = [0; 32];
         key[..4].copy_from_slice(&n.to_be_bytes());
         let join = Join {

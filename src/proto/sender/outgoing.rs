@@ -11,7 +11,9 @@ use crate::crypt::agree::PublicKey;
 use crate::proto::config::SenderConfig;
 use crate::proto::event::SenderEnd;
 use crate::proto::keys::SenderKeys;
-use crate::proto::protect::{Purpose, Shape, emit_announce, multicast_nonce, seal, sign};
+use crate::proto::protect::{
+    SignatureContext, StreamInfo, emit_announce, multicast_nonce, seal, sign,
+};
 use crate::units::Duration;
 use crate::wire::{
     Abort, AbortReason, Announce, DATA_OVERHEAD, DatagramKind, End, HEADER_LEN, MulticastHeader,
@@ -105,12 +107,12 @@ pub(in crate::proto) enum Control<'a> {
 }
 
 impl Control<'_> {
-    fn kind(self) -> (DatagramKind, Purpose) {
+    fn kind(self) -> (DatagramKind, SignatureContext) {
         match self {
-            Self::Poll(_) => (DatagramKind::Poll, Purpose::Poll),
-            Self::End(_) => (DatagramKind::End, Purpose::End),
-            Self::Abort(_) => (DatagramKind::Abort, Purpose::Abort),
-            Self::Hashes(_) => (DatagramKind::Hashes, Purpose::Hashes),
+            Self::Poll(_) => (DatagramKind::Poll, SignatureContext::Poll),
+            Self::End(_) => (DatagramKind::End, SignatureContext::End),
+            Self::Abort(_) => (DatagramKind::Abort, SignatureContext::Abort),
+            Self::Hashes(_) => (DatagramKind::Hashes, SignatureContext::Hashes),
         }
     }
 
@@ -167,8 +169,8 @@ impl Outgoing {
     }
 
     /// What every ANNOUNCE says about the stream.
-    pub(in crate::proto) fn stream(&self) -> Shape {
-        Shape::of(&self.announce)
+    pub(in crate::proto) fn stream(&self) -> StreamInfo {
+        StreamInfo::of(&self.announce)
     }
 
     /// The number of the next transmission.
@@ -344,7 +346,7 @@ impl Outgoing {
 
     /// The sender's signature of another text, for tests that forge.
     #[cfg(test)]
-    pub(in crate::proto) fn sign(&self, purpose: Purpose, body: &[u8]) -> Option<Vec<u8>> {
+    pub(in crate::proto) fn sign(&self, purpose: SignatureContext, body: &[u8]) -> Option<Vec<u8>> {
         let key = self.keys.signing.as_ref()?;
         Some(sign(key, purpose, self.session(), body).to_vec())
     }

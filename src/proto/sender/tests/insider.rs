@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::crypt::agree::SecretKey;
 use crate::crypt::secret::Secret;
 use crate::crypt::sign::SigningKey;
-use crate::proto::protect::{Purpose, sign};
+use crate::proto::protect::{SignatureContext, sign};
 use crate::proto::testing::{
     ByHand, Cable, Lie, accepted, announce_of, control, data, forge, with_keys,
 };
@@ -276,7 +276,7 @@ fn other_words(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
     bodies.push((DatagramKind::Hashes, manifest));
     // Signed by nobody, by somebody else, and for something else by the sender.
     let liar = signer(5);
-    let announce = sender.parts().1.sign(Purpose::Block, b"other");
+    let announce = sender.parts().1.sign(SignatureContext::Block, b"other");
     let poll = Poll {
         watermark: u32::MAX,
         clock_us: 1,
@@ -289,7 +289,7 @@ fn other_words(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
     for (kind, body) in &bodies {
         let signatures = [
             Vec::new(),
-            sign(&liar, Purpose::End, sender.session(), body).to_vec(),
+            sign(&liar, SignatureContext::End, sender.session(), body).to_vec(),
             announce.clone().unwrap_or_default(),
         ];
         for signature in signatures {
