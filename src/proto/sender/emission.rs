@@ -1,10 +1,20 @@
-//! Writing the datagrams that are due to the group, as the window, the receivers and the rate allow.
+//! The datagrams that are due to the group, as far as window, receivers and rate allow.
 
-use super::*;
+use super::flow::{FlowLimits, request_patience};
+use super::members::Member;
+use super::outgoing::{Control, Due};
+use super::send_window::{Proactive, SendLimits, SendWindow};
+use super::state::State;
+use crate::proto::event::{SenderEvent, Target, Transmit};
+use crate::proto::rate::{RateReason, SendLimit};
+use crate::units::{Duration, Instant};
+use crate::wire::Poll;
+
+use super::{POLL_AFTER_DATA, SenderTimer, TwoWaySender, depth_at};
 
 impl TwoWaySender {
     /// Writes what is due to the group.
-    fn emit_to_group(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
+    pub(super) fn emit_to_group(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
         let segment = if self.emit_control(now, buf) {
             buf.len()
         } else if self.emit_data(now, buf) {
@@ -19,7 +29,7 @@ impl TwoWaySender {
     // The course of a session.
 
     /// Writes the control datagram that is due, if one is.
-    fn emit_control(&mut self, now: Instant, buf: &mut Vec<u8>) -> bool {
+    pub(super) fn emit_control(&mut self, now: Instant, buf: &mut Vec<u8>) -> bool {
         match self.state {
             State::Aborting(_) => return self.emit_abort(now, buf),
             State::Ended => return false,
@@ -43,7 +53,7 @@ impl TwoWaySender {
         !buf.is_empty()
     }
 
-    fn emit_abort(&mut self, now: Instant, buf: &mut Vec<u8>) -> bool {
+    pub(super) fn emit_abort(&mut self, now: Instant, buf: &mut Vec<u8>) -> bool {
         let State::Aborting(aborting) = &mut self.state else {
             return false;
         };
@@ -61,7 +71,7 @@ impl TwoWaySender {
         true
     }
 
-    fn poll(&self, now: Instant) -> Poll {
+    pub(super) fn poll(&self, now: Instant) -> Poll {
         let (limits, group) = (self.limits(), self.members.group());
         let us = |d: Duration| u32::try_from(d.as_us()).unwrap_or(u32::MAX);
         Poll {
@@ -75,18 +85,18 @@ impl TwoWaySender {
     }
 
     /// The limits that the receivers set.
-    fn limits(&self) -> FlowLimits {
+    pub(super) fn limits(&self) -> FlowLimits {
         let (rate, datagram) = (self.pacing.rate(), self.pacing.datagram());
         FlowLimits::new(&self.members.group(), rate, datagram)
     }
 
     /// Bytes of source symbols sent once.
-    fn source_bytes(&self) -> u64 {
+    pub(super) fn source_bytes(&self) -> u64 {
         self.stats.source * u64::from(self.config.symbol_len)
     }
 
     /// Writes a batch of DATA datagrams as far as receivers and rate allow.
-    fn emit_data(&mut self, now: Instant, buf: &mut Vec<u8>) -> bool {
+    pub(super) fn emit_data(&mut self, now: Instant, buf: &mut Vec<u8>) -> bool {
         if !self.state.is_serving() {
             return false;
         }
@@ -140,7 +150,7 @@ impl TwoWaySender {
 
     /// Blocks to interleave at present: no more than a part of what a receiver can hold, since all
     /// of them stay until the first is complete.
-    fn depth(&self) -> u32 {
+    pub(super) fn depth(&self) -> u32 {
         let held = (self.members.group().window / 4).max(1);
         let block = u64::from(self.config.k) * self.pacing.datagram();
         let depth = depth_at(self.pacing.rate(), block, self.window.blocks_max());
@@ -150,7 +160,7 @@ impl TwoWaySender {
     // Why the rate is what it is.
 
     /// Nothing may be sent now: takes note of why.
-    fn note_idle(&mut self, now: Instant, has_source: bool) {
+    pub(super) fn note_idle(&mut self, now: Instant, has_source: bool) {
         let blocked = self.window.has_source(u32::MAX) || self.window.is_stuck();
         let limit = match blocked {
             _ if has_source || self.window.has_repair() => SendLimit::Reports,
@@ -161,7 +171,7 @@ impl TwoWaySender {
     }
 
     /// Once a second: takes note of why the rate is what it is, and tells when that has changed.
-    fn update_rate_reason(&mut self, now: Instant) {
+    pub(super) fn update_rate_reason(&mut self, now: Instant) {
         let Some(limit) = self.pacing.poll_limit(now) else {
             return;
         };

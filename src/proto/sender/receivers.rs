@@ -1,10 +1,33 @@
 //! What receivers send, and what becomes of each.
 
-use super::*;
+use std::net::SocketAddr;
+
+use super::eviction::Snapshot;
+use super::members::{Departure, Member, MemberState, Newcomer};
+use super::repair::RepairRequest;
+use super::state::State;
+use crate::proto::event::{Fate, SenderEvent};
+use crate::proto::limits::{
+    AUTO_PARITY_RECEIVERS_MIN, BYE_COPIES, CONFIRM_MAX, EVICTION_CHECK_EVERY,
+};
+use crate::proto::protect::{member_nonce, open, reply_nonce, seal};
+use crate::proto::rate::{PathReport, ReportStep};
+use crate::units::Instant;
+use crate::wire::{
+    Bye, DatagramKind, DropReason, Feedback, HandshakeHeader, Join, MemberHeader, Outcome,
+    POLLUTED, RejectReason,
+};
+
+use super::{SenderTimer, TwoWaySender};
 
 impl TwoWaySender {
     /// `None` when the datagram was refused.
-    fn handle_join(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) -> Option<()> {
+    pub(super) fn handle_join(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &mut [u8],
+    ) -> Option<()> {
         let header = HandshakeHeader::parse(datagram)
             .ok()
             .filter(|_| from.port() != 0)?;
@@ -40,7 +63,11 @@ impl TwoWaySender {
     }
 
     /// Whether a receiver may take part: its place in the list, if there is one.
-    fn admit(&mut self, join: &Join, from: SocketAddr) -> Result<Option<usize>, RejectReason> {
+    pub(super) fn admit(
+        &mut self,
+        join: &Join,
+        from: SocketAddr,
+    ) -> Result<Option<usize>, RejectReason> {
         let place = self.admission.place(join)?;
         if !self.status().joinable || self.waiting.contains(from) {
             Err(self.too_late())
@@ -52,7 +79,7 @@ impl TwoWaySender {
     }
 
     /// What to tell a receiver for which the beginning is gone.
-    fn too_late(&self) -> RejectReason {
+    pub(super) fn too_late(&self) -> RejectReason {
         match self.state {
             State::Aborting(_) => RejectReason::BrokenOff,
             _ if self.config.series.next_pass.takes_late() => RejectReason::NextPass,
@@ -60,7 +87,13 @@ impl TwoWaySender {
         }
     }
 
-    fn on_rejected(&mut self, now: Instant, from: SocketAddr, name: String, reason: RejectReason) {
+    pub(super) fn on_rejected(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        name: String,
+        reason: RejectReason,
+    ) {
         if reason != RejectReason::NextPass {
             self.events
                 .push_back(SenderEvent::Rejected { name, from, reason });
@@ -71,7 +104,7 @@ impl TwoWaySender {
 
     /// A receiver asks again: the ACCEPT was lost. Until its first FEEDBACK its JOINs are all that
     /// shows that it lives.
-    fn accept_again(
+    pub(super) fn accept_again(
         &mut self,
         now: Instant,
         from: SocketAddr,
@@ -106,7 +139,7 @@ impl TwoWaySender {
         Some(())
     }
 
-    fn accept(&mut self, number: u32) {
+    pub(super) fn accept(&mut self, number: u32) {
         if let Some(member) = self.members.get(number) {
             let accept = self.admission.accept(number, member);
             self.outgoing.reply(member.addr, accept);
@@ -114,7 +147,7 @@ impl TwoWaySender {
     }
 
     /// A receiver's first FEEDBACK came: it has the keys, and may be counted on.
-    fn on_confirmed(&mut self, now: Instant, receiver: u32) {
+    pub(super) fn on_confirmed(&mut self, now: Instant, receiver: u32) {
         let Some(member) = self.members.get(receiver) else {
             return;
         };
@@ -138,7 +171,7 @@ impl TwoWaySender {
     // Receivers that report.
 
     /// `None` when the datagram was refused.
-    fn handle_feedback(&mut self, now: Instant, datagram: &mut [u8]) -> Option<()> {
+    pub(super) fn handle_feedback(&mut self, now: Instant, datagram: &mut [u8]) -> Option<()> {
         let header = MemberHeader::parse(datagram).ok()?;
         let (receiver, sequence) = (header.receiver, self.outgoing.sequence());
         let member = self.members.get(receiver)?;
@@ -176,7 +209,7 @@ impl TwoWaySender {
     }
 
     /// A receiver that is done or gone reports: it has not heard the BYE yet.
-    fn on_late_feedback(
+    pub(super) fn on_late_feedback(
         &mut self,
         now: Instant,
         header: &MemberHeader,
@@ -210,7 +243,7 @@ impl TwoWaySender {
     }
 
     /// Lets the rate follow what a receiver reports.
-    fn adapt_rate(&mut self, now: Instant, receiver: u32, step: ReportStep) {
+    pub(super) fn adapt_rate(&mut self, now: Instant, receiver: u32, step: ReportStep) {
         let group = self.members.group();
         let report = PathReport {
             receiver,
@@ -226,7 +259,12 @@ impl TwoWaySender {
     }
 
     /// Queues what a receiver asks for.
-    fn queue_repair(&mut self, now: Instant, feedback: &Feedback, request: RepairRequest) {
+    pub(super) fn queue_repair(
+        &mut self,
+        now: Instant,
+        feedback: &Feedback,
+        request: RepairRequest,
+    ) {
         // What is not kept needs no look, nor any block a second one: a FEEDBACK costs no more than
         // the window is long.
         let mut from = self.window.first();
@@ -248,7 +286,7 @@ impl TwoWaySender {
     /// Whether it costs no time that a block needs another round: there is new data to send
     /// meanwhile, and far from the end of what the receivers can hold. Of many receivers some would
     /// ask again for each block.
-    fn may_ask_again(&self) -> bool {
+    pub(super) fn may_ask_again(&self) -> bool {
         let group = self.members.group();
         let room = group.window_end.saturating_sub(self.window.watermark());
         group.active < AUTO_PARITY_RECEIVERS_MIN
@@ -259,7 +297,7 @@ impl TwoWaySender {
     /// Releases blocks that every receiver has. A receiver that may still show that it has the keys
     /// is waited for a little. The beginning is kept until there is no room for more, for those
     /// that come late.
-    fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         let group = self.members.group();
         let has_room = self.window.first() == 0 && !self.window.is_full();
         if group.present == group.active && !has_room {
@@ -268,7 +306,7 @@ impl TwoWaySender {
     }
 
     /// Takes note of a receiver that is done or leaves.
-    fn on_outcome(&mut self, now: Instant, receiver: u32, outcome: Outcome) {
+    pub(super) fn on_outcome(&mut self, now: Instant, receiver: u32, outcome: Outcome) {
         let end = self.window.complete().filter(|_| self.end_told);
         match outcome {
             Outcome::Receiving => {}
@@ -291,7 +329,7 @@ impl TwoWaySender {
 
     // Receivers that go.
 
-    fn evict_overdue(&mut self, now: Instant) {
+    pub(super) fn evict_overdue(&mut self, now: Instant) {
         self.timers
             .set(SenderTimer::Eviction, now + EVICTION_CHECK_EVERY);
         let window = &self.window;
@@ -315,7 +353,7 @@ impl TwoWaySender {
         self.release();
     }
 
-    fn drop_receiver(&mut self, now: Instant, receiver: u32, reason: DropReason) {
+    pub(super) fn drop_receiver(&mut self, now: Instant, receiver: u32, reason: DropReason) {
         if reason == DropReason::NextPass
             && let Some(member) = self.members.get(receiver)
         {
@@ -325,7 +363,7 @@ impl TwoWaySender {
     }
 
     /// A receiver goes: it has everything, or departs.
-    fn conclude(&mut self, receiver: u32, departure: Option<Departure>) {
+    pub(super) fn conclude(&mut self, receiver: u32, departure: Option<Departure>) {
         let Some(member) = self.members.get(receiver) else {
             return;
         };
@@ -355,7 +393,7 @@ impl TwoWaySender {
     }
 
     /// A receiver has left before the start.
-    fn on_left(&mut self, receiver: u32) {
+    pub(super) fn on_left(&mut self, receiver: u32) {
         let Some(member) = self.members.get(receiver) else {
             return;
         };
@@ -365,7 +403,7 @@ impl TwoWaySender {
         self.plan_start();
     }
 
-    fn bye(&mut self, receiver: u32, copies: u32) {
+    pub(super) fn bye(&mut self, receiver: u32, copies: u32) {
         let tag = self.session().tag();
         for _ in 0..copies {
             let Some(member) = self.members.get_mut(receiver) else {
