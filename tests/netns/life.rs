@@ -73,7 +73,14 @@ fn a_consumers_status_reaches_the_sender() {
     }
     same(&lab, 1);
 
-    let events = events(&lab, "report");
+    // How often the reason for the rate changes is chance.
+    let (rates, events): (Vec<_>, Vec<_>) = events(&lab, "report")
+        .into_iter()
+        .partition(|e| e["event"] == "rate");
+    for rate in &rates {
+        let names = "bits_s event name pass reason receiver t_us v";
+        assert_eq!(fields(rate), names);
+    }
     let kinds: Vec<&str> = events
         .iter()
         .map(|e| e["event"].as_str().unwrap())
@@ -100,8 +107,8 @@ fn a_consumers_status_reaches_the_sender() {
     assert_eq!(fields(finished[0]), done);
     assert_eq!(
         fields(end),
-        "bytes complete datagrams elapsed_us event feedbacks missing nacks pass passes receivers \
-         refused repair source success t_us v wire_bytes"
+        "bytes complete datagrams elapsed_us event feedbacks limited_us missing nacks pass passes \
+         rate_bits_s rate_reason receivers refused repair source success t_us v wire_bytes"
     );
     assert_eq!(
         fields(&end["receivers"][0]),

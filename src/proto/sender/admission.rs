@@ -214,11 +214,11 @@ mod tests {
     fn a_join_opens_for_the_stream_that_was_announced() {
         let admission = admission(&SenderKeys::default());
         let own = SecretKey::from_seed([2; 32]);
-        let (header, bytes) = join(&own, admission.public(), STREAM, None);
+        let (header, mut bytes) = join(&own, admission.public(), STREAM, None);
         let opened = admission.open_join(STREAM, &header, &mut bytes.clone());
         assert_eq!(opened.unwrap().join.name, "a");
         let other = StreamInfo { depth: 2, ..STREAM };
-        let opened = admission.open_join(other, &header, &mut bytes.clone());
+        let opened = admission.open_join(other, &header, &mut bytes);
         assert!(opened.is_none(), "somebody changed the ANNOUNCE");
     }
 

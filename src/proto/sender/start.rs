@@ -140,13 +140,13 @@ mod tests {
         Instant::from_us(s * 1_000_000)
     }
 
-    fn policy(config: SenderConfig) -> StartPolicy {
-        StartPolicy::new(&config, at(0))
+    fn policy(config: &SenderConfig) -> StartPolicy {
+        StartPolicy::new(config, at(0))
     }
 
     #[test]
     fn without_a_number_it_starts_when_joining_settles() {
-        let mut start = policy(SenderConfig {
+        let mut start = policy(&SenderConfig {
             max_wait: Some(Duration::from_secs(5)),
             ..SenderConfig::default()
         });
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_number_and_names_must_all_be_there() {
-        let mut start = policy(SenderConfig {
+        let mut start = policy(&SenderConfig {
             receivers: 3,
             expect: vec!["a".into(), "b".into()],
             min_wait: Duration::from_secs(4),
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn names_count_when_they_are_more() {
         let names = ["a", "b", "c", "d", "e", "f"].map(str::to_owned);
-        let mut start = policy(SenderConfig {
+        let mut start = policy(&SenderConfig {
             expect: names.to_vec(),
             ..SenderConfig::default()
         });
