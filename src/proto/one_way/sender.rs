@@ -1,5 +1,5 @@
-//! The sender's side: it sends at a given rate, a set of interleaved blocks at a time, each followed
-//! by all the repair symbols that it will get.
+//! The sender's side: it sends at a given rate, a set of interleaved blocks at a time, each
+//! followed by all the repair symbols that it will get.
 
 use std::collections::VecDeque;
 

@@ -24,7 +24,8 @@ const QUEUE_MEMORY: Duration = Duration::from_ms(150);
 /// What limits the rate, until it has risen beyond it.
 #[derive(Clone, Copy, Debug)]
 struct Limit {
-    /// The delivery rate at the last decrease (ssthresh of RFC 5681): near it the rate rises slowly.
+    /// The delivery rate at the last decrease (ssthresh of RFC 5681): near it the rate rises
+    /// slowly.
     ssthresh: Rate,
     /// What decreased the rate; nothing when that turned out to be no limit.
     reason: Option<RateReason>,

@@ -269,7 +269,8 @@ impl SendWindow {
         None
     }
 
-    /// Moves the watermark over the blocks that were wholly sent, and queues their proactive repair.
+    /// Moves the watermark over the blocks that were wholly sent, and queues their proactive
+    /// repair.
     fn advance_watermark(&mut self, now: Instant) {
         while self.is_interleaving() {
             let number = self.watermark;
