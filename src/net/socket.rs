@@ -21,9 +21,9 @@ pub const PORT_DEFAULT: u16 = 8367;
 /// Receive buffers of fewer bytes are worth a word: a sender that knows of them must be careful.
 pub const RECEIVE_BUFFER_SMALL: u32 = 2 << 20;
 
-/// Routers that multicast datagrams may pass, plus one,
+/// Routers that multicast datagrams may pass, plus one.
 const TTL_GROUP: u8 = 1;
-/// and those to one peer.
+/// Routers that datagrams to one peer may pass, plus one.
 const TTL_PEER: u8 = 64;
 /// Bytes asked for the buffer of a socket that receives.
 const RECEIVE_BUFFER: usize = 16 << 20;

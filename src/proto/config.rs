@@ -46,7 +46,8 @@ pub struct SenderConfig {
     pub symbol_len: u16,
     /// Bytes of blocks to keep.
     pub memory: usize,
-    /// Bytes of the IP and UDP headers before each datagram: [`IP_UDP_LEN`] or [`IP6_UDP_LEN`].
+    /// Bytes of the IP and UDP headers before each datagram: [`IP_UDP_LEN`], or over IPv6
+    /// [`IP6_UDP_LEN`](super::limits::IP6_UDP_LEN).
     pub ip_udp_len: usize,
     /// Start as soon as this many receivers have joined; 0 for no such number.
     pub receivers: u32,

@@ -171,6 +171,9 @@ pub enum Error {
     /// A key is malformed or of another kind than wanted.
     #[error("{0}")]
     Key(&'static str),
+    /// A text does not begin as a key of any kind that was wanted.
+    #[error("{0}")]
+    NotKey(&'static str),
     /// A line of a key file is malformed or of another kind than wanted.
     #[error("line {line}: {what}")]
     KeyLine {

@@ -92,8 +92,10 @@ fn line_of(text: &str) -> Result<Vec<Entry<Found>>, Error> {
         (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(vec![one]),
         (Err(_), Err(e)) if lower.starts_with("sealsign1") => Err(e),
         (Err(e), Err(_)) if lower.starts_with("age1") => Err(e),
-        (Err(Error::Key(what)), Err(_)) if !what.starts_with("neither") => Err(Error::Key(what)),
-        _ => Err(Error::Key("not a key of any kind that is known")),
+        (Err(Error::NotKey(_)), Err(_)) => {
+            Err(Error::NotKey("not a key of any kind that is known"))
+        }
+        (Err(e), Err(_)) => Err(e),
     }
 }
 

@@ -42,7 +42,7 @@ impl Error {
     /// The same complaint about a key, with the line where it stands.
     fn at_line(self, line: usize) -> Self {
         match self {
-            Self::Key(what) => Self::KeyLine { line, what },
+            Self::Key(what) | Self::NotKey(what) => Self::KeyLine { line, what },
             other => other,
         }
     }

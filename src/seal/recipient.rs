@@ -145,7 +145,9 @@ fn parse_age(word: &str) -> Result<Recipient, Error> {
         _ if word.starts_with("-----BEGIN ") => {
             Err(Error::Key("a secret key where a recipient is expected"))
         }
-        _ => Err(Error::Key("neither an age1… nor an ssh-ed25519 recipient")),
+        _ => Err(Error::NotKey(
+            "neither an age1… nor an ssh-ed25519 recipient",
+        )),
     }
 }
 

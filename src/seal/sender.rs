@@ -80,7 +80,7 @@ pub(super) fn parse(text: &str) -> Result<Entry<Sender>, Error> {
         return Err(Error::Key("a secret key where a public one is expected"));
     }
     if !lower.starts_with("sealsign1") {
-        return Err(Error::Key("neither a sealsign1… nor an ssh-ed25519 key"));
+        return Err(Error::NotKey("neither a sealsign1… nor an ssh-ed25519 key"));
     }
     let bytes = unbech32(PUBLIC_HRP, word)?;
     VerifyingKey::from_bytes(&bytes)

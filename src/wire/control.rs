@@ -14,9 +14,9 @@ pub struct Poll {
     pub rtt_us: u32,
     /// Receivers in the session.
     pub receivers: u32,
-    /// A receiver reports after this many datagrams of the session,
+    /// A receiver reports after this many datagrams of the session, or after [`Poll::report_us`].
     pub report_every: u32,
-    /// or after this many microseconds, whichever comes first.
+    /// A receiver reports after this many microseconds, or after [`Poll::report_every`] datagrams.
     pub report_us: u32,
 }
 

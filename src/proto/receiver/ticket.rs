@@ -22,9 +22,9 @@ pub(super) struct Ticket {
     /// Whoever signed one session of the series signs all.
     signer: Option<VerifyingKey>,
     so_far: Option<SoFar>,
-    /// When a session of the series was announced, or its sender answered us,
+    /// When a session of the series was announced, or its sender answered.
     heard_at: Instant,
-    /// and when it answered. An ANNOUNCE can be repeated by anybody, an answer cannot.
+    /// When the sender answered. An ANNOUNCE can be repeated by anybody, an answer cannot.
     answered_at: Instant,
 }
 

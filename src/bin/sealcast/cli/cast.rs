@@ -108,7 +108,7 @@ pub(crate) struct CastArgs {
     /// Send to receivers that cannot answer, at --rate, and never hear of them.
     ///
     /// For networks on which receivers must not or cannot send: satellites, data diodes. Parity for
-    /// losses is sent in advance, as --redundancy says. `catch` needs no option for it. Status 0
+    /// losses is sent in advance, as --redundancy says. Receivers run `catch --one-way`. Status 0
     /// then means that everything was sent, not that anybody has it.
     #[arg(long, requires = "rate", conflicts_with_all = ["receivers", "expect", "settle",
           "max_wait", "start_timeout", "require", "stall_timeout", "finish_timeout", "slow",

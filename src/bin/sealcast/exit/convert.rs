@@ -176,7 +176,7 @@ impl From<seal::Error> for Failure {
             E::Ambiguous => data(message).hint("sign it with -s"),
             E::Mixed { .. } => Self::new(ExitStatus::Usage, message)
                 .hint("who breaks the keys of the latter reads all; seal one stream for each kind"),
-            E::LabelTooLong { .. } | E::Locked | E::Key(_) | E::KeyLine { .. } => {
+            E::LabelTooLong { .. } | E::Locked | E::Key(_) | E::NotKey(_) | E::KeyLine { .. } => {
                 Self::new(ExitStatus::Usage, message)
             }
         }
