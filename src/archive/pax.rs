@@ -1,4 +1,4 @@
-//! PAX records: `LENGTH KEY=VALUE\n`, framed by the declared length and by nothing else, since a
+//! PAX records: `LENGTH RECORD_KEY=VALUE\n`, framed by the declared length and by nothing else, since a
 //! value may hold any byte.
 
 use super::number;

@@ -1,14 +1,14 @@
 //! The six filters as library calls: each joins one kind of work with streams, threads and sockets.
 
-use crate::sys::signals::Watch;
+use crate::sys::signals::SignalWatch;
 use crate::sys::wake::Wake;
 
 pub mod cast;
 pub mod catch;
 mod error;
+mod frame;
 mod pack;
 pub mod seal;
-mod slice;
 mod unpack;
 
 pub use error::Error;
@@ -23,5 +23,5 @@ pub struct Control<'a> {
     /// Wakes the driver up; the handle that `watch` was made with.
     pub wake: &'a Wake,
     /// Signals that were caught.
-    pub watch: &'a Watch,
+    pub watch: &'a SignalWatch,
 }

@@ -3,13 +3,13 @@
 use std::io::{self, Read, Write};
 
 use crate::seal::armor;
-use crate::seal::cut::{Ending, PlainCutter, SealedCutter};
+use crate::seal::batches::{EndCheck, PlainBatcher, SealedBatcher};
 use crate::seal::header::Header;
 use crate::seal::opener::{Checker, Opened, Opener, Policy, Trust};
 use crate::seal::sealer::Sealer;
 use crate::seal::signed::Preamble;
 use crate::seal::stream::{NONCE_BYTES, buffer, read_nonce};
-use crate::seal::{Error, FileKey, Recipient, Ring, Sender, check, check_mix};
+use crate::seal::{Error, FileKey, Keyring, Recipient, SenderKey, check, check_mix};
 use crate::sys::wake::Wake;
 
 use crate::parallel::{Pool, Yielder, ordered};
@@ -55,9 +55,9 @@ pub fn wrap(
 }
 
 /// Finds the file key and checks the header with it.
-fn unwrap(header: &Header, ring: &Ring, workers: usize) -> Result<FileKey, Error> {
+fn unwrap(header: &Header, keyring: &Keyring, workers: usize) -> Result<FileKey, Error> {
     if header.len() <= STANZAS {
-        return ring.unwrap(header);
+        return keyring.unwrap(header);
     }
     let mut starts = (0..header.len()).step_by(STANZAS);
     let mut found = None;
@@ -65,7 +65,7 @@ fn unwrap(header: &Header, ring: &Ring, workers: usize) -> Result<FileKey, Error
     let result = ordered(
         workers,
         || Ok::<_, Ended>(starts.next()),
-        |start| Ok(ring.try_stanzas(header, start..start + STANZAS)?),
+        |start| Ok(keyring.try_stanzas(header, start..start + STANZAS)?),
         |part| match part {
             Some(key) => {
                 found = Some(key);
@@ -114,10 +114,10 @@ pub fn seal(
     output.write_all(sealer.head()).map_err(Error::Write)?;
     let mut written = sealer.head().len() as u64;
     let (pool, yielder) = (Pool::new(), Yielder::default());
-    let mut cutter = sealer.cutter(input);
+    let mut batcher = sealer.batcher(input);
     ordered(
         workers,
-        || cutter.next(pool.take().unwrap_or_else(buffer)),
+        || batcher.next(pool.take().unwrap_or_else(buffer)),
         |batch| sealer.seal(batch, || yielder.offer()),
         |batch| {
             output.write_all(batch.bytes()).map_err(Error::Write)?;
@@ -137,7 +137,7 @@ pub fn seal(
 pub struct Incoming<R> {
     header: Header,
     rest: Vec<u8>,
-    input: armor::Reader<R>,
+    input: armor::ArmorReader<R>,
 }
 
 /// What an open stream turned out to be.
@@ -157,7 +157,7 @@ impl<R: Read + Send> Incoming<R> {
     /// # Errors
     /// See [`Header::read`].
     pub fn read(input: R, header_bytes_max: usize) -> Result<Self, Error> {
-        let mut input = armor::Reader::new(input);
+        let mut input = armor::ArmorReader::new(input);
         let (header, rest) = Header::read(&mut input, header_bytes_max)?;
         Ok(Self {
             header,
@@ -174,9 +174,9 @@ impl<R: Read + Send> Incoming<R> {
     /// Finds the file key with identities, on so many threads.
     ///
     /// # Errors
-    /// See [`Ring::unwrap`].
-    pub fn unwrap(&self, ring: &Ring, workers: usize) -> Result<FileKey, Error> {
-        unwrap(&self.header, ring, workers)
+    /// See [`Keyring::unwrap`].
+    pub fn unwrap(&self, keyring: &Keyring, workers: usize) -> Result<FileKey, Error> {
+        unwrap(&self.header, keyring, workers)
     }
 
     /// Opens the stream to `output` on so many threads. `cancel` stops the input.
@@ -194,17 +194,17 @@ impl<R: Read + Send> Incoming<R> {
     ) -> Result<Report, Error> {
         let (header, nonce, input) = self.nonce()?;
         let (pool, yielder) = (Pool::new(), Yielder::default());
-        let mut cutter = SealedCutter::new(input);
-        let first = cutter
+        let mut batcher = SealedBatcher::new(input);
+        let first = batcher
             .next(pool.take().unwrap_or_else(buffer))?
             .ok_or_else(|| cut_off(&header))?;
-        let ending = Ending::new(payload_at(&header));
+        let end_check = EndCheck::new(payload_at(&header));
         let (opener, first) = Opener::begin(&header, file_key, &nonce, first, trust)?;
         let stanzas = header.len();
         drop(header);
         let bytes = release(
-            (first, ending),
-            || cutter.next(pool.take().unwrap_or_else(buffer)),
+            (first, end_check),
+            || batcher.next(pool.take().unwrap_or_else(buffer)),
             |batch| opener.open(batch, || yielder.offer()),
             output,
             (&pool, workers, cancel),
@@ -225,7 +225,7 @@ impl<R: Read + Send> Incoming<R> {
     pub fn check(
         self,
         payload: impl Read + Send,
-        trust: (&[Sender], &Policy),
+        trust: (&[SenderKey], &Policy),
         output: &mut (impl Write + Send),
         workers: usize,
         cancel: &Wake,
@@ -233,15 +233,15 @@ impl<R: Read + Send> Incoming<R> {
     ) -> Result<Report, Error> {
         let (header, nonce, _) = self.nonce()?;
         let pool = Pool::new();
-        let mut cutter = PlainCutter::of_payload(payload);
-        let first = cutter
+        let mut batcher = PlainBatcher::of_payload(payload);
+        let first = batcher
             .next(pool.take().unwrap_or_else(buffer))?
             .ok_or(Error::Unsigned)?;
-        let ending = Ending::new(payload_at(&header));
+        let end_check = EndCheck::new(payload_at(&header));
         let (checker, first) = Checker::begin(&header, &nonce, first, trust)?;
         let bytes = release(
-            (first, ending),
-            || cutter.next(pool.take().unwrap_or_else(buffer)),
+            (first, end_check),
+            || batcher.next(pool.take().unwrap_or_else(buffer)),
             |segment| checker.check(segment),
             output,
             (&pool, workers, cancel),
@@ -273,21 +273,21 @@ fn cut_off(header: &Header) -> Error {
 
 /// Releases the first batch and then all others in their order; returns how many bytes that was.
 fn release<J: Send>(
-    (first, mut ending): (Opened, Ending),
+    (first, mut end_check): (Opened, EndCheck),
     next: impl FnMut() -> Result<Option<J>, Error> + Send,
     open: impl Fn(J) -> Opened + Sync,
     output: &mut (impl Write + Send),
     (pool, workers, cancel): (&Pool<Vec<u8>>, usize, &Wake),
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<u64, Error> {
-    let (mut bytes, free) = first.release(&mut ending, output)?;
+    let (mut bytes, free) = first.release(&mut end_check, output)?;
     pool.give(free);
     ordered(
         workers,
         next,
         |batch| Ok(open(batch)),
         |batch: Opened| {
-            let (released, free) = batch.release(&mut ending, output)?;
+            let (released, free) = batch.release(&mut end_check, output)?;
             pool.give(free);
             bytes += released;
             progress(bytes);
@@ -295,7 +295,7 @@ fn release<J: Send>(
         },
         || cancel.wake(),
     )?;
-    ending.finish()?;
+    end_check.finish()?;
     output.flush().map_err(Error::Write)?;
     Ok(bytes)
 }

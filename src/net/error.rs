@@ -46,7 +46,7 @@ pub enum Error {
     },
     /// The datagrams that are asked for are too long for the way that they must go.
     #[error("datagrams of {asked} bytes do not fit {way}, whose MTU is {mtu}")]
-    WayMtu {
+    PathMtu {
         /// Bytes that were asked for, with headers.
         asked: usize,
         /// The interface's name, or where it goes to.

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::clock::Clock;
-use super::signals::{Last, Watch};
+use super::signals::{SecondSignalJob, SignalWatch};
 use super::wake::Wake;
 use super::{Error, wait};
 use crate::units::Duration;
@@ -22,12 +22,12 @@ pub struct ChildGroup {
     /// Readable when the command has ended.
     pid: OwnedFd,
     /// A second signal ends us at once, and the command with us.
-    last: Option<Last>,
+    last: Option<SecondSignalJob>,
 }
 
 impl ChildGroup {
     /// Takes charge of a command that leads a process group.
-    pub fn new(mut child: Child, watch: &Watch) -> Result<Self, Error> {
+    pub fn new(mut child: Child, watch: &SignalWatch) -> Result<Self, Error> {
         let number = Pid::from_child(&child);
         let pid = pidfd_open(number, PidfdFlags::empty()).map_err(|e| {
             // What cannot be watched must not go on; it may have ended already.
@@ -39,7 +39,7 @@ impl ChildGroup {
             }
         })?;
         // Before our end of a pipe closes: it must not take what it has for the whole.
-        let last = watch.at_last(move || {
+        let last = watch.on_second_signal(move || {
             let _ = kill_process_group(number, Signal::KILL);
         });
         Ok(Self {

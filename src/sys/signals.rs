@@ -102,7 +102,7 @@ fn clean_up_on_signals() -> io::Result<()> {
 }
 
 /// Notices signals instead of dying of them, for those who have something to say first.
-pub struct Watch {
+pub struct SignalWatch {
     caught: Arc<AtomicI32>,
     last: LastJob,
 }
@@ -110,15 +110,15 @@ pub struct Watch {
 /// What is to be done before a second signal ends the process; held while it is done.
 type LastJob = Arc<Mutex<Option<Job>>>;
 
-/// The promise of [`Watch::at_last`]; dropping it forgets the job.
-pub struct Last(LastJob);
+/// The promise of [`SignalWatch::on_second_signal`]; dropping it forgets the job.
+pub struct SecondSignalJob(LastJob);
 
 /// Watches for SIGINT, SIGTERM, SIGHUP and SIGQUIT. The first wakes `wake` up and is noted; the
-/// second does what it does by default, after the job of [`Watch::at_last`].
+/// second does what it does by default, after the job of [`SignalWatch::on_second_signal`].
 ///
 /// # Errors
 /// [`Error::System`] when the handlers cannot be installed.
-pub fn watch(wake: Wake) -> Result<Watch, Error> {
+pub fn watch(wake: Wake) -> Result<SignalWatch, Error> {
     let system = |source| Error::System {
         what: "cannot watch for signals",
         source,
@@ -143,32 +143,32 @@ pub fn watch(wake: Wake) -> Result<Watch, Error> {
             }
         })
         .map_err(system)?;
-    Ok(Watch { caught, last })
+    Ok(SignalWatch { caught, last })
 }
 
-impl Watch {
+impl SignalWatch {
     /// The signal that was caught, if one was.
     pub fn caught(&self) -> Option<i32> {
         Some(self.caught.load(Ordering::SeqCst)).filter(|&signal| signal != 0)
     }
 
     /// Does `job`, in place of any other, before a second signal ends the process.
-    pub fn at_last(&self, job: impl FnOnce() + Send + 'static) -> Last {
+    pub fn on_second_signal(&self, job: impl FnOnce() + Send + 'static) -> SecondSignalJob {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Some(Box::new(job));
-        Last(Arc::clone(&self.last))
+        SecondSignalJob(Arc::clone(&self.last))
     }
 }
 
-impl std::fmt::Debug for Watch {
+impl std::fmt::Debug for SignalWatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch")
+        f.debug_struct("SignalWatch")
             .field("caught", &self.caught())
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Last {
+impl Drop for SecondSignalJob {
     fn drop(&mut self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -17,12 +17,12 @@ use super::Error;
 
 /// Whether somebody wants to start.
 #[derive(Debug)]
-pub struct Starter {
+pub struct StartSignal {
     signal: Arc<AtomicBool>,
     terminal: Option<File>,
 }
 
-impl Starter {
+impl StartSignal {
     /// Listens for SIGUSR1, and to the terminal that we were started from, if standard
     /// error is one.
     ///
@@ -60,7 +60,7 @@ impl Starter {
     }
 
     /// Whether somebody asked to start since the last call.
-    pub fn asked(&self) -> bool {
+    pub fn requested(&self) -> bool {
         self.signal.swap(false, Ordering::Relaxed) || self.entered()
     }
 

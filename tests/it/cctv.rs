@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use sealcast::crypt::hash;
 use sealcast::filters::seal::Incoming;
 use sealcast::seal::opener::Trust;
-use sealcast::seal::{Error, Identity, Passphrase, Ring};
+use sealcast::seal::{Error, Identity, Keyring, Passphrase};
 use sealcast::sys::wake::Wake;
 use zeroize::Zeroizing;
 
@@ -125,7 +125,7 @@ impl Vector {
                 for line in lines {
                     identities.extend(Identity::parse_file(line, None)?);
                 }
-                incoming.unwrap(&Ring::new(&identities), 2)?
+                incoming.unwrap(&Keyring::new(&identities), 2)?
             };
             let cancel = Wake::new().unwrap();
             incoming.open(&key, &Trust::Unsigned, &mut out, 2, &cancel, |_| {})

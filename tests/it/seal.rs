@@ -15,7 +15,9 @@ use sealcast::filters::seal::{Incoming, seal, wrap};
 use sealcast::seal::opener::{Policy, Trust};
 use sealcast::seal::sealer::{Sealer, Signer};
 use sealcast::seal::stream::{BATCH_BYTES, BATCH_PLAIN_BYTES, CHUNK_BYTES, SLOT_BYTES};
-use sealcast::seal::{Error, FileKey, Header, Identity, Recipient, Ring, Sender, signing_key_line};
+use sealcast::seal::{
+    Error, FileKey, Header, Identity, Keyring, Recipient, SenderKey, signing_key_line,
+};
 use sealcast::sys::wake::Wake;
 
 const LABEL: &str = "lab";
@@ -70,7 +72,7 @@ fn opened_as(bytes: &[u8], trust: Trust) -> (Vec<u8>, Result<(), Error>) {
     let mut out = Vec::new();
     let mut open = || {
         let incoming = Incoming::read(bytes, 1 << 20)?;
-        let key = incoming.unwrap(&Ring::new(&[node()]), 2)?;
+        let key = incoming.unwrap(&Keyring::new(&[node()]), 2)?;
         let cancel = Wake::new().unwrap();
         incoming.open(&key, &trust, &mut out, 2, &cancel, |_| {})
     };
@@ -79,7 +81,7 @@ fn opened_as(bytes: &[u8], trust: Trust) -> (Vec<u8>, Result<(), Error>) {
 }
 
 fn opened(bytes: &[u8]) -> (Vec<u8>, Result<(), Error>) {
-    let senders = vec![Sender::new(admin().public())];
+    let senders = vec![SenderKey::new(admin().public())];
     opened_as(bytes, Trust::Senders(senders, Policy::default()))
 }
 
@@ -349,7 +351,7 @@ fn only_the_named_senders_count() {
     // Both are trusted, but one does not speak for the other.
     let both = || {
         let keys = [admin(), other.clone()];
-        let senders = keys.iter().map(|k| Sender::new(k.public())).collect();
+        let senders = keys.iter().map(|k| SenderKey::new(k.public())).collect();
         Trust::Senders(senders, Policy::default())
     };
     opened_as(&theirs, both()).1.unwrap();
@@ -416,7 +418,7 @@ fn the_format_stays_as_it_is() {
     vector("node.key", format!("{}\n", line.as_str()).as_bytes());
     let line = signing_key_line(&admin());
     vector("admin.key", format!("{}\n", line.as_str()).as_bytes());
-    let sender = Sender::new(admin().public());
+    let sender = SenderKey::new(admin().public());
     vector("admin.pub", format!("{sender} admin\n").as_bytes());
     let fingerprint = sender.fingerprint();
     vector("admin.fingerprint", format!("{fingerprint}\n").as_bytes());

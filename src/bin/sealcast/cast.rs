@@ -14,11 +14,11 @@ use std::process::{Command, Stdio};
 use rustix::fs::{Access, access};
 use sealcast::filters::cast::{Feed, Make, News, Report, Source};
 use sealcast::filters::{Control, Error};
-use sealcast::net::{NetConfig, To, Way};
+use sealcast::net::{Addressing, Destination, NetConfig};
 use sealcast::proto::config::{NextPass, Series};
 use sealcast::proto::limits::{FLOOR_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT};
 use sealcast::proto::{Fate, OneWay, Sender, SenderConfig, SenderEvent, Waiting};
-use sealcast::sys::start_signal::Starter;
+use sealcast::sys::start_signal::StartSignal;
 use sealcast::sys::stdio::Input;
 use sealcast::sys::wake::Wake;
 use sealcast::sys::{clock, entropy, signals};
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &CastArgs, voice: &Voice) -> Result<(), Failure> {
         before: None,
         nobody_came_again: false,
     };
-    let starter = Starter::new()?;
+    let starter = StartSignal::new()?;
     let make = || producer(&args.command).map_err(|f| Error::Producer(f.message));
     let feed = feed(args, &make)?;
     let again = matches!(&feed, Feed::Input(input, _) if input.can_rewind());
@@ -394,14 +394,14 @@ fn expected(words: &[String]) -> Result<Vec<String>, Failure> {
     Ok(names.into_iter().collect())
 }
 
-fn way(args: &CastArgs) -> Result<Way, Failure> {
-    let to = match &args.to {
-        Some(host) => To::Peer(peer(host, args.net.port, args.net.ipv6)?),
-        None if args.broadcast => To::Broadcast,
-        None => To::Group,
+fn way(args: &CastArgs) -> Result<Destination, Failure> {
+    let addressing = match &args.to {
+        Some(host) => Addressing::Peer(peer(host, args.net.port, args.net.ipv6)?),
+        None if args.broadcast => Addressing::Broadcast,
+        None => Addressing::Group,
     };
-    Ok(Way {
-        to,
+    Ok(Destination {
+        addressing,
         ttl: args.ttl,
         mtu: args.mtu.map(usize::from),
     })

@@ -11,7 +11,7 @@ use sealcast::filters::catch::Sink;
 use sealcast::filters::catch::{Faults, News, Report};
 use sealcast::net::NetConfig;
 use sealcast::proto::{Awaits, PassedOver, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent};
-use sealcast::seal::{Named, Sender};
+use sealcast::seal::{NamedKey, SenderKey};
 use sealcast::sys::stdio::Output;
 use sealcast::sys::wake::Wake;
 use sealcast::sys::{clock, entropy, signals};
@@ -183,7 +183,7 @@ fn host_name() -> String {
         .into_owned()
 }
 
-fn tell_event(event: &ReceiverEvent, senders: &[Named<Sender>], voice: &Voice) {
+fn tell_event(event: &ReceiverEvent, senders: &[NamedKey<SenderKey>], voice: &Voice) {
     match event {
         ReceiverEvent::Found {
             name,
@@ -212,7 +212,7 @@ fn tell_event(event: &ReceiverEvent, senders: &[Named<Sender>], voice: &Voice) {
         }
         ReceiverEvent::PassedOver { from, why } => {
             let why = describe(*why);
-            voice.warning(&format!("passed over a session of {}: {why}", from.ip()));
+            voice.warning(&format!("ignored a session of {}: {why}", from.ip()));
         }
         ReceiverEvent::Joined { receiver, .. } => {
             voice.detail(1, || format!("joined as receiver {receiver}"));
@@ -268,12 +268,12 @@ fn record(event: &ReceiverEvent, journal: &mut Journal) {
     }
 }
 
-fn sender(key: &[u8; 32]) -> Option<Sender> {
-    VerifyingKey::from_bytes(key).ok().map(Sender::new)
+fn sender(key: &[u8; 32]) -> Option<SenderKey> {
+    VerifyingKey::from_bytes(key).ok().map(SenderKey::new)
 }
 
 /// Who signed a session: its name, if we know it, and its fingerprint.
-fn signed_by(key: &[u8; 32], senders: &[Named<Sender>]) -> String {
+fn signed_by(key: &[u8; 32], senders: &[NamedKey<SenderKey>]) -> String {
     let Some(sender) = sender(key) else {
         return String::new();
     };
@@ -359,7 +359,7 @@ fn finish(
             return Ok(());
         }
         ReceiverEnd::NoSender if passed_over => transfer("no sender took us in")
-            .hint("a session was passed over, for the reason given above"),
+            .hint("a session was ignored, for the reason given above"),
         ReceiverEnd::NoSender => transfer("no sender took us in")
             .hint("is `sealcast cast` running, with the same --group and --port?")
             .hint("if it is, choose the right --interface on both sides, and look for a firewall"),

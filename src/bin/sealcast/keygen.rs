@@ -6,8 +6,8 @@ use std::path::Path;
 use sealcast::crypt::sign::SigningKey;
 use sealcast::seal::passphrase::{WORK_LOG2, encrypt};
 use sealcast::seal::{
-    self, Found, Identity, Named, Passphrase, Recipient, Sender, inventory, parse_senders,
-    parse_signing_key, signing_key_line,
+    self, AnyKey, Identity, NamedKey, Passphrase, Recipient, SenderKey, parse_any_keys,
+    parse_sender_keys, parse_signing_key, signing_key_line,
 };
 use sealcast::sys::{self, clock, entropy, keyfile};
 use zeroize::Zeroizing;
@@ -73,7 +73,7 @@ impl NewKey {
         let seed = Zeroizing::new(entropy::seed()?);
         if args.sign {
             let key = SigningKey::from_seed(*seed);
-            let sender = Sender::new(key.public());
+            let sender = SenderKey::new(key.public());
             return Ok(Self {
                 secret: signing_key_line(&key),
                 public: sender.to_string(),
@@ -98,20 +98,20 @@ impl NewKey {
 }
 
 /// What a file of keys holds.
-enum Held {
+enum FileKeys {
     Identities(Vec<Identity>),
     Signing(SigningKey),
     /// Not secret at all.
-    Senders(Vec<Named<Sender>>),
+    Senders(Vec<NamedKey<SenderKey>>),
 }
 
 /// An OpenSSH key can be either; it is an identity unless `sign` says otherwise.
-fn held(text: &str, passphrase: Option<&Passphrase>, sign: bool) -> Result<Held, seal::Error> {
-    let signing = || parse_signing_key(text, passphrase).map(Held::Signing);
+fn held(text: &str, passphrase: Option<&Passphrase>, sign: bool) -> Result<FileKeys, seal::Error> {
+    let signing = || parse_signing_key(text, passphrase).map(FileKeys::Signing);
     if sign {
         return signing();
     }
-    let identities = Identity::parse_file(text, passphrase).map(Held::Identities);
+    let identities = Identity::parse_file(text, passphrase).map(FileKeys::Identities);
     match identities {
         // A key that is locked is so as either; what it lacks is not another type.
         Err(seal::Error::Locked | seal::Error::WrongPassphrase) => identities,
@@ -128,22 +128,22 @@ fn print_public(
 ) -> Result<(), Failure> {
     let parse = |text: &str, passphrase: Option<&Passphrase>| {
         // What is public already can have another form as a sender's key.
-        match parse_senders(text) {
-            Ok(list) if sign => Ok(Held::Senders(list.keys)),
+        match parse_sender_keys(text) {
+            Ok(list) if sign => Ok(FileKeys::Senders(list.keys)),
             _ => held(text, passphrase, sign),
         }
     };
-    let secret = |held: &Held| !matches!(held, Held::Senders(_));
+    let secret = |held: &FileKeys| !matches!(held, FileKeys::Senders(_));
     let publics: Vec<_> = match secrets.read_some(path, parse, secret)? {
-        Held::Identities(identities) => identities
+        FileKeys::Identities(identities) => identities
             .iter()
             .map(|i| (i.recipient().to_string(), i.recipient().fingerprint()))
             .collect(),
-        Held::Signing(key) => {
-            let sender = Sender::new(key.public());
+        FileKeys::Signing(key) => {
+            let sender = SenderKey::new(key.public());
             vec![(sender.to_string(), sender.fingerprint())]
         }
-        Held::Senders(keys) => keys
+        FileKeys::Senders(keys) => keys
             .iter()
             .map(|named| (named.key.to_string(), named.key.fingerprint()))
             .collect(),
@@ -157,29 +157,29 @@ fn print_public(
 
 /// Lists public and secret keys alike.
 fn list(path: &Path, secrets: &Secrets<'_>, voice: &Voice) -> Result<(), Failure> {
-    let secret = |found: &(Vec<Found>, usize)| {
-        let secret = |found: &Found| matches!(found, Found::Identity(_) | Found::Signing(_));
+    let secret = |found: &(Vec<AnyKey>, usize)| {
+        let secret = |found: &AnyKey| matches!(found, AnyKey::Identity(_) | AnyKey::Signing(_));
         found.0.iter().any(secret)
     };
-    let (found, passed_over) = secrets.read_some(path, inventory, secret)?;
-    voice.passed_over(path, passed_over);
+    let (found, ignored) = secrets.read_some(path, parse_any_keys, secret)?;
+    voice.ignored_lines(path, ignored);
     let name = String::new;
     let lines = found.iter().map(|found| match found {
-        Found::Recipient(named) => recipient_line(named),
-        Found::Sender(named) => sender_line(named),
-        Found::Identity(identity) => recipient_line(&Named {
+        AnyKey::Recipient(named) => recipient_line(named),
+        AnyKey::SenderKey(named) => sender_line(named),
+        AnyKey::Identity(identity) => recipient_line(&NamedKey {
             key: identity.recipient(),
             name: name(),
         }),
-        Found::Signing(key) => sender_line(&Named {
-            key: Sender::new(key.public()),
+        AnyKey::Signing(key) => sender_line(&NamedKey {
+            key: SenderKey::new(key.public()),
             name: name(),
         }),
     });
     print(lines.collect::<String>().as_bytes())
 }
 
-fn recipient_line(named: &Named<Recipient>) -> String {
+fn recipient_line(named: &NamedKey<Recipient>) -> String {
     let kind = match &named.key {
         Recipient::X25519(_) => "x25519",
         Recipient::Ssh(_) => "ssh-ed25519",
@@ -188,7 +188,7 @@ fn recipient_line(named: &Named<Recipient>) -> String {
     line(&named.key.fingerprint(), "recipient", kind, &named.name)
 }
 
-fn sender_line(named: &Named<Sender>) -> String {
+fn sender_line(named: &NamedKey<SenderKey>) -> String {
     line(&named.key.fingerprint(), "sender", "ed25519", &named.name)
 }
 

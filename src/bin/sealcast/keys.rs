@@ -5,7 +5,7 @@ use std::path::Path;
 use sealcast::crypt::agree::{PublicKey, SecretKey};
 use sealcast::crypt::secret::Secret;
 use sealcast::proto::{Listed, ReceiverKeys, SHARED_LEN, SenderKeys, shared_secret};
-use sealcast::seal::{Identity, Named, Recipient, Sender};
+use sealcast::seal::{Identity, NamedKey, Recipient, SenderKey};
 
 use crate::cli::{CastArgs, CatchArgs, SharedKeyArgs};
 use crate::exit::{ExitStatus, Failure};
@@ -26,7 +26,7 @@ pub(crate) fn of_sender(
     };
     if let Some(key) = &signing {
         voice.detail(1, || {
-            format!("sender {}", Sender::new(key.public()).fingerprint())
+            format!("sender {}", SenderKey::new(key.public()).fingerprint())
         });
     }
     let mut names = Vec::new();
@@ -55,7 +55,7 @@ pub(crate) fn of_sender(
 pub(crate) fn of_receiver(
     args: &CatchArgs,
     voice: &Voice,
-) -> Result<(ReceiverKeys, Vec<Named<Sender>>), Failure> {
+) -> Result<(ReceiverKeys, Vec<NamedKey<SenderKey>>), Failure> {
     let secrets = Secrets::new(voice, args.shared.passphrase_file.as_deref(), false);
     let senders = lists::senders(&args.from, false, voice)?;
     let mut identities = Vec::new();
@@ -76,7 +76,7 @@ pub(crate) fn of_receiver(
 }
 
 /// What people call a listed receiver: the name beside its key, or else the key's fingerprint.
-fn name_of(named: &Named<Recipient>) -> String {
+fn name_of(named: &NamedKey<Recipient>) -> String {
     if named.name.is_empty() {
         named.key.fingerprint()
     } else {

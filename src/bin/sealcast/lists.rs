@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use sealcast::seal::{List, Named, Recipient, Sender, parse_recipients, parse_senders};
+use sealcast::seal::{
+    KeyList, NamedKey, Recipient, SenderKey, parse_recipients, parse_sender_keys,
+};
 use sealcast::sys::keyfile::{self, KeyFile};
 
 use crate::exit::{ExitStatus, Failure};
@@ -15,12 +17,12 @@ pub(crate) fn recipients_files(
     files: &[PathBuf],
     beside_data: bool,
     voice: &Voice,
-) -> Result<Vec<List<Recipient>>, Failure> {
+) -> Result<Vec<KeyList<Recipient>>, Failure> {
     let mut lists = Vec::new();
     for path in files {
         let file = read(path, beside_data)?;
         let list = parse_recipients(file.text(path)?).map_err(|e| Failure::key_file(path, &e))?;
-        voice.passed_over(path, list.passed_over);
+        voice.ignored_lines(path, list.ignored);
         lists.push(list);
     }
     Ok(lists)
@@ -28,11 +30,11 @@ pub(crate) fn recipients_files(
 
 /// All recipients of the lists, each once, in the order in which they were given.
 pub(crate) fn join_recipients(
-    lists: Vec<List<Recipient>>,
+    lists: Vec<KeyList<Recipient>>,
     may_be_empty: bool,
     voice: &Voice,
-) -> Result<Vec<Named<Recipient>>, Failure> {
-    let all = List::join(lists).keys;
+) -> Result<Vec<NamedKey<Recipient>>, Failure> {
+    let all = KeyList::join(lists).keys;
     if all.is_empty() && !may_be_empty {
         let fact = "no recipient is left: all are revoked";
         return Err(Failure::new(ExitStatus::Usage, fact));
@@ -45,28 +47,28 @@ pub(crate) fn senders(
     texts: &[String],
     beside_data: bool,
     voice: &Voice,
-) -> Result<Vec<Named<Sender>>, Failure> {
+) -> Result<Vec<NamedKey<SenderKey>>, Failure> {
     let mut lists = Vec::new();
     for text in texts {
         lists.push(from(text, beside_data, voice)?);
     }
-    let all = List::join(lists).keys;
+    let all = KeyList::join(lists).keys;
     if all.is_empty() && !texts.is_empty() {
         let fact = "no sender is left: all are revoked";
         return Err(Failure::new(ExitStatus::Usage, fact));
     }
-    Ok(each_once(all, "trusted", Sender::fingerprint, voice))
+    Ok(each_once(all, "trusted", SenderKey::fingerprint, voice))
 }
 
 fn each_once<K: Display>(
-    mut all: Vec<Named<K>>,
+    mut all: Vec<NamedKey<K>>,
     what: &str,
     fingerprint: impl Fn(&K) -> String,
     voice: &Voice,
-) -> Vec<Named<K>> {
+) -> Vec<NamedKey<K>> {
     let mut seen = BTreeSet::new();
     all.retain(|named| seen.insert(named.key.to_string()));
-    for Named { key, name } in &all {
+    for NamedKey { key, name } in &all {
         voice.detail(1, || {
             format!("{what} {} {}", fingerprint(key), name.escape_debug())
                 .trim_end()
@@ -78,19 +80,19 @@ fn each_once<K: Display>(
 
 /// One key, when `text` is one, or else those in the file of that name. What is a key is never
 /// looked for as a file: who can make one in this directory must not choose whom we trust.
-fn from(text: &str, beside_data: bool, voice: &Voice) -> Result<List<Sender>, Failure> {
-    let parsed = parse_senders(text);
+fn from(text: &str, beside_data: bool, voice: &Voice) -> Result<KeyList<SenderKey>, Failure> {
+    let parsed = parse_sender_keys(text);
     let path = Path::new(text);
     match parsed {
         Ok(list) => return Ok(list),
         Err(e) if like_a_key(text) && !path.exists() => {
-            return Err(Failure::key_text(text, &e.one()));
+            return Err(Failure::key_text(text, &e.without_line()));
         }
         Err(_) => {}
     }
     let file = read(path, beside_data)?;
-    let list = parse_senders(file.text(path)?).map_err(|e| Failure::key_file(path, &e))?;
-    voice.passed_over(path, list.passed_over);
+    let list = parse_sender_keys(file.text(path)?).map_err(|e| Failure::key_file(path, &e))?;
+    voice.ignored_lines(path, list.ignored);
     Ok(list)
 }
 

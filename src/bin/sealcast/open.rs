@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sealcast::filters::seal::{Incoming, Report, workers};
 use sealcast::seal::opener::{MaxAge, Policy, Trust};
-use sealcast::seal::{self, FileKey, Identity, Named, Passphrase, Ring, Sender};
+use sealcast::seal::{self, FileKey, Identity, Keyring, NamedKey, Passphrase, SenderKey};
 use sealcast::sys::stdio::{Input, Output};
 use sealcast::sys::{clock, keyfile};
 
@@ -109,14 +109,14 @@ impl<'a> Keys<'a> {
             }
             return Ok(self.secrets.passphrase("this stream")?.unwrap(header)?);
         }
-        let mut found = incoming.unwrap(&Ring::new(&self.open), workers());
+        let mut found = incoming.unwrap(&Keyring::new(&self.open), workers());
         for path in &self.locked {
             if !matches!(found, Err(seal::Error::NoIdentity { .. })) {
                 break;
             }
             let identities = self.secrets.identities(path)?;
             self.show(&identities);
-            found = incoming.unwrap(&Ring::new(&identities), workers());
+            found = incoming.unwrap(&Keyring::new(&identities), workers());
         }
         Ok(found?)
     }
@@ -131,7 +131,7 @@ fn not_for_passphrase() -> Failure {
 fn check(
     args: &OpenArgs,
     sealed: &Path,
-    known: &[Named<Sender>],
+    known: &[NamedKey<SenderKey>],
     input: Input,
     output: &mut Output,
     voice: &Voice,
@@ -158,7 +158,7 @@ fn check(
 }
 
 /// What the receiver may now believe.
-fn verdict(report: &Report, known: &[Named<Sender>]) -> String {
+fn verdict(report: &Report, known: &[NamedKey<SenderKey>]) -> String {
     let Some(preamble) = &report.preamble else {
         return format!("{}, unsigned: the sender is not known", bytes(report.bytes));
     };
@@ -181,7 +181,7 @@ fn verdict(report: &Report, known: &[Named<Sender>]) -> String {
     text
 }
 
-fn trust(args: &OpenArgs, known: &[Named<Sender>]) -> Trust {
+fn trust(args: &OpenArgs, known: &[NamedKey<SenderKey>]) -> Trust {
     if args.unsigned {
         return Trust::Unsigned;
     }

@@ -10,7 +10,7 @@ use sealcast::archive::{Glob, Time, Totals, level_for_rate};
 use sealcast::filters::{self, Effort};
 use sealcast::image::Image;
 use sealcast::sys::stdio::Output;
-use sealcast::tree::{Note, Pack};
+use sealcast::tree::{Note, TreePackConfig};
 
 use crate::cli::PackArgs;
 use crate::exit::{ExitStatus, Failure};
@@ -59,7 +59,7 @@ fn tree(args: &PackArgs, voice: &Voice) -> Result<(), Failure> {
     }
     let exclude = exclude(args)?;
     let mut output = Output::open(args.output.as_deref(), None)?;
-    let config = Pack {
+    let config = TreePackConfig {
         base: args.directory.clone(),
         paths: args.paths.clone(),
         listed: listed(args, voice)?,

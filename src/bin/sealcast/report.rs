@@ -129,12 +129,12 @@ impl Voice {
         }
     }
 
-    /// How many lines of a key file were passed over, for `-v`.
-    pub(crate) fn passed_over(&self, path: &Path, lines: usize) {
+    /// How many lines of a key file were ignored, for `-v`.
+    pub(crate) fn ignored_lines(&self, path: &Path, lines: usize) {
         if lines > 0 {
             self.detail(1, || {
                 let path = path.display();
-                format!("{path}: passed over {lines} ssh keys that are revoked or not ed25519")
+                format!("{path}: ignored {lines} ssh keys that are revoked or not ed25519")
             });
         }
     }

@@ -7,7 +7,7 @@ use sealcast::crypt::secret::Secret;
 use sealcast::filters;
 use sealcast::seal::passphrase::WORK_LOG2;
 use sealcast::seal::sealer::{Sealer, Signer};
-use sealcast::seal::{self, FileKey, Recipient, Sender, armor, parse_recipients};
+use sealcast::seal::{self, FileKey, Recipient, SenderKey, armor, parse_recipients};
 use sealcast::sys::stdio::{Input, Output};
 use sealcast::sys::{clock, entropy, keyfile};
 use zeroize::Zeroizing;
@@ -75,7 +75,7 @@ fn armored(
     sealer: &Sealer,
     voice: &Voice,
 ) -> Result<u64, seal::Error> {
-    let mut armor = armor::Writer::new(output).map_err(seal::Error::Write)?;
+    let mut armor = armor::ArmorWriter::new(output).map_err(seal::Error::Write)?;
     let written = write(input, &mut armor, sealer, voice)?;
     armor.finish().map_err(seal::Error::Write)?;
     Ok(written)
@@ -104,7 +104,7 @@ fn recipients(args: &SealArgs, voice: &Voice) -> Result<Vec<Recipient>, Failure>
     let mut lists = Vec::new();
     for text in &args.recipient {
         lists.push(parse_recipients(text).map_err(|e| {
-            let failure = Failure::key_text(text, &e.one());
+            let failure = Failure::key_text(text, &e.without_line());
             match Path::new(text).exists() {
                 true => failure.hint("-R takes recipients from a file"),
                 false => failure,
@@ -126,7 +126,7 @@ fn signer(
     };
     let key = secrets.signing_key(path)?;
     voice.detail(1, || {
-        format!("sender {}", Sender::new(key.public()).fingerprint())
+        format!("sender {}", SenderKey::new(key.public()).fingerprint())
     });
     Ok(Some(Signer {
         key,

@@ -5,7 +5,7 @@ use std::path::Path;
 use sealcast::filters;
 use sealcast::image;
 use sealcast::sys::stdio::Input;
-use sealcast::tree::{Existing, Limits, Owners, Unpack};
+use sealcast::tree::{Existing, IdMap, Limits, TreeUnpackConfig};
 
 use crate::cli::UnpackArgs;
 use crate::exit::{ExitStatus, Failure};
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &UnpackArgs, voice: &Voice) -> Result<(), Failure> {
 
 fn image(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Result<(), Failure> {
     let cancel = input.stopper();
-    let config = image::Unpack {
+    let config = image::ImageUnpackConfig {
         target: target.into(),
         replace: args.replace,
         keep_partial: args.keep_partial,
@@ -67,7 +67,7 @@ fn no_totals(ours: bool, voice: &Voice) {
 
 fn tree(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Result<(), Failure> {
     let cancel = input.stopper();
-    let config = Unpack {
+    let config = TreeUnpackConfig {
         target: target.into(),
         existing: match (args.replace, args.merge) {
             (true, _) => Existing::Replace,
@@ -75,7 +75,7 @@ fn tree(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Result
             _ => Existing::Refuse,
         },
         keep_partial: args.keep_partial,
-        owners: Owners::new(args.map_owner.clone())
+        owners: IdMap::new(args.map_owner.clone())
             .map_err(|e| Failure::new(ExitStatus::Usage, format!("--map-owner: {e}")))?,
         devices: !args.no_devices,
         setuid: !args.no_setuid,

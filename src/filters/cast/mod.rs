@@ -19,13 +19,13 @@ pub use source::{Feed, Make};
 
 use super::{Control, Error};
 use crate::crypt::kdf;
-use crate::net::{self, Buffers, Link, NetConfig, Way, ip_udp_len, send_error};
+use crate::net::{self, Buffers, Destination, Link, NetConfig, ip_udp_len, send_error};
 use crate::proto::config::{k_for, symbol_len};
 use crate::proto::limits::K_DEFAULT;
 use crate::proto::{Sender, SenderConfig, SenderEnd, SenderEvent, Target};
 use crate::sys::clock::Clock;
-use crate::sys::signals::Watch;
-use crate::sys::start_signal::Starter;
+use crate::sys::signals::SignalWatch;
+use crate::sys::start_signal::StartSignal;
 use crate::sys::wait;
 use crate::sys::wake::Wake;
 use crate::units::{Duration, Instant};
@@ -48,7 +48,7 @@ pub struct Source<'a> {
     /// The data.
     pub feed: Feed<'a>,
     /// Who starts the session before its conditions hold.
-    pub starter: Starter,
+    pub starter: StartSignal,
     /// Wait for receivers again when all have the stream, until a signal comes.
     pub repeat: bool,
 }
@@ -65,7 +65,7 @@ pub struct Source<'a> {
 pub fn cast(
     mut config: SenderConfig,
     net: &NetConfig,
-    way: &Way,
+    way: &Destination,
     source: Source<'_>,
     control: Control<'_>,
     tell: &mut dyn FnMut(News<'_>),
@@ -115,7 +115,7 @@ pub fn cast(
 /// What all sessions of a series share.
 struct Setting<'a> {
     link: &'a Link,
-    starter: &'a Starter,
+    starter: &'a StartSignal,
     clock: &'a Clock,
     control: Control<'a>,
     repeat: bool,
@@ -164,7 +164,7 @@ impl Setting<'_> {
             };
             if number > 0 {
                 // What was asked for before was not meant for this session.
-                self.starter.asked();
+                self.starter.requested();
             }
             tell(News::Announced {
                 session: driver.sender.session(),
@@ -192,7 +192,7 @@ fn is_firewall(error: &io::Error) -> bool {
 struct Driver<'a> {
     sender: Sender,
     link: &'a Link,
-    starter: &'a Starter,
+    starter: &'a StartSignal,
     /// When it was told what is waited for.
     told_at: Option<Instant>,
     /// Since when only consumers have something to do.
@@ -256,7 +256,7 @@ impl Driver<'_> {
         }
     }
 
-    fn notice_signal(&mut self, watch: &Watch, now: Instant) {
+    fn notice_signal(&mut self, watch: &SignalWatch, now: Instant) {
         if let Some(signal) = watch.caught()
             && !matches!(self.failure, Some(Error::Interrupted(_)))
             && self.end.is_none()
@@ -274,7 +274,7 @@ impl Driver<'_> {
     /// Before the start: does what people ask for, and tells them what is waited for.
     fn see_to_start(&mut self, now: Instant, tell: &mut dyn FnMut(News<'_>)) {
         let due = |at: Instant| now.since(at) >= WAITING_EVERY;
-        let asked = self.sender.is_waiting() && self.starter.asked();
+        let asked = self.sender.is_waiting() && self.starter.requested();
         if asked && !self.sender.start_now(now) {
             tell(News::NobodyToStart);
         }

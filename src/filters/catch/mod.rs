@@ -13,12 +13,12 @@ pub use sink::Sink;
 use sink::{Outlet, Trouble};
 
 use super::{Control, Error};
-use crate::net::{Buffers, Ears, NetConfig, RECEIVE_BUFFER_SMALL, ip_udp_len, mtu_to};
+use crate::net::{Buffers, NetConfig, RECEIVE_BUFFER_SMALL, ReceiverSockets, ip_udp_len, mtu_to};
 use crate::proto::{
     Awaits, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, ReceiverStats, Target,
 };
 use crate::sys::clock::Clock;
-use crate::sys::signals::Watch;
+use crate::sys::signals::SignalWatch;
 use crate::sys::wait;
 use crate::sys::wake::Wake;
 use crate::units::{Duration, Instant};
@@ -86,18 +86,18 @@ pub fn catch(
     tell: &mut dyn FnMut(News<'_>),
 ) -> Result<Report, Error> {
     let mut outlet = Outlet::new(sink, control.wake.clone(), control.watch)?;
-    let ears = match net.receiver() {
-        Ok(ears) => ears,
+    let sockets = match net.receiver() {
+        Ok(sockets) => sockets,
         Err(e) => {
             outlet.stop();
             return Err(e.into());
         }
     };
-    config.socket_bytes = ears.receive_buffer();
+    config.socket_bytes = sockets.receive_buffer();
     let clock = Clock::new();
     let mut driver = Driver {
         receiver: Receiver::new(config, control.seed, clock.now()),
-        ears,
+        sockets,
         told_at: None,
         outlet,
         clock,
@@ -121,7 +121,7 @@ pub fn catch(
 
 struct Driver {
     receiver: Receiver,
-    ears: Ears,
+    sockets: ReceiverSockets,
     /// When it was told what is waited for.
     told_at: Option<Instant>,
     outlet: Outlet,
@@ -177,7 +177,7 @@ impl Driver {
         let (receiver, dice, clock) = (&mut self.receiver, &mut self.dice, &self.clock);
         let loss = self.faults.loss;
         let mut more = false;
-        for port in self.ears.all() {
+        for port in self.sockets.all() {
             for batch in 1..=BATCHES_MAX {
                 let now = clock.now();
                 let some = port
@@ -196,7 +196,7 @@ impl Driver {
         Ok(more)
     }
 
-    fn notice_signal(&mut self, watch: &Watch, now: Instant) {
+    fn notice_signal(&mut self, watch: &SignalWatch, now: Instant) {
         if let Some(signal) = watch.caught()
             && self.failure.is_none()
         {
@@ -287,7 +287,7 @@ impl Driver {
             // What finds no room is lost like any datagram, and said again. So is what cannot be
             // sent at all: an address that somebody made up must not end us, and a sender that
             // cannot be reached is noticed by its silence.
-            let _ = self.ears.send(to, &buf);
+            let _ = self.sockets.send(to, &buf);
         }
     }
 
@@ -296,8 +296,8 @@ impl Driver {
             match &event {
                 ReceiverEvent::Found {
                     from, datagram_len, ..
-                } => self.look_at_way(*from, *datagram_len, tell),
-                ReceiverEvent::Joined { from, .. } => self.ears.keep(*from),
+                } => self.check_path(*from, *datagram_len, tell),
+                ReceiverEvent::Joined { from, .. } => self.sockets.keep(*from),
                 ReceiverEvent::Started => {
                     self.started.get_or_insert(now);
                 }
@@ -314,8 +314,8 @@ impl Driver {
     }
 
     /// Whether what this sender sends can come to us.
-    fn look_at_way(&mut self, from: SocketAddr, datagram: usize, tell: &mut dyn FnMut(News<'_>)) {
-        let buffer = self.ears.receive_buffer();
+    fn check_path(&mut self, from: SocketAddr, datagram: usize, tell: &mut dyn FnMut(News<'_>)) {
+        let buffer = self.sockets.receive_buffer();
         if buffer < RECEIVE_BUFFER_SMALL {
             tell(News::SmallBuffer(buffer));
         }
@@ -354,7 +354,11 @@ impl Driver {
         let mut fds = vec![PollFd::new(wake, PollFlags::IN)];
         fds.extend(self.outlet.poll_fd());
         let outlet = fds.len() == 2;
-        fds.extend(self.ears.all().map(|port| PollFd::new(port, PollFlags::IN)));
+        fds.extend(
+            self.sockets
+                .all()
+                .map(|port| PollFd::new(port, PollFlags::IN)),
+        );
         wait::wait(&mut fds, now, self.receiver.poll_timeout())
             .map_err(Error::system("cannot wait"))?;
         if !fds[0].revents().is_empty() {

@@ -15,7 +15,7 @@ use crate::filters::Error;
 use crate::proto::Delivery;
 use crate::sys;
 use crate::sys::command::ChildGroup;
-use crate::sys::signals::Watch;
+use crate::sys::signals::SignalWatch;
 use crate::sys::stdio::Output;
 use crate::sys::wake::Wake;
 use crate::wire::LeaveReason;
@@ -58,7 +58,7 @@ enum Stage {
 }
 
 impl Outlet {
-    pub(super) fn new(sink: Sink, wake: Wake, watch: &Watch) -> Result<Self, Error> {
+    pub(super) fn new(sink: Sink, wake: Wake, watch: &SignalWatch) -> Result<Self, Error> {
         let system = Error::system;
         let (file, stage) = match sink {
             Sink::Output(output) => (output.writer()?, Stage::Output(output)),

@@ -1,24 +1,24 @@
-//! A stream in slices, each of which becomes a frame or comes out of one.
+//! A stream in full, each of which becomes a frame or comes out of one.
 
 use std::io::{self, Write};
 use std::sync::mpsc::SyncSender;
 
 use memmap2::{Advice, MmapMut};
 
-use crate::archive::Sink;
+use crate::archive::BufWrite;
 
 use crate::parallel::Pool;
 
 /// A piece of a stream, in memory that serves again and again.
-pub(super) struct Slice {
+pub(super) struct FrameBuffer {
     memory: MmapMut,
     len: usize,
 }
 
-impl Slice {
+impl FrameBuffer {
     pub(super) fn new(bytes: usize) -> io::Result<Self> {
         let memory = MmapMut::map_anon(bytes)?;
-        // Compressors look all over a slice: large pages, if there are any, make that 2 % faster.
+        // Compressors look all over a buffer: large pages, if there are any, make that 2 % faster.
         let _ = memory.advise(Advice::HugePage);
         Ok(Self { memory, len: 0 })
     }
@@ -38,51 +38,51 @@ impl Slice {
     }
 }
 
-/// Cuts what is written to it into slices of one length; the last has what is left.
-pub(super) struct Slicer<'a> {
-    slice_bytes: usize,
+/// Cuts what is written to it into full of one length; the last has what is left.
+pub(super) struct FrameWriter<'a> {
+    frame_bytes: usize,
     /// The one that is filled; none only while the one before is handed over.
-    slice: Option<Slice>,
-    slices: SyncSender<Slice>,
-    spare: &'a Pool<Slice>,
+    buffer: Option<FrameBuffer>,
+    full: SyncSender<FrameBuffer>,
+    spare: &'a Pool<FrameBuffer>,
 }
 
-impl<'a> Slicer<'a> {
-    /// Hands slices of so many bytes to `slices`, and takes those that have served from `spare`.
+impl<'a> FrameWriter<'a> {
+    /// Hands full of so many bytes to `full`, and takes those that have served from `spare`.
     pub(super) fn new(
         bytes: usize,
-        slices: SyncSender<Slice>,
-        spare: &'a Pool<Slice>,
+        full: SyncSender<FrameBuffer>,
+        spare: &'a Pool<FrameBuffer>,
     ) -> io::Result<Self> {
         Ok(Self {
-            slice_bytes: bytes,
-            slice: Some(Slice::new(bytes)?),
-            slices,
+            frame_bytes: bytes,
+            buffer: Some(FrameBuffer::new(bytes)?),
+            full,
             spare,
         })
     }
 
     fn send(&mut self) -> io::Result<()> {
-        match self.slice.take() {
-            Some(slice) => self.slices.send(slice).map_err(|_| broken()),
+        match self.buffer.take() {
+            Some(buffer) => self.full.send(buffer).map_err(|_| broken()),
             None => Ok(()),
         }
     }
 
-    /// A slice to be filled. That the one before is under way by now keeps their number small.
+    /// A buffer to be filled. That the one before is under way by now keeps their number small.
     fn next(&mut self) -> io::Result<()> {
         let mut next = match self.spare.take() {
-            Some(slice) => slice,
-            None => Slice::new(self.slice_bytes)?,
+            Some(buffer) => buffer,
+            None => FrameBuffer::new(self.frame_bytes)?,
         };
         next.len = 0;
-        self.slice = Some(next);
+        self.buffer = Some(next);
         Ok(())
     }
 
     /// Hands over what is left.
     pub(super) fn finish(mut self) -> io::Result<()> {
-        if self.slice.as_ref().is_none_or(|slice| slice.len == 0) {
+        if self.buffer.as_ref().is_none_or(|buffer| buffer.len == 0) {
             return Ok(());
         }
         self.send()
@@ -93,19 +93,19 @@ fn broken() -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }
 
-impl Sink for Slicer<'_> {
+impl BufWrite for FrameWriter<'_> {
     fn room(&mut self) -> &mut [u8] {
-        match &mut self.slice {
-            Some(slice) => &mut slice.memory[slice.len..],
+        match &mut self.buffer {
+            Some(buffer) => &mut buffer.memory[buffer.len..],
             None => &mut [],
         }
     }
 
     fn take(&mut self, len: usize) -> io::Result<()> {
         // Without one, the receiver is gone.
-        let slice = self.slice.as_mut().ok_or_else(broken)?;
-        slice.len = (slice.len + len).min(self.slice_bytes);
-        if slice.len == self.slice_bytes {
+        let buffer = self.buffer.as_mut().ok_or_else(broken)?;
+        buffer.len = (buffer.len + len).min(self.frame_bytes);
+        if buffer.len == self.frame_bytes {
             self.send()?;
             self.next()?;
         }
@@ -113,7 +113,7 @@ impl Sink for Slicer<'_> {
     }
 }
 
-impl Write for Slicer<'_> {
+impl Write for FrameWriter<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let room = self.room();
         let len = buf.len().min(room.len());

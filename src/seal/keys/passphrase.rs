@@ -9,12 +9,13 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::crypt::{aead, kdf};
 
-use super::cut::{Ending, SealedCutter};
-use super::header::{FileKey, HEADER_BYTES_MAX, Header, Stanza};
-use super::sealer::Sealer;
-use super::stream::{self, ChunkCipher, NONCE_BYTES};
-use super::text::{base64, unbase64};
-use super::{Error, armor, recipient, stanza};
+use super::recipient;
+use crate::seal::batches::{EndCheck, SealedBatcher};
+use crate::seal::header::{FileKey, HEADER_BYTES_MAX, Header, Stanza};
+use crate::seal::sealer::Sealer;
+use crate::seal::stream::{self, ChunkCipher, NONCE_BYTES};
+use crate::seal::text::{base64, unbase64};
+use crate::seal::{Error, armor, stanza};
 
 /// The type of a passphrase's stanza.
 pub(crate) const SCRYPT: &str = "scrypt";
@@ -120,7 +121,7 @@ pub fn is_encrypted(bytes: &[u8]) -> bool {
 /// # Errors
 /// [`Error::Locked`] without a passphrase, and all that can be wrong with an age file.
 pub fn decrypt(bytes: &[u8], passphrase: Option<&Passphrase>) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut input = armor::Reader::new(bytes);
+    let mut input = armor::ArmorReader::new(bytes);
     let (header, rest) = Header::read(&mut input, HEADER_BYTES_MAX)?;
     if !Passphrase::fits(&header) {
         return Err(Error::Key("a file encrypted to keys, not to a passphrase"));
@@ -131,14 +132,14 @@ pub fn decrypt(bytes: &[u8], passphrase: Option<&Passphrase>) -> Result<Zeroizin
     let nonce = stream::read_nonce(&mut input, payload_at)?;
     let cipher = ChunkCipher::new(&file_key, &nonce);
     let payload_at = (payload_at + NONCE_BYTES) as u64;
-    let mut cutter = SealedCutter::new(input);
-    let mut ending = Ending::new(payload_at);
+    let mut batcher = SealedBatcher::new(input);
+    let mut end_check = EndCheck::new(payload_at);
     // Room for all of it at once: a buffer that grows leaves copies of the secret behind.
     let mut out = Zeroizing::new(Vec::with_capacity(bytes.len()));
     let mut buf = stream::buffer();
-    while let Some(batch) = cutter.next(buf)? {
+    while let Some(batch) = batcher.next(buf)? {
         let (plain, problem) = batch.open(&cipher, payload_at, || {});
-        let in_place = ending.take(&plain);
+        let in_place = end_check.take(&plain);
         plain
             .slices(0)
             .for_each(|slice| out.extend_from_slice(slice));
@@ -149,7 +150,7 @@ pub fn decrypt(bytes: &[u8], passphrase: Option<&Passphrase>) -> Result<Zeroizin
             return Err(problem);
         }
     }
-    ending.finish()?;
+    end_check.finish()?;
     Ok(out)
 }
 
@@ -171,11 +172,11 @@ pub fn encrypt(
     let stanza = passphrase.wrap(&file_key, seeds[1], work_log2)?;
     let sealer = Sealer::new(&[stanza], &file_key, &nonce, None)?;
     let mut out = Vec::new();
-    let mut armor = armor::Writer::new(&mut out)?;
+    let mut armor = armor::ArmorWriter::new(&mut out)?;
     armor.write_all(sealer.head())?;
-    let mut cutter = sealer.cutter(text.as_bytes());
+    let mut batcher = sealer.batcher(text.as_bytes());
     let mut buf = stream::buffer();
-    while let Some(batch) = cutter.next(buf)? {
+    while let Some(batch) = batcher.next(buf)? {
         let sealed = sealer.seal(batch, || {})?;
         armor.write_all(sealed.bytes())?;
         buf = sealed.into_buffer();

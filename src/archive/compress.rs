@@ -24,7 +24,7 @@ pub const ANNOUNCEMENT_BYTES: usize = 12;
 /// What a compressor is set to: a level of zstd's and, where they are not zero, the logarithms of
 /// the sizes of its tables, for long matches and for short ones, and how long a match is at least.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Setting {
+struct Parameters {
     level: i32,
     long_log: u32,
     short_log: u32,
@@ -34,7 +34,7 @@ struct Setting {
 /// What we do at level 3 in frames as long as ours. One table, as at zstd's levels 1 and 2, does in
 /// less time what the two of its level 3 do, which are meant for windows of 2 MiB. How large that
 /// table should be is another matter for each frame, and a sample of it tells which pays.
-const fn standard(sample_percent: usize) -> Setting {
+const fn standard(sample_percent: usize) -> Parameters {
     match sample_percent {
         // Text, and pages of many sources: what they repeat is all over the frame.
         28..40 => one_table(19, 7),
@@ -47,10 +47,10 @@ const fn standard(sample_percent: usize) -> Setting {
 }
 
 /// The setting for what gains little by another.
-const ROUGH: Setting = one_table(17, 6);
+const ROUGH: Parameters = one_table(17, 6);
 
-const fn one_table(log: u32, match_bytes: u32) -> Setting {
-    Setting {
+const fn one_table(log: u32, match_bytes: u32) -> Parameters {
+    Parameters {
         level: 1,
         long_log: log,
         short_log: 0,
@@ -59,7 +59,7 @@ const fn one_table(log: u32, match_bytes: u32) -> Setting {
 }
 
 /// Level 3 in long frames, where size counts more than time.
-const LONG: Setting = Setting {
+const LONG: Parameters = Parameters {
     level: 3,
     long_log: 19,
     short_log: 18,
@@ -81,15 +81,15 @@ const SAMPLE_PIECES: usize = 8;
 const PIECE_BYTES: usize = 16 << 10;
 
 /// Compresses frames; keeps its tables from one to the next.
-pub struct Squeezer {
+pub struct FrameCompressor {
     compressor: Compressor<'static>,
     long: bool,
-    set: Option<Setting>,
+    set: Option<Parameters>,
     sample: Vec<u8>,
-    squeezed: Vec<u8>,
+    compressed: Vec<u8>,
 }
 
-impl Squeezer {
+impl FrameCompressor {
     /// A compressor for frames of [`FRAME_BYTES`].
     ///
     /// # Errors
@@ -104,15 +104,15 @@ impl Squeezer {
     /// # Errors
     /// When there is no memory for it.
     pub fn long() -> io::Result<Self> {
-        let mut squeezer = Self::with(LONG_FRAME_BYTES, true)?;
+        let mut frames = Self::with(LONG_FRAME_BYTES, true)?;
         for parameter in [
             CParameter::EnableLongDistanceMatching(true),
             CParameter::LdmMinMatch(LONG_MATCH_BYTES),
             CParameter::LdmHashRateLog(LONG_RATE_LOG),
         ] {
-            squeezer.compressor.set_parameter(parameter)?;
+            frames.compressor.set_parameter(parameter)?;
         }
-        Ok(squeezer)
+        Ok(frames)
     }
 
     fn with(frame_bytes: usize, long: bool) -> io::Result<Self> {
@@ -129,7 +129,7 @@ impl Squeezer {
             long,
             set: None,
             sample: Vec::new(),
-            squeezed: Vec::new(),
+            compressed: Vec::new(),
         })
     }
 
@@ -138,7 +138,7 @@ impl Squeezer {
     ///
     /// # Errors
     /// When the compressor fails, or has no memory.
-    pub fn squeeze(
+    pub fn compress(
         &mut self,
         data: &[u8],
         level: i32,
@@ -146,7 +146,7 @@ impl Squeezer {
     ) -> io::Result<[u8; ANNOUNCEMENT_BYTES]> {
         let setting = self.choose(data, level)?;
         self.set(setting)?;
-        let len = compress(&mut self.compressor, data, out)?;
+        let len = compress_into(&mut self.compressor, data, out)?;
         let size = u32::try_from(len).map_err(io::Error::other)?;
         let mut announcement = [0; ANNOUNCEMENT_BYTES];
         for (to, number) in announcement
@@ -159,7 +159,7 @@ impl Squeezer {
     }
 
     /// How to compress `data` where `level` is asked for.
-    fn choose(&mut self, data: &[u8], level: i32) -> io::Result<Setting> {
+    fn choose(&mut self, data: &[u8], level: i32) -> io::Result<Parameters> {
         match level {
             LEVEL_DEFAULT if self.long => Ok(LONG),
             LEVEL_DEFAULT => Ok(standard(self.sample_percent(data)?)),
@@ -168,7 +168,7 @@ impl Squeezer {
         }
     }
 
-    fn set(&mut self, setting: Setting) -> io::Result<()> {
+    fn set(&mut self, setting: Parameters) -> io::Result<()> {
         if self.set == Some(setting) {
             return Ok(());
         }
@@ -194,21 +194,25 @@ impl Squeezer {
             self.sample.extend_from_slice(piece);
         }
         self.set(ROUGH)?;
-        let len = compress(&mut self.compressor, &self.sample, &mut self.squeezed)?;
+        let len = compress_into(&mut self.compressor, &self.sample, &mut self.compressed)?;
         Ok(len * 100 / self.sample.len().max(1))
     }
 }
 
 /// A level as zstd has it.
-fn plain(level: i32) -> Setting {
-    Setting {
+fn plain(level: i32) -> Parameters {
+    Parameters {
         level,
-        ..Setting::default()
+        ..Parameters::default()
     }
 }
 
 /// Makes `out` one frame of `data`; returns its length.
-fn compress(compressor: &mut Compressor<'_>, data: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+fn compress_into(
+    compressor: &mut Compressor<'_>,
+    data: &[u8],
+    out: &mut Vec<u8>,
+) -> io::Result<usize> {
     out.clear();
     out.reserve(zstd::zstd_safe::compress_bound(data.len()));
     compressor.compress_to_buffer(data, out)
@@ -230,9 +234,9 @@ mod tests {
         (0..len).map(|_| next()).collect()
     }
 
-    fn frame(squeezer: &mut Squeezer, data: &[u8], level: i32) -> Vec<u8> {
+    fn frame(frames: &mut FrameCompressor, data: &[u8], level: i32) -> Vec<u8> {
         let mut out = Vec::new();
-        let announcement = squeezer.squeeze(data, level, &mut out).unwrap();
+        let announcement = frames.compress(data, level, &mut out).unwrap();
         [&announcement[..], &out].concat()
     }
 
@@ -240,7 +244,7 @@ mod tests {
     fn a_frame_depends_on_its_data_and_level_alone() {
         let text = b"a line of text that comes again\n".repeat(20_000);
         let noise = noise(1 << 20);
-        let mut one = Squeezer::new().unwrap();
+        let mut one = FrameCompressor::new().unwrap();
         let first: Vec<_> = [1, 3, 5, 9, 12]
             .iter()
             .map(|level| frame(&mut one, &text, *level))
@@ -260,20 +264,20 @@ mod tests {
     #[test]
     fn noise_is_not_worked_on() {
         let noise = noise(1 << 20);
-        let mut squeezer = Squeezer::new().unwrap();
-        let fast = frame(&mut squeezer, &noise, 1);
-        assert!(frame(&mut squeezer, &noise, 9) == fast);
+        let mut frames = FrameCompressor::new().unwrap();
+        let fast = frame(&mut frames, &noise, 1);
+        assert!(frame(&mut frames, &noise, 9) == fast);
         let mut mixed = noise;
         mixed[400_000..700_000].fill(7);
-        let fast = frame(&mut squeezer, &mixed, 1);
-        assert!(frame(&mut squeezer, &mixed, 9) != fast);
+        let fast = frame(&mut frames, &mixed, 1);
+        assert!(frame(&mut frames, &mixed, 9) != fast);
     }
 
     #[test]
     fn long_frames_find_what_is_far_away() {
         let block = noise(9 << 20);
         let twice = [&block[..], &block].concat();
-        let mut long = Squeezer::long().unwrap();
+        let mut long = FrameCompressor::long().unwrap();
         let first = frame(&mut long, &twice, 3);
         assert!(first.len() < block.len() + block.len() / 10);
         frame(&mut long, &block, 3);

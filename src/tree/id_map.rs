@@ -1,4 +1,4 @@
-//! Owners of an archive as owners of this system: ranges of numbers, as those of user namespaces.
+//! IdMap of an archive as owners of this system: ranges of numbers, as those of user namespaces.
 
 use super::Error;
 use crate::archive::{Entry, acl};
@@ -24,7 +24,7 @@ pub struct Range {
 /// Ranges that do not overlap, neither in the archive nor here: two users that become one would
 /// have two entries in an access list. Without any, everybody stays who they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Owners(Vec<Range>);
+pub struct IdMap(Vec<Range>);
 
 /// Ranges that say two things about one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +45,7 @@ impl Range {
     }
 }
 
-impl Owners {
+impl IdMap {
     /// Takes the ranges in any order.
     ///
     /// # Errors
@@ -108,9 +108,9 @@ mod tests {
     use super::*;
     use crate::archive::{Kind, Meta, Xattr};
 
-    fn owners(ranges: &[(u32, u32, u32)]) -> Result<Owners, Overlap> {
+    fn owners(ranges: &[(u32, u32, u32)]) -> Result<IdMap, Overlap> {
         let range = |&(from, to, count): &_| Range::new(from, to, count).unwrap();
-        Owners::new(ranges.iter().map(range).collect())
+        IdMap::new(ranges.iter().map(range).collect())
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
             .map(|&id| owners.map(id))
             .collect();
         assert_eq!(mapped, [Some(100_000), Some(100_999), Some(5), None]);
-        assert_eq!(Owners::default().map(0), None);
+        assert_eq!(IdMap::default().map(0), None);
     }
 
     #[test]

@@ -37,7 +37,7 @@ enum Clear {
 }
 
 /// A file or device that becomes an image from its beginning to its end.
-pub(super) struct Canvas {
+pub(super) struct ImageWriter {
     file: File,
     size: u64,
     sync: bool,
@@ -53,7 +53,7 @@ pub(super) struct Canvas {
     clear_from: u64,
 }
 
-impl Canvas {
+impl ImageWriter {
     /// A new, empty file.
     pub(super) fn file(file: File, size: u64) -> io::Result<Self> {
         file.set_len(size)?;
@@ -64,11 +64,11 @@ impl Canvas {
     pub(super) fn device(file: File, size: u64, sync: bool) -> io::Result<Self> {
         let start = size.min(HELD_BYTES);
         let end = size.saturating_sub(HELD_BYTES).max(start);
-        let canvas = Self::new(file, size, sync, Clear::Punch, start..end);
-        canvas.write_zeros(0..start)?;
-        canvas.write_zeros(end..size)?;
-        canvas.flush()?;
-        Ok(canvas)
+        let writer = Self::new(file, size, sync, Clear::Punch, start..end);
+        writer.write_zeros(0..start)?;
+        writer.write_zeros(end..size)?;
+        writer.flush()?;
+        Ok(writer)
     }
 
     fn new(file: File, size: u64, sync: bool, clear: Clear, middle: Range<u64>) -> Self {
@@ -96,7 +96,7 @@ impl Canvas {
             self.buffer.extend_from_slice(now);
             data = later;
             if now.len() as u64 == room {
-                self.settle()?;
+                self.write_out()?;
             }
         }
         Ok(())
@@ -104,14 +104,14 @@ impl Canvas {
 
     /// Goes on at `offset`; what is left out is no data.
     pub(super) fn skip_to(&mut self, offset: u64) -> io::Result<()> {
-        self.settle()?;
+        self.write_out()?;
         self.at = offset;
         Ok(())
     }
 
     /// Writes what was held back, after everything else.
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        self.settle()?;
+        self.write_out()?;
         self.clear_to(self.size)?;
         self.flush()?;
         self.file.write_all_at(&self.tail, self.middle.end)?;
@@ -134,7 +134,7 @@ impl Canvas {
     }
 
     /// Writes the stretches of the buffer that are data.
-    fn settle(&mut self) -> io::Result<()> {
+    fn write_out(&mut self) -> io::Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let at = self.at;
         let (mut from, mut pos) = (0, 0);
@@ -238,11 +238,11 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     /// A file full of what was there before, as a device of `size` bytes.
-    fn device(size: usize) -> (File, Canvas) {
+    fn device(size: usize) -> (File, ImageWriter) {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(&vec![0xee; size], 0).unwrap();
-        let canvas = Canvas::device(file.try_clone().unwrap(), size as u64, false).unwrap();
-        (file, canvas)
+        let writer = ImageWriter::device(file.try_clone().unwrap(), size as u64, false).unwrap();
+        (file, writer)
     }
 
     fn content(file: &File) -> Vec<u8> {
@@ -276,18 +276,18 @@ mod tests {
         ] {
             let image = image(size);
             for clear in [Clear::Punch, Clear::ZeroRange, Clear::Write] {
-                let (file, mut canvas) = device(size);
-                canvas.clear = clear;
+                let (file, mut writer) = device(size);
+                writer.clear = clear;
                 for part in image.chunks(77_777) {
-                    canvas.put(part).unwrap();
+                    writer.put(part).unwrap();
                 }
-                canvas.finish().unwrap();
+                writer.finish().unwrap();
                 assert!(content(&file) == image, "{size}");
             }
             let file = tempfile::tempfile().unwrap();
-            let mut canvas = Canvas::file(file.try_clone().unwrap(), size as u64).unwrap();
-            canvas.put(&image).unwrap();
-            canvas.finish().unwrap();
+            let mut writer = ImageWriter::file(file.try_clone().unwrap(), size as u64).unwrap();
+            writer.put(&image).unwrap();
+            writer.finish().unwrap();
             assert!(content(&file) == image, "{size}");
         }
     }
@@ -295,14 +295,14 @@ mod tests {
     #[test]
     fn what_is_skipped_is_cleared_and_needs_no_space() {
         let size = 8 * MIB;
-        let (file, mut canvas) = device(size);
-        canvas.skip_to(100).unwrap();
-        canvas.put(b"head").unwrap();
-        canvas.skip_to(4 * MIB as u64 + 5).unwrap();
-        canvas.put(b"middle").unwrap();
-        canvas.put(&[0; 300_000]).unwrap();
-        canvas.skip_to(size as u64 - 4).unwrap();
-        canvas.put(b"tail").unwrap();
+        let (file, mut writer) = device(size);
+        writer.skip_to(100).unwrap();
+        writer.put(b"head").unwrap();
+        writer.skip_to(4 * MIB as u64 + 5).unwrap();
+        writer.put(b"middle").unwrap();
+        writer.put(&[0; 300_000]).unwrap();
+        writer.skip_to(size as u64 - 4).unwrap();
+        writer.put(b"tail").unwrap();
         let before = content(&file);
         assert!(
             before[..MIB]
@@ -310,7 +310,7 @@ mod tests {
                 .chain(&before[size - MIB..])
                 .all(|&b| b == 0)
         );
-        canvas.finish().unwrap();
+        writer.finish().unwrap();
         let mut wanted = vec![0; size];
         wanted[100..104].copy_from_slice(b"head");
         wanted[4 * MIB + 5..4 * MIB + 11].copy_from_slice(b"middle");

@@ -6,7 +6,7 @@ use super::Error;
 
 /// A path and the name that it has in the archive; the root of the tree has an empty one.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Listed<'a> {
+pub(super) struct ListedPath<'a> {
     pub(super) name: Vec<u8>,
     pub(super) path: &'a Path,
 }
@@ -18,10 +18,10 @@ pub(super) struct Listed<'a> {
 pub(super) fn sorted<'a>(
     paths: impl Iterator<Item = &'a PathBuf>,
     name_of: impl Fn(&Path) -> Result<Vec<u8>, Error>,
-) -> Result<Vec<Listed<'a>>, Error> {
+) -> Result<Vec<ListedPath<'a>>, Error> {
     let listed = paths.map(|path| {
         let name = name_of(path)?;
-        Ok(Listed { name, path })
+        Ok(ListedPath { name, path })
     });
     let mut all = listed.collect::<Result<Vec<_>, Error>>()?;
     // What is in a directory comes right after it, as in a walk.
@@ -63,7 +63,7 @@ mod tests {
             Ok(raw.strip_prefix(b"/").unwrap_or(raw).to_vec())
         };
         let all = sorted(paths.iter(), name_of)?;
-        let text = |listed: &Listed<'_>| String::from_utf8(listed.name.clone()).unwrap();
+        let text = |listed: &ListedPath<'_>| String::from_utf8(listed.name.clone()).unwrap();
         Ok(all.iter().map(text).collect())
     }
 

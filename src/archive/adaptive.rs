@@ -95,7 +95,7 @@ impl Ratio {
 /// before it, by what those so far took. So the output always has something to take, and the
 /// processors work as much as that leaves time for.
 #[derive(Clone, Debug)]
-pub struct Chooser {
+pub struct LevelController {
     /// The place in the table of the level that was chosen last.
     place: usize,
     /// How much faster frames are compressed here than the table says, and how much more is left.
@@ -122,7 +122,7 @@ struct Frame {
     bytes: Option<f64>,
 }
 
-impl Default for Chooser {
+impl Default for LevelController {
     fn default() -> Self {
         Self {
             place: PLACE_FIRST,
@@ -138,7 +138,7 @@ impl Default for Chooser {
     }
 }
 
-impl Chooser {
+impl LevelController {
     /// The number by which to speak of the next frame, which begins to be compressed `now_us`, and
     /// its level. Two that begin at the same moment may be taken for one another; that only makes
     /// the estimate worse.
@@ -275,7 +275,7 @@ mod tests {
         /// Until when what the output has keeps the link busy.
         busy: f64,
         levels: Vec<i32>,
-        /// What the chooser will hear, and when.
+        /// What the controller will hear, and when.
         news: Vec<(f64, News)>,
     }
 
@@ -299,16 +299,16 @@ mod tests {
             }
         }
 
-        fn tell(&mut self, chooser: &mut Chooser, until: f64) {
+        fn tell(&mut self, controller: &mut LevelController, until: f64) {
             self.news.sort_by(|a, b| a.0.total_cmp(&b.0));
             let later = self.news.partition_point(|news| news.0 <= until);
             for (at, news) in self.news.drain(..later) {
                 match news {
                     News::Compressed(number, after, taken) => {
-                        chooser.compressed(number, FRAME as usize, after as usize, taken as u64);
+                        controller.compressed(number, FRAME as usize, after as usize, taken as u64);
                     }
-                    News::Writing => chooser.writing(at as u64),
-                    News::Written(bytes) => chooser.written(bytes as usize, at as u64),
+                    News::Writing => controller.writing(at as u64),
+                    News::Written(bytes) => controller.written(bytes as usize, at as u64),
                 }
             }
         }
@@ -345,11 +345,11 @@ mod tests {
             run.busy
         }
 
-        fn adapted(&mut self, chooser: &mut Chooser) -> f64 {
+        fn adapted(&mut self, controller: &mut LevelController) -> f64 {
             for _ in 0..60 {
                 self.frame(&mut |run, begun| {
-                    run.tell(chooser, begun);
-                    chooser.begin(begun as u64).1
+                    run.tell(controller, begun);
+                    controller.begin(begun as u64).1
                 });
             }
             self.busy
@@ -364,7 +364,7 @@ mod tests {
                 let fixed = fixed.map(|level| Run::fixed(link, faster, level.number));
                 let best = fixed.min_by(f64::total_cmp).unwrap();
                 let mut run = Run::new(link, faster);
-                let ratio = run.adapted(&mut Chooser::default()) / best;
+                let ratio = run.adapted(&mut LevelController::default()) / best;
                 assert!(ratio < 1.05, "{link} {faster}: {ratio}, {:?}", run.levels);
             }
         }
@@ -372,11 +372,11 @@ mod tests {
 
     #[test]
     fn a_choice_follows_the_link() {
-        let mut chooser = Chooser::default();
+        let mut controller = LevelController::default();
         let mut run = Run::new(12.0, 1.0);
         for (link, levels) in [(12.0, 8..=12), (5_000.0, 1..=1), (12.0, 8..=12)] {
             run.link = link;
-            run.adapted(&mut chooser);
+            run.adapted(&mut controller);
             let mut last = run.levels.split_off(run.levels.len() - 20);
             last.sort_unstable();
             assert!(levels.contains(&last[10]), "{link}: {last:?}");

@@ -10,11 +10,13 @@ use crate::crypt::hybrid::{self, ENCAPSULATED_LEN, HybridSecretKey};
 use crate::crypt::secret::Secret;
 use crate::crypt::sign::SigningKey;
 
-use super::header::{FileKey, Header, Stanza};
+use super::passphrase::Passphrase;
 use super::passphrase::SCRYPT;
 use super::recipient::{self, Recipient};
-use super::text::{bech32, unbase64, unbech32};
-use super::{Error, Passphrase, passphrase, ssh, stanza};
+use super::{passphrase, ssh};
+use crate::seal::header::{FileKey, Header, Stanza};
+use crate::seal::text::{bech32, unbase64, unbech32};
+use crate::seal::{Error, stanza};
 
 const HRP: &str = "age-secret-key-";
 const HYBRID_HRP: &str = "age-secret-key-pq-";
@@ -72,12 +74,12 @@ impl Identity {
             return Ok(vec![Self::Ssh(Box::new(key))]);
         }
         let (mut found, mut plugins) = (Vec::new(), false);
-        for (line, text) in super::key_lines(text) {
+        for (line, text) in super::list::key_lines(text) {
             if text.to_ascii_lowercase().starts_with("age-plugin-") {
                 plugins = true;
                 continue;
             }
-            found.push(Self::parse_line(text).map_err(|e| e.at_line(line))?);
+            found.push(Self::parse_line(text).map_err(|e| e.with_line(line))?);
         }
         match found.len() {
             0 if plugins => Err(Error::Key("the file holds identities of plugins only")),
@@ -91,7 +93,7 @@ impl Identity {
             line.get(..prefix.len())
                 .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
         };
-        if begins(super::sender::SECRET_HRP) {
+        if begins(super::sender_key::SECRET_HRP) {
             return Err(Error::Key("a signing key where an identity is expected"));
         }
         if begins("age1") || begins("ssh-") || begins("sealsign1") {
@@ -110,27 +112,29 @@ impl Identity {
 }
 
 /// Identities with what is derived of them once, to try on many stanzas.
-pub struct Ring(Vec<Held>);
+pub struct Keyring(Vec<PreparedIdentity>);
 
-enum Held {
+enum PreparedIdentity {
     X25519(SecretKey, PublicKey),
     Ssh(Box<SigningKey>, [u8; 4]),
     Hybrid(HybridSecretKey),
 }
 
-impl fmt::Debug for Ring {
+impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ring({} identities)", self.0.len())
+        write!(f, "Keyring({} identities)", self.0.len())
     }
 }
 
-impl Ring {
+impl Keyring {
     /// Holds the identities.
     pub fn new(identities: &[Identity]) -> Self {
         let held = identities.iter().map(|identity| match identity {
-            Identity::X25519(key) => Held::X25519(key.clone(), key.public()),
-            Identity::Ssh(key) => Held::Ssh(key.clone(), recipient::ssh_tag(&key.public())),
-            Identity::Hybrid(key) => Held::Hybrid(key.clone()),
+            Identity::X25519(key) => PreparedIdentity::X25519(key.clone(), key.public()),
+            Identity::Ssh(key) => {
+                PreparedIdentity::Ssh(key.clone(), recipient::ssh_tag(&key.public()))
+            }
+            Identity::Hybrid(key) => PreparedIdentity::Hybrid(key.clone()),
         });
         Self(held.collect())
     }
@@ -184,7 +188,7 @@ pub fn check(header: &Header, found: Option<FileKey>) -> Result<FileKey, Error> 
     Ok(key)
 }
 
-impl Held {
+impl PreparedIdentity {
     /// The file key, when the stanza is for this identity.
     fn unwrap(&self, stanza: &Stanza<'_>) -> Result<Option<FileKey>, Error> {
         match self {
@@ -260,11 +264,11 @@ mod tests {
         let other = Identity::from_seed([5; 32]);
         let header = header(&[one.recipient(), ssh().recipient()]);
         for identity in [one, ssh()] {
-            let key = Ring::new(&[other.clone(), identity]).unwrap(&header);
+            let key = Keyring::new(&[other.clone(), identity]).unwrap(&header);
             assert_eq!(key.unwrap(), FileKey::new([8; 16]));
         }
         assert!(matches!(
-            Ring::new(&[other]).unwrap(&header),
+            Keyring::new(&[other]).unwrap(&header),
             Err(Error::NoIdentity { stanzas: 2 })
         ));
     }
@@ -306,7 +310,7 @@ mod tests {
             let other = Identity::from_seed([5; 32]);
             assert!(
                 matches!(
-                    Ring::new(&[other]).unwrap(&header),
+                    Keyring::new(&[other]).unwrap(&header),
                     Err(Error::Header { .. })
                 ),
                 "{stanza}"

@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 
 use crate::crypt::sign::{SigningKey, VerifyingKey};
 
-use super::{Error, Passphrase};
+use super::passphrase::Passphrase;
+use crate::seal::Error;
 
 /// The type that public lines and stanzas name.
 pub(crate) const KIND: &str = "ssh-ed25519";

@@ -8,9 +8,11 @@ use crate::crypt::hybrid::HybridPublicKey;
 use crate::crypt::sign::VerifyingKey;
 use crate::crypt::{LowOrder, aead, hash, kdf};
 
-use super::header::FileKey;
-use super::text::{base64, bech32, fingerprint, unbech32};
-use super::{Entry, Error, List, Named, ssh};
+use super::list::{self, KeyList, ListEntry, NamedKey};
+use super::ssh;
+use crate::seal::Error;
+use crate::seal::header::FileKey;
+use crate::seal::text::{base64, bech32, fingerprint, unbech32};
 
 pub(crate) const X25519: &str = "X25519";
 pub(crate) const X25519_INFO: &[u8] = b"age-encryption.org/v1/X25519";
@@ -82,9 +84,9 @@ impl FromStr for Recipient {
 
     /// Reads one recipient; whatever follows it after a space is a comment.
     fn from_str(text: &str) -> Result<Self, Error> {
-        match super::parse_entry(text, parse)? {
-            Entry::Key(named) => Ok(named.key),
-            Entry::Revoked(_) | Entry::PassedOver => Err(Error::Key(
+        match list::parse_entry(text, parse)? {
+            ListEntry::Key(named) => Ok(named.key),
+            ListEntry::Revoked(_) | ListEntry::Ignored => Err(Error::Key(
                 "an ssh key of a type other than ssh-ed25519, or a revoked one",
             )),
         }
@@ -96,8 +98,8 @@ impl FromStr for Recipient {
 /// # Errors
 /// [`Error::KeyLine`] for the first line that holds no recipient, [`Error::Key`] when no key of the
 /// file can be used.
-pub fn parse_recipients(text: &str) -> Result<List<Recipient>, Error> {
-    super::parse_list(text, parse)?.some("the file holds no recipient")
+pub fn parse_recipients(text: &str) -> Result<KeyList<Recipient>, Error> {
+    list::parse_list(text, parse)?.require_nonempty("the file holds no recipient")
 }
 
 /// Checks that the recipients may share a stream: who breaks the keys of the others must not open
@@ -114,19 +116,19 @@ pub fn check_mix(recipients: &[Recipient]) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn parse(text: &str) -> Result<Entry<Recipient>, Error> {
+pub(super) fn parse(text: &str) -> Result<ListEntry<Recipient>, Error> {
     if let Some(line) = ssh::parse_line(text) {
-        return Ok(super::ssh_entry(&line?, Recipient::Ssh));
+        return Ok(list::ssh_entry(&line?, Recipient::Ssh));
     }
-    let (word, name) = super::word_and_comment(text);
+    let (word, name) = list::word_and_comment(text);
     let key = parse_age(word)?;
     let name = name.to_string();
-    Ok(Entry::Key(Named { key, name }))
+    Ok(ListEntry::Key(NamedKey { key, name }))
 }
 
 fn parse_age(word: &str) -> Result<Recipient, Error> {
     let lower = word.to_ascii_lowercase();
-    if lower.starts_with("age-secret-key-") || lower.starts_with(super::sender::SECRET_HRP) {
+    if lower.starts_with("age-secret-key-") || lower.starts_with(super::sender_key::SECRET_HRP) {
         return Err(Error::Key("a secret key where a recipient is expected"));
     }
     // The last `1` parts the type from the key, in which there is none.
@@ -245,7 +247,7 @@ mod tests {
     fn a_file_of_recipients() {
         let text = format!("# nodes\n\n{KEY} node-1\r\n  {KEY}\nnode ssh-rsa AAAAB3\n");
         let list = parse_recipients(&text).unwrap();
-        assert_eq!((list.keys.len(), list.passed_over), (2, 1));
+        assert_eq!((list.keys.len(), list.ignored), (2, 1));
         assert_eq!(list.keys[0].name, "node-1");
         let wrong = format!("{KEY}\n#\nnode-1 {KEY}\n");
         assert!(matches!(
@@ -261,15 +263,15 @@ mod tests {
         let text = format!("a {bad}\nb {good}\n@revoked * {bad}\nc {bad}\n");
         let list = parse_recipients(&text).unwrap();
         assert_eq!(list.keys.len(), 1);
-        assert_eq!((list.keys[0].name.as_str(), list.passed_over), ("b", 3));
+        assert_eq!((list.keys[0].name.as_str(), list.ignored), ("b", 3));
         let none = parse_recipients(&format!("a {bad}\n@revoked * {bad}\n")).unwrap();
         assert!(none.keys.is_empty());
         // A list of its own revokes as well, and keys of all kinds.
         let other = parse_recipients(&format!("b {good}\na {bad}\n{KEY}\n")).unwrap();
-        let joined = List::join([other.clone(), none.clone()]);
+        let joined = KeyList::join([other.clone(), none.clone()]);
         assert_eq!(joined.keys.len(), 2);
         let age = parse_recipients(&format!("@revoked {KEY}\n@revoked node-7 {KEY}\n")).unwrap();
-        assert_eq!(List::join([none, other, age]).keys.len(), 1);
+        assert_eq!(KeyList::join([none, other, age]).keys.len(), 1);
         // What may have been meant so is not passed over.
         for mark in ["@revoke", "@Revoked", "@"] {
             let text = format!("{good}\n{mark} * {bad}\n");

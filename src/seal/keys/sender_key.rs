@@ -7,8 +7,11 @@ use zeroize::Zeroizing;
 
 use crate::crypt::sign::{SigningKey, VerifyingKey};
 
-use super::text::{bech32, fingerprint, unbech32};
-use super::{Entry, Error, List, Named, Passphrase, ssh};
+use super::list::{self, KeyList, ListEntry, NamedKey};
+use super::passphrase::Passphrase;
+use super::ssh;
+use crate::seal::Error;
+use crate::seal::text::{bech32, fingerprint, unbech32};
 
 /// The prefix of a public signing key. It names algorithm and version: another has another prefix.
 const PUBLIC_HRP: &str = "sealsign";
@@ -17,9 +20,9 @@ pub(crate) const SECRET_HRP: &str = "sealsign-secret-";
 
 /// Someone who can sign streams, known by a public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sender(VerifyingKey);
+pub struct SenderKey(VerifyingKey);
 
-impl Sender {
+impl SenderKey {
     /// The sender with this key.
     pub const fn new(key: VerifyingKey) -> Self {
         Self(key)
@@ -36,20 +39,20 @@ impl Sender {
     }
 }
 
-impl fmt::Display for Sender {
+impl fmt::Display for SenderKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&bech32(PUBLIC_HRP, self.0.as_bytes()))
     }
 }
 
-impl FromStr for Sender {
+impl FromStr for SenderKey {
     type Err = Error;
 
     /// Reads one sender, `sealsign1…` or `ssh-ed25519 AAAA…`; what follows is a comment.
     fn from_str(text: &str) -> Result<Self, Error> {
-        match super::parse_entry(text, parse)? {
-            Entry::Key(named) => Ok(named.key),
-            Entry::Revoked(_) | Entry::PassedOver => Err(Error::Key(
+        match list::parse_entry(text, parse)? {
+            ListEntry::Key(named) => Ok(named.key),
+            ListEntry::Revoked(_) | ListEntry::Ignored => Err(Error::Key(
                 "an ssh key of a type other than ssh-ed25519, or a revoked one",
             )),
         }
@@ -60,15 +63,15 @@ impl FromStr for Sender {
 ///
 /// # Errors
 /// [`Error::KeyLine`] for the first line that holds no sender, [`Error::Key`] when none does.
-pub fn parse_senders(text: &str) -> Result<List<Sender>, Error> {
-    super::parse_list(text, parse)?.some("the file holds no signing key")
+pub fn parse_sender_keys(text: &str) -> Result<KeyList<SenderKey>, Error> {
+    list::parse_list(text, parse)?.require_nonempty("the file holds no signing key")
 }
 
-pub(super) fn parse(text: &str) -> Result<Entry<Sender>, Error> {
+pub(super) fn parse(text: &str) -> Result<ListEntry<SenderKey>, Error> {
     if let Some(line) = ssh::parse_line(text) {
-        return Ok(super::ssh_entry(&line?, Sender));
+        return Ok(list::ssh_entry(&line?, SenderKey));
     }
-    let (word, name) = super::word_and_comment(text);
+    let (word, name) = list::word_and_comment(text);
     let lower = word.to_ascii_lowercase();
     if lower.starts_with("age1") {
         return Err(Error::Key(
@@ -85,8 +88,8 @@ pub(super) fn parse(text: &str) -> Result<Entry<Sender>, Error> {
     let bytes = unbech32(PUBLIC_HRP, word)?;
     VerifyingKey::from_bytes(&bytes)
         .map(|key| {
-            Entry::Key(Named {
-                key: Sender(key),
+            ListEntry::Key(NamedKey {
+                key: SenderKey(key),
                 name: name.to_string(),
             })
         })
@@ -109,11 +112,11 @@ pub fn parse_signing_key(text: &str, passphrase: Option<&Passphrase>) -> Result<
     if text.trim_start().starts_with(ssh::PRIVATE_BEGIN) {
         return ssh::parse_private(text, passphrase);
     }
-    let mut lines = super::key_lines(text);
+    let mut lines = list::key_lines(text);
     let (line, first) = lines
         .next()
         .ok_or(Error::Key("the file holds no signing key"))?;
-    let key = parse_signing_line(first).map_err(|e| e.at_line(line))?;
+    let key = parse_signing_line(first).map_err(|e| e.with_line(line))?;
     if let Some((line, _)) = lines.next() {
         return Err(Error::KeyLine {
             line,
@@ -147,8 +150,8 @@ mod tests {
     #[test]
     fn both_halves_come_back() {
         let key = SigningKey::from_seed([7; 32]);
-        let sender = Sender::new(key.public());
-        assert_eq!(sender.to_string().parse::<Sender>().unwrap(), sender);
+        let sender = SenderKey::new(key.public());
+        assert_eq!(sender.to_string().parse::<SenderKey>().unwrap(), sender);
         let text = format!("# mine\n{}\n", signing_key_line(&key).as_str());
         let found = parse_signing_key(&text, None).unwrap();
         assert_eq!(found.public(), key.public());
@@ -157,9 +160,9 @@ mod tests {
 
     #[test]
     fn an_ssh_line_is_the_same_sender() {
-        let sender = Sender::new(SigningKey::from_seed([7; 32]).public());
+        let sender = SenderKey::new(SigningKey::from_seed([7; 32]).public());
         let line = ssh::line(sender.key());
-        let other: Sender = format!("{line} root@admin").parse().unwrap();
+        let other: SenderKey = format!("{line} root@admin").parse().unwrap();
         assert_eq!(other, sender);
         assert_eq!(other.fingerprint(), sender.fingerprint());
         assert_eq!(sender.fingerprint().len(), 32);
@@ -167,19 +170,19 @@ mod tests {
 
     #[test]
     fn files_of_senders() {
-        let a = Sender::new(SigningKey::from_seed([7; 32]).public());
-        let b = Sender::new(SigningKey::from_seed([8; 32]).public());
+        let a = SenderKey::new(SigningKey::from_seed([7; 32]).public());
+        let b = SenderKey::new(SigningKey::from_seed([8; 32]).public());
         let text = format!("# ours\n{a} admin\n\nroot@b {}\n", ssh::line(b.key()));
-        let list = parse_senders(&text).unwrap();
+        let list = parse_sender_keys(&text).unwrap();
         let found: Vec<_> = list.keys.iter().map(|k| (k.key, k.name.as_str())).collect();
         assert_eq!(found, [(a, "admin"), (b, "root@b")]);
-        assert!(parse_senders("# none\n").is_err());
+        assert!(parse_sender_keys("# none\n").is_err());
         assert!(matches!(
-            parse_senders(&format!("{a}\nage1abc\n")),
+            parse_sender_keys(&format!("{a}\nage1abc\n")),
             Err(Error::KeyLine { line: 2, .. })
         ));
         let secret = signing_key_line(&SigningKey::from_seed([7; 32]));
-        let refused = secret.parse::<Sender>().unwrap_err().to_string();
+        let refused = secret.parse::<SenderKey>().unwrap_err().to_string();
         assert!(refused.contains("secret key"));
     }
 }

@@ -1,7 +1,7 @@
 //! Families, groups, broadcast and single peers: the ways from a sender to its receivers.
 
+use crate::cast_files::{catch_all, noise, same};
 use crate::lab;
-use crate::raw::{catch_all, noise, same};
 use crate::topology::Lab;
 
 /// Casts to `count` receivers that know nothing of the way.

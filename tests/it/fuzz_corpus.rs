@@ -73,7 +73,7 @@ fn archive() {
 #[test]
 fn extract() {
     // The mask for modes of new files is the process's.
-    if alone("corpus::extract") {
+    if alone("fuzz_corpus::extract") {
         replay("archive", 100, bodies::extract);
     }
 }

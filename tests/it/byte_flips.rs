@@ -7,10 +7,10 @@
 
 use std::io::{Cursor, Read};
 
-use sealcast::seal::cut::{Ending, SealedCutter};
+use sealcast::seal::batches::{EndCheck, SealedBatcher};
 use sealcast::seal::opener::{Opener, Policy, Trust};
 use sealcast::seal::stream::{BATCH_BYTES, NONCE_BYTES, SLOT_BYTES, buffer};
-use sealcast::seal::{Error, FileKey, Header, Ring, Sender};
+use sealcast::seal::{Error, FileKey, Header, Keyring, SenderKey};
 
 use crate::seal::{FIRST, SEGMENT, admin, head_len, node, refused, sealed, text};
 
@@ -38,8 +38,8 @@ impl Stream {
             .chain(&bytes[..])
             .read_exact(&mut nonce)
             .unwrap();
-        let file_key = Ring::new(&[node()]).unwrap(&header).unwrap();
-        let senders = vec![Sender::new(admin().public())];
+        let file_key = Keyring::new(&[node()]).unwrap(&header).unwrap();
+        let senders = vec![SenderKey::new(admin().public())];
         Self {
             text,
             head: head_len(),
@@ -76,24 +76,24 @@ impl Stream {
             let (header, key, nonce) = (&self.header, &self.file_key, &self.nonce);
             Opener::begin(header, key, nonce, first, &self.trust)
         };
-        let mut cutter = SealedCutter::new(&bytes[self.head..]);
-        let mut batch = cutter.next(buffer())?.unwrap();
+        let mut batcher = SealedBatcher::new(&bytes[self.head..]);
+        let mut batch = batcher.next(buffer())?.unwrap();
         for _ in 0..segment {
-            batch = cutter.next(batch.into_buffer())?.unwrap();
+            batch = batcher.next(batch.into_buffer())?.unwrap();
         }
         let opened = match segment {
             0 => begin(batch)?.1,
             _ => OPENER.with(|opener| {
                 let opener = opener.get_or_init(|| {
-                    let mut cutter = SealedCutter::new(&self.bytes[self.head..]);
-                    begin(cutter.next(buffer()).unwrap().unwrap()).unwrap().0
+                    let mut batcher = SealedBatcher::new(&self.bytes[self.head..]);
+                    begin(batcher.next(buffer()).unwrap().unwrap()).unwrap().0
                 });
                 opener.open(batch, || {})
             }),
         };
-        let mut ending = Ending::new(self.head as u64);
+        let mut ending = EndCheck::new(self.head as u64);
         let (_, free) = opened.release(&mut ending, &mut std::io::sink())?;
-        match cutter.next(free)? {
+        match batcher.next(free)? {
             Some(_) => Ok(()),
             None => ending.finish(),
         }

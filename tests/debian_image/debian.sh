@@ -3,7 +3,7 @@
 # installed: the copy is compared with its source by our own comparison and by rsync, and has to
 # run. As root, by hand; some minutes.
 #
-#   tests/whole/debian.sh [DEBIAN]
+#   tests/debian_image/debian.sh [DEBIAN]
 #
 # DEBIAN is the root of such a system, which is only read. Without one, debootstrap makes one in
 # the target directory, which the benchmarks use as well.

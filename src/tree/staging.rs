@@ -20,7 +20,7 @@ use crate::archive::Time;
 use crate::sys::{clock, entropy, signals};
 
 /// The file that says that a target is not complete, while its contents are moved into place.
-pub(super) const MARKER: &[u8] = b".sealcast-incomplete";
+pub(super) const INCOMPLETE_MARKER: &[u8] = b".sealcast-incomplete";
 
 const STAGE_PREFIX: &str = ".sealcast-";
 const STAGE_SUFFIX: &str = ".partial";
@@ -38,8 +38,8 @@ pub enum Existing {
 }
 
 /// A private directory on the target's file system, which goes away unless it is committed.
-pub(super) struct Stage {
-    place: Arc<Place>,
+pub(super) struct Staging {
+    place: Arc<StagingDir>,
     dir: OwnedFd,
     target: PathBuf,
     plan: Plan,
@@ -48,7 +48,7 @@ pub(super) struct Stage {
 }
 
 /// What a signal handler needs as well.
-struct Place {
+struct StagingDir {
     parent: OwnedFd,
     name: Vec<u8>,
     path: PathBuf,
@@ -81,7 +81,7 @@ enum Plan {
     },
 }
 
-impl Stage {
+impl Staging {
     /// Judges the target and makes a stage for it.
     pub(super) fn new(target: &Path, existing: Existing, keep: bool) -> Result<Self, Error> {
         let raw = target.as_os_str().as_bytes();
@@ -117,7 +117,7 @@ impl Stage {
         let names = walk::list(&dir).map_err(Error::system("read", raw))?;
         let full = names
             .iter()
-            .any(|(name, _)| !(is_leftover(name) || mount && name == b"lost+found"));
+            .any(|(name, _)| !(is_leftover(name) || mount && name == b"skipped+found"));
         if full && existing == Existing::Refuse {
             return Err(Error::NotEmpty(target));
         }
@@ -163,9 +163,10 @@ impl Stage {
         existing: Existing,
         keep: bool,
     ) -> Result<Self, Error> {
-        let marker_error = |e: Errno| Error::system("create", MARKER)(e);
+        let marker_error = |e: Errno| Error::system("create", INCOMPLETE_MARKER)(e);
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let marker = openat(&dir, MARKER, flags, Mode::RUSR | Mode::WUSR).map_err(marker_error)?;
+        let marker = openat(&dir, INCOMPLETE_MARKER, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(marker_error)?;
         match rustix::fs::flock(&marker, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(Error::Busy(target)),
@@ -177,11 +178,13 @@ impl Stage {
         }
         // What an earlier run left when it was killed; the lock says that nobody works on it.
         for (name, _) in walk::list(&dir).map_err(marker_error)? {
-            if is_leftover(&name) && name != MARKER {
+            if is_leftover(&name) && name != INCOMPLETE_MARKER {
                 remove(dir.as_fd(), &name).map_err(Error::system("remove", &name))?;
             }
         }
-        let parent = dir.try_clone().map_err(Error::system("open", MARKER))?;
+        let parent = dir
+            .try_clone()
+            .map_err(Error::system("open", INCOMPLETE_MARKER))?;
         let plan = Plan::Inside {
             target: dir,
             existing,
@@ -190,7 +193,7 @@ impl Stage {
         let at = target.clone();
         Self::make(target, parent, &at, plan, keep).inspect_err(|_| {
             let at = at.as_os_str().as_bytes();
-            let _ = rustix::fs::unlink([at, b"/", MARKER].concat());
+            let _ = rustix::fs::unlink([at, b"/", INCOMPLETE_MARKER].concat());
         })
     }
 
@@ -210,7 +213,7 @@ impl Stage {
         let path = parent_path.join(&name);
         let raw = path.as_os_str().as_bytes();
         let name = name.into_bytes();
-        let place = Arc::new(Place {
+        let place = Arc::new(StagingDir {
             parent,
             name,
             path: path.clone(),
@@ -260,7 +263,7 @@ impl Stage {
 
     /// Stages beside the target that earlier runs left, being killed or told to keep them. Whose
     /// they are is not known, so that nobody but a person may remove them.
-    pub(super) fn left(&self) -> &[PathBuf] {
+    pub(super) fn leftovers(&self) -> &[PathBuf] {
         &self.left
     }
 
@@ -305,7 +308,8 @@ impl Stage {
             } => {
                 self.check_inside(target, *existing)?;
                 // The marker tells a later run that this stage is not only a leftover.
-                rustix::io::write(marker, &place.name).map_err(Error::system("write", MARKER))?;
+                rustix::io::write(marker, &place.name)
+                    .map_err(Error::system("write", INCOMPLETE_MARKER))?;
                 self.flush(&self.dir, sync)?;
                 place.halfway.store(true, Ordering::SeqCst);
                 let moved = self.fill(target, *existing, sync, finish);
@@ -382,16 +386,17 @@ impl Stage {
         self.flush(target, sync)?;
         remove(target.as_fd(), &self.place.name)
             .map_err(Error::system("remove", self.raw_target()))?;
-        rustix::fs::unlinkat(target, MARKER, AtFlags::empty())
-            .map_err(Error::system("remove", MARKER))
+        rustix::fs::unlinkat(target, INCOMPLETE_MARKER, AtFlags::empty())
+            .map_err(Error::system("remove", INCOMPLETE_MARKER))
     }
 
     /// The names that were in the target before.
     fn old(&self, target: &OwnedFd) -> Result<Vec<Vec<u8>>, Error> {
         let raw = self.target.as_os_str().as_bytes();
         let names = walk::list(target).map_err(Error::system("read", raw))?;
-        let old =
-            |name: &Vec<u8>| *name != self.place.name && name != MARKER && name != b"lost+found";
+        let old = |name: &Vec<u8>| {
+            *name != self.place.name && name != INCOMPLETE_MARKER && name != b"skipped+found"
+        };
         Ok(names
             .into_iter()
             .map(|(name, _)| name)
@@ -408,14 +413,14 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for Staging {
     fn drop(&mut self) {
         self.place.clean();
         self.place.unmark();
     }
 }
 
-impl Place {
+impl StagingDir {
     fn interrupt(&self) {
         self.interrupted.store(true, Ordering::SeqCst);
         // Never given back: the stage must not become the target while the signal ends us.
@@ -426,7 +431,7 @@ impl Place {
 
     fn unmark(&self) {
         if self.inside && !self.keep && !self.halfway.load(Ordering::SeqCst) {
-            let _ = rustix::fs::unlinkat(&self.parent, MARKER, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(&self.parent, INCOMPLETE_MARKER, AtFlags::empty());
         }
     }
 
@@ -476,7 +481,7 @@ fn absent(target: &Path) -> Result<PathBuf, Error> {
 }
 
 fn is_leftover(name: &[u8]) -> bool {
-    name == MARKER
+    name == INCOMPLETE_MARKER
         || (name.starts_with(STAGE_PREFIX.as_bytes()) && name.ends_with(STAGE_SUFFIX.as_bytes()))
 }
 
@@ -491,7 +496,7 @@ fn leftovers(dir: &OwnedFd, at: &Path) -> Vec<PathBuf> {
     let names = walk::list(dir).unwrap_or_default();
     let names = names.iter().map(|(name, _)| &**name);
     let idle = |name: &&[u8]| {
-        *name != MARKER
+        *name != INCOMPLETE_MARKER
             && is_leftover(name)
             && open_dir(dir, name).is_ok_and(|stage| {
                 !begins(&stage)
@@ -555,7 +560,7 @@ fn rename_new(parent: &OwnedFd, from: &[u8], to: &[u8]) -> rustix::io::Result<()
 }
 
 /// Exchanges stage and target.
-fn swap_in(place: &Place, name: &[u8]) -> rustix::io::Result<()> {
+fn swap_in(place: &StagingDir, name: &[u8]) -> rustix::io::Result<()> {
     let parent = &place.parent;
     match renameat_with(parent, &*place.name, parent, name, RenameFlags::EXCHANGE) {
         Err(Errno::INVAL | Errno::NOSYS) => {
@@ -642,9 +647,9 @@ mod tests {
     use super::*;
 
     /// A target in a mount point's manner, with an old file, and a stage with a new one.
-    fn inside(target: &Path) -> Stage {
+    fn inside(target: &Path) -> Staging {
         let dir = open_dir(CWD, target.as_os_str().as_bytes()).unwrap();
-        let stage = Stage::inside(target.into(), dir, Existing::Replace, false).unwrap();
+        let stage = Staging::inside(target.into(), dir, Existing::Replace, false).unwrap();
         fs::write(stage.path().join("new"), "new").unwrap();
         stage
     }
@@ -683,7 +688,7 @@ mod tests {
         assert!(path.is_dir() && dir.path().join("new").exists());
         for existing in [Existing::Replace, Existing::Merge, Existing::Refuse] {
             let again = open_dir(CWD, dir.path().as_os_str().as_bytes()).unwrap();
-            let again = Stage::inside(dir.path().into(), again, existing, false);
+            let again = Staging::inside(dir.path().into(), again, existing, false);
             assert!(matches!(again.err(), Some(Error::Unfinished { .. })));
             assert!(path.is_dir() && dir.path().join("new").exists());
         }

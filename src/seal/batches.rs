@@ -2,12 +2,13 @@
 
 use std::io::{IoSliceMut, Read};
 
+use super::Error;
+use super::input::read_some;
 use super::stream::{BATCH_BYTES, BATCH_PLAIN_BYTES, Plain, Unopened, batch_at};
-use super::{Error, read_some};
 
 /// Cuts plaintext into batches.
 #[derive(Debug)]
-pub struct PlainCutter<R> {
+pub struct PlainBatcher<R> {
     input: R,
     /// What goes before the input.
     prefix: Vec<u8>,
@@ -18,7 +19,7 @@ pub struct PlainCutter<R> {
     done: bool,
 }
 
-impl<R: Read> PlainCutter<R> {
+impl<R: Read> PlainBatcher<R> {
     /// Cuts the payload of a stream that was decrypted elsewhere.
     pub const fn of_payload(input: R) -> Self {
         Self::new(input, Vec::new(), 0)
@@ -76,13 +77,13 @@ impl<R: Read> PlainCutter<R> {
 
 /// Cuts the chunks that follow header and nonce into batches.
 #[derive(Debug)]
-pub struct SealedCutter<R> {
+pub struct SealedBatcher<R> {
     input: R,
     index: u64,
     done: bool,
 }
 
-impl<R: Read> SealedCutter<R> {
+impl<R: Read> SealedBatcher<R> {
     /// Cuts `input`, which stands at the first chunk.
     pub const fn new(input: R) -> Self {
         Self {
@@ -113,7 +114,7 @@ impl<R: Read> SealedCutter<R> {
 
 /// Compares what the batches of a stream say of its end with where its input ends.
 #[derive(Debug)]
-pub struct Ending {
+pub struct EndCheck {
     payload_at: u64,
     /// Batches taken.
     taken: u64,
@@ -121,7 +122,7 @@ pub struct Ending {
     said: bool,
 }
 
-impl Ending {
+impl EndCheck {
     /// Begins with a stream whose chunks begin at `payload_at`.
     pub const fn new(payload_at: u64) -> Self {
         Self {
