@@ -21,7 +21,8 @@ pub(super) const STANZAS: usize = 64;
 pub struct SealConfig {
     /// Who can open it.
     pub to: SealTo,
-    /// Who signs it, when, and what is said of it; `None` for a stream that anybody may have sealed.
+    /// Who signs it, when, and what is said of it; `None` for a stream that anybody may have
+    /// sealed.
     pub signer: Option<Signer>,
     /// Whether it becomes text, as of `age -a`.
     pub armor: bool,
@@ -121,8 +122,8 @@ pub fn wrap(
     Ok(stanzas)
 }
 
-/// Seals `input` to `output` with a sealer that is ready, on so many threads; returns how many bytes
-/// were written.
+/// Seals `input` to `output` with a sealer that is ready, on so many threads; returns how many
+/// bytes were written.
 ///
 /// # Errors
 /// The first error of input, sealer or output in the order of the stream.

@@ -28,8 +28,8 @@ pub struct ChildGroup {
 }
 
 impl ChildGroup {
-    /// Takes charge of a command that leads a process group; with `watch`, also when a second signal
-    /// ends this process.
+    /// Takes charge of a command that leads a process group; with `watch`, also when a second
+    /// signal ends this process.
     pub fn new(mut child: Child, watch: Option<&SignalWatch>) -> Result<Self, Error> {
         let number = Pid::from_child(&child);
         let pid = pidfd_open(number, PidfdFlags::empty()).map_err(|e| {

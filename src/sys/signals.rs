@@ -125,9 +125,9 @@ impl std::fmt::Debug for LastJobs {
 #[derive(Debug)]
 pub struct SecondSignalJob(Arc<LastJobs>, u64);
 
-/// Watches for SIGINT, SIGTERM, SIGHUP and SIGQUIT. `first` hears of the first; the second does what
-/// it does by default, after the jobs of [`SignalWatch::on_second_signal`]. The thread that waits
-/// for them is the process's, and ends with it.
+/// Watches for SIGINT, SIGTERM, SIGHUP and SIGQUIT. `first` hears of the first; the second does
+/// what it does by default, after the jobs of [`SignalWatch::on_second_signal`]. The thread that
+/// waits for them is the process's, and ends with it.
 ///
 /// # Errors
 /// [`Error::System`] when the handlers cannot be installed.

@@ -16,15 +16,15 @@ const READ_BYTES: usize = 256 << 10;
 /// A stream to be sent, once or several times. One thread of its own reads it, in each session from
 /// the first byte to the last.
 pub trait BlockSource: Send {
-    /// Reads at least one byte into `buf`, whose length is 256 KiB; zero at the end of a stream that
-    /// is complete.
+    /// Reads at least one byte into `buf`, whose length is 256 KiB; zero at the end of a stream
+    /// that is complete.
     ///
     /// # Errors
     /// Any [`Error`]: the receivers then count the stream as broken off.
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Error>;
 
-    /// A handle that ends a blocked [`BlockSource::read`] with an error. Without one, a session that
-    /// is broken off waits for the read.
+    /// A handle that ends a blocked [`BlockSource::read`] with an error. Without one, a session
+    /// that is broken off waits for the read.
     fn stopper(&self) -> Option<Wake> {
         None
     }

@@ -46,8 +46,8 @@ pub struct CatchConfig {
 }
 
 /// Receives one session into `sink`, which has done its work before the sender hears that we are
-/// done. `tell` hears what happens meanwhile. A command is not left behind: when this returns it has
-/// ended.
+/// done. `tell` hears what happens meanwhile. A command is not left behind: when this returns it
+/// has ended.
 ///
 /// # Errors
 /// Any [`Error`]; the sender was told that we leave first, if there is one.

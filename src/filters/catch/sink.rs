@@ -128,8 +128,8 @@ pub struct CommandSink {
 
 impl CommandSink {
     /// Writes to the standard input of `command`, which is a pipe of ours. The command leads a
-    /// process group of its own, so that all of it can be stopped; with `watch` also before a second
-    /// signal ends this process.
+    /// process group of its own, so that all of it can be stopped; with `watch` also before a
+    /// second signal ends this process.
     ///
     /// # Errors
     /// [`Error::System`] when its input is no pipe or it cannot be watched.

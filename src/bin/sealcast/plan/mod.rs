@@ -1,5 +1,5 @@
-//! From arguments to configuration: each command line, read, completed and checked, becomes what the
-//! library takes.
+//! From arguments to configuration: each command line, read, completed and checked, becomes what
+//! the library takes.
 
 pub(crate) mod cast;
 pub(crate) mod catch;

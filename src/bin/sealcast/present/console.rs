@@ -1,5 +1,5 @@
-//! The console on standard error: whole lines, each with the filter's name, since six of us may share
-//! one terminal.
+//! The console on standard error: whole lines, each with the filter's name, since six of us may
+//! share one terminal.
 
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
