@@ -25,7 +25,6 @@ impl SendLimit {
 }
 
 /// Why the rate is what it is, and which receiver set it.
-#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum RateReason {
