@@ -561,7 +561,7 @@ impl Receiver {
         self.refused(now);
         match &self.state {
             State::Searching(candidates) if candidates.waits() => {}
-            State::Searching(candidates) if candidates.awaits() == Awaits::Next => {
+            State::Searching(candidates) if candidates.awaits_next() => {
                 self.timers.set(alarm::GIVE_UP, now + PEER_SILENT_MAX);
             }
             State::Searching(_) => self.end(ReceiverEnd::NoSender),
