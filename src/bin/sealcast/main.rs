@@ -8,10 +8,10 @@ mod cast;
 mod catch;
 mod cli;
 #[cfg(test)]
+mod docgen;
+#[cfg(test)]
 mod examples;
 mod exit;
-#[cfg(test)]
-mod generated;
 mod journal;
 mod keygen;
 mod keys;
