@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;
 
 use crate::archive::{
-    ANNOUNCEMENT_BYTES, FRAME_BYTES, FrameCompressor, LONG_FRAME_BYTES, LevelController, Totals,
+    ANNOUNCEMENT_BYTES, FRAME_BYTES, FrameCompressor, LEVEL_DEFAULT, LONG_FRAME_BYTES,
+    LevelController, Totals,
 };
 use crate::image::{self, Image};
 use crate::sys::clock::Clock;
@@ -15,7 +16,7 @@ use crate::tree::{self, Error, Note};
 use super::frame::{FrameBuffer, FrameWriter};
 use crate::parallel::{Pool, Workers, ordered};
 
-/// How an archive is compressed.
+/// At which level an archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
     /// At one level, 1 to 19; the bytes do not depend on the threads.
@@ -24,6 +25,25 @@ pub enum Effort {
     Long(i32),
     /// At the level that brings each frame through the output soonest.
     Adapt,
+}
+
+/// How an archive is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// At which level.
+    pub effort: Effort,
+    /// On so many threads, at least one; the bytes do not depend on that.
+    pub threads: usize,
+}
+
+impl Default for Compression {
+    /// At level 3 on all processors.
+    fn default() -> Self {
+        Self {
+            effort: Effort::Level(LEVEL_DEFAULT),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
 }
 
 impl Effort {
@@ -70,20 +90,18 @@ impl Choice {
     }
 }
 
-/// Packs a tree as a compressed archive into `out`, on the given number of threads.
+/// Packs a tree as a compressed archive into `out`. `tell` hears of
+/// objects that were left out or changed meanwhile.
 ///
 /// # Errors
 /// Those of [`tree::pack`].
 pub fn pack(
     config: &tree::TreePackConfig,
-    effort: Effort,
-    threads: usize,
+    compression: Compression,
     out: impl Write + Send,
     tell: &(dyn Fn(&Note) + Sync),
 ) -> Result<Totals, Error> {
-    compress(effort, threads, out, |writer| {
-        tree::pack(config, writer, tell)
-    })
+    compress(compression, out, |writer| tree::pack(config, writer, tell))
 }
 
 /// Packs a disk image likewise.
@@ -92,17 +110,15 @@ pub fn pack(
 /// Those of [`image::pack`].
 pub fn pack_image(
     image: &Image,
-    effort: Effort,
-    threads: usize,
+    compression: Compression,
     out: impl Write + Send,
 ) -> Result<Totals, image::Error> {
-    compress(effort, threads, out, |writer| image::pack(image, writer))
+    compress(compression, out, |writer| image::pack(image, writer))
 }
 
 /// Compresses what `produce` writes.
 fn compress<E: From<io::Error> + Send>(
-    effort: Effort,
-    threads: usize,
+    Compression { effort, threads }: Compression,
     mut out: impl Write + Send,
     produce: impl for<'a> FnOnce(FrameWriter<'a>) -> Result<(FrameWriter<'a>, Totals), E> + Send,
 ) -> Result<Totals, E> {

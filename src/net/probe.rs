@@ -23,7 +23,7 @@ pub fn probe(config: &NetConfig) -> Result<bool, Error> {
     let clock = Clock::new();
     let until = clock.now() + ECHO_MAX;
     let text = b"sealcast probe";
-    link.port
+    link.socket
         .send(link.target, text, text.len())
         .map_err(|e| send_error(link.target, text.len(), e))?;
     let mut buffers = Buffers::default();

@@ -85,7 +85,7 @@ pub struct Destination {
 /// A sender's socket and what was found out about its way.
 pub struct Link {
     /// The socket that sends and hears feedback.
-    pub port: BatchSocket,
+    pub socket: BatchSocket,
     /// Where datagrams for all receivers go.
     pub target: SocketAddr,
     /// Bytes of the longest IP packet that fits the way.
@@ -188,7 +188,7 @@ impl NetConfig {
             .bind(&SocketAddr::new(any, 0).into())
             .map_err(setup)?;
         Ok(Link {
-            port: BatchSocket::new(socket.into()).map_err(setup)?,
+            socket: BatchSocket::new(socket.into()).map_err(setup)?,
             target,
             mtu: mtu.clamp(*MTU_RANGE.start(), *MTU_RANGE.end()),
         })

@@ -95,8 +95,8 @@ impl Opened {
         }
     }
 
-    /// Writes what may be released; returns how many bytes that was, and the buffer. `end_check` has
-    /// seen all batches before this one.
+    /// Writes what may be released; returns how many bytes that was, and the buffer. `end_check`
+    /// has seen all batches before this one.
     ///
     /// # Errors
     /// [`Error::Write`], [`Error::Trailing`], or what is wrong with the rest of the batch.

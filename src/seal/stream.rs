@@ -312,8 +312,8 @@ impl Unopened {
     /// Checks and decrypts the chunks, up to the first that does not hold. The plaintext is all
     /// that held; it is the age file's true content as far as it goes, whatever the error.
     ///
-    /// A full batch may be the last or not, as its last chunk says: [`super::batches::EndCheck`] compares
-    /// that with what follows, so that nobody has to wait for it.
+    /// A full batch may be the last or not, as its last chunk says: [`super::batches::EndCheck`]
+    /// compares that with what follows, so that nobody has to wait for it.
     ///
     /// `payload_at` is where the first chunk of the stream begins, for the sake of errors;
     /// `between` is called between chunks.

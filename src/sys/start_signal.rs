@@ -23,6 +23,19 @@ pub struct StartSignal {
 }
 
 impl StartSignal {
+    /// Listens to nobody: only [`StartSignal::request`] starts.
+    pub fn manual() -> Self {
+        Self {
+            signal: Arc::default(),
+            terminal: None,
+        }
+    }
+
+    /// Asks to start.
+    pub fn request(&self) {
+        self.signal.store(true, Ordering::Relaxed);
+    }
+
     /// Listens for SIGUSR1, and to the terminal that we were started from, if standard
     /// error is one.
     ///

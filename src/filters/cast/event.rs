@@ -7,8 +7,8 @@ use crate::proto::{MemberReport, Sender, SenderEnd, SenderEvent, SenderStats, Wa
 use crate::units::Duration;
 use crate::wire::SessionId;
 
-/// What the driver tells while it runs.
-pub enum News<'a> {
+/// What a cast reports while it runs.
+pub enum CastEvent<'a> {
     /// The session is there.
     Announced {
         /// Its id.
@@ -23,19 +23,19 @@ pub enum News<'a> {
     /// It is over, and another one of the series follows.
     PassOver {
         /// How it went.
-        report: &'a Report,
+        report: &'a CastReport,
         /// So many receivers wait for the next.
         waiting: u32,
     },
     /// Nobody came for the pass that was announced.
     NobodyCameAgain,
     /// All that waited for the stream were served, and further receivers are waited for.
-    RoundOver(&'a Report),
+    RoundOver(&'a CastReport),
     /// Likewise, but the input changed, and some were not served; how it went before, if anybody
     /// was.
-    RoundChanged(Option<&'a Report>),
+    RoundChanged(Option<&'a CastReport>),
     /// A pass fails, for a reason that follows; this is how those before it went.
-    Before(&'a Report),
+    Before(&'a CastReport),
     /// It has not started; told once a second.
     Waiting {
         /// For whom.
@@ -59,7 +59,7 @@ pub enum News<'a> {
 
 /// How a cast ended.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct CastReport {
     /// The session as a whole.
     pub end: SenderEnd,
     /// Each receiver.

@@ -14,13 +14,13 @@ use serde_json::Value;
 
 use crate::cli::SelftestArgs;
 use crate::exit::{ExitStatus, Failure};
-use crate::report::{Voice, bytes};
+use crate::present::console::{Console, bytes};
 
 const RECEIVERS: usize = 3;
 /// What the last receiver drops of what arrives, in per cent.
 const LOSS: &str = "5";
 
-pub(crate) fn run(args: &SelftestArgs, voice: &Voice) -> Result<(), Failure> {
+pub(crate) fn run(args: &SelftestArgs, console: &Console) -> Result<(), Failure> {
     let place = Place::new()?;
     let port = 20_000 + u16::from_le_bytes([place.random[0], place.random[1]]) % 40_000;
     check_multicast(port)?;
@@ -39,9 +39,9 @@ pub(crate) fn run(args: &SelftestArgs, voice: &Voice) -> Result<(), Failure> {
             dir
         }
     };
-    voice.note("making keys");
+    console.note("making keys");
     make_keys(&place)?;
-    voice.note(&format!(
+    console.note(&format!(
         "casting {} to {RECEIVERS} receivers over loopback; the last one drops {LOSS} % of its \
          datagrams",
         args.dir
@@ -49,17 +49,17 @@ pub(crate) fn run(args: &SelftestArgs, voice: &Voice) -> Result<(), Failure> {
             .map_or("a generated tree".into(), |dir| dir.display().to_string())
     ));
     let begun = Instant::now();
-    let statuses = run_pipeline(&place, &source, port, voice)?;
+    let statuses = run_pipeline(&place, &source, port, console)?;
     let elapsed = begun.elapsed().as_secs_f64();
-    voice.note("comparing the trees");
-    let failed = judge(&place, &source, &statuses, voice)?;
-    table(&place, elapsed, voice)?;
+    console.note("comparing the trees");
+    let failed = judge(&place, &source, &statuses, console)?;
+    table(&place, elapsed, console)?;
     if failed > 0 {
         let message = format!("{failed} of {RECEIVERS} receivers do not have the tree");
         return Err(Failure::new(ExitStatus::Transfer, message)
             .hint("the lines above say what each filter said"));
     }
-    voice.note("everything arrived");
+    console.note("everything arrived");
     Ok(())
 }
 
@@ -279,7 +279,7 @@ fn run_pipeline(
     place: &Place,
     source: &Path,
     port: u16,
-    voice: &Voice,
+    console: &Console,
 ) -> Result<Vec<Ended>, Failure> {
     let absolute =
         fs::canonicalize(source).map_err(|e| Failure::io(&source.display().to_string(), &e))?;
@@ -335,7 +335,7 @@ fn run_pipeline(
     let ended = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| sender.end(place));
         while !waiting.is_finished() {
-            voice.progress(|| last_words(&place.said("sender.log")));
+            console.progress(|| last_words(&place.said("sender.log")));
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
         waiting.join()
@@ -359,18 +359,18 @@ fn judge(
     place: &Place,
     source: &Path,
     statuses: &[Ended],
-    voice: &Voice,
+    console: &Console,
 ) -> Result<usize, Failure> {
     if let Some((filter, status)) = &statuses[0].failure {
-        voice.warning(&format!("{filter} on the sender ended with {status}:"));
-        voice.note(place.said("sender.log").trim_end());
+        console.warning(&format!("{filter} on the sender ended with {status}:"));
+        console.note(place.said("sender.log").trim_end());
     }
     let mut failed = 0;
     for (i, ended) in (1..).zip(&statuses[1..]) {
         if let Some((filter, status)) = &ended.failure {
             failed += 1;
-            voice.warning(&format!("{filter} on receiver {i} ended with {status}:"));
-            voice.note(place.said(&format!("receiver{i}.log")).trim_end());
+            console.warning(&format!("{filter} on receiver {i} ended with {status}:"));
+            console.note(place.said(&format!("receiver{i}.log")).trim_end());
             continue;
         }
         let differences = tree::differences(source, &place.path(&format!("out{i}")))?;
@@ -380,7 +380,7 @@ fn judge(
             .peekable();
         failed += usize::from(wrong.peek().is_some());
         for text in wrong.take(20) {
-            voice.warning(&format!("receiver {i}: {text}"));
+            console.warning(&format!("receiver {i}: {text}"));
         }
     }
     Ok(failed + usize::from(failed == 0 && statuses[0].failure.is_some()))
@@ -391,7 +391,7 @@ fn is_tolerated(difference: &str) -> bool {
     difference.contains(": holes ")
 }
 
-fn table(place: &Place, elapsed: f64, voice: &Voice) -> Result<(), Failure> {
+fn table(place: &Place, elapsed: f64, console: &Console) -> Result<(), Failure> {
     let cast = place.report("cast.json");
     let number = |value: &Value, key: &str| value[key].as_u64().unwrap_or(0);
     let (sent, wire) = (number(&cast, "bytes"), number(&cast, "wire_bytes"));
@@ -428,7 +428,7 @@ fn table(place: &Place, elapsed: f64, voice: &Voice) -> Result<(), Failure> {
         number(&cast, "source"),
     ));
     for line in lines {
-        voice.note(&line);
+        console.note(&line);
     }
     Ok(())
 }

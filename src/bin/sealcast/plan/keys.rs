@@ -7,25 +7,25 @@ use sealcast::crypt::secret::Secret;
 use sealcast::proto::{Listed, ReceiverKeys, SHARED_LEN, SenderKeys, shared_secret};
 use sealcast::seal::{Identity, NamedKey, Recipient, SenderKey};
 
+use super::lists;
+use super::secret::Secrets;
 use crate::cli::{CastArgs, CatchArgs, SharedKeyArgs};
 use crate::exit::{ExitStatus, Failure};
-use crate::lists;
-use crate::report::Voice;
-use crate::secret::Secrets;
+use crate::present::console::Console;
 
 /// The sender's keys, and the names of those that it takes in.
 pub(crate) fn of_sender(
     args: &CastArgs,
-    voice: &Voice,
+    console: &Console,
 ) -> Result<(SenderKeys, Vec<String>), Failure> {
     let beside_data = args.command.is_empty();
-    let secrets = Secrets::new(voice, args.shared.passphrase_file.as_deref(), beside_data);
+    let secrets = Secrets::new(console, args.shared.passphrase_file.as_deref(), beside_data);
     let signing = match &args.sign {
         Some(path) => Some(secrets.signing_key(path)?),
         None => None,
     };
     if let Some(key) = &signing {
-        voice.detail(1, || {
+        console.detail(1, || {
             format!("sender {}", SenderKey::new(key.public()).fingerprint())
         });
     }
@@ -33,8 +33,8 @@ pub(crate) fn of_sender(
     let listed = if args.recipients_file.is_empty() {
         None
     } else {
-        let files = lists::recipients_files(&args.recipients_file, beside_data, voice)?;
-        let all = lists::join_recipients(files, false, voice)?;
+        let files = lists::recipients_files(&args.recipients_file, beside_data, console)?;
+        let all = lists::join_recipients(files, false, console)?;
         names = all.iter().map(name_of).collect();
         let listed = all.iter().map(|named| Listed {
             key: agreement_key(&named.key),
@@ -54,14 +54,14 @@ pub(crate) fn of_sender(
 /// The receiver's keys, and the senders that it believes, by name.
 pub(crate) fn of_receiver(
     args: &CatchArgs,
-    voice: &Voice,
+    console: &Console,
 ) -> Result<(ReceiverKeys, Vec<NamedKey<SenderKey>>), Failure> {
-    let secrets = Secrets::new(voice, args.shared.passphrase_file.as_deref(), false);
-    let senders = lists::senders(&args.from, false, voice)?;
+    let secrets = Secrets::new(console, args.shared.passphrase_file.as_deref(), false);
+    let senders = lists::senders(&args.from, false, console)?;
     let mut identities = Vec::new();
     for path in &args.identity {
         for identity in secrets.identities(path)? {
-            voice.detail(1, || {
+            console.detail(1, || {
                 format!("identity {}", identity.recipient().fingerprint())
             });
             identities.push(agreement_secret(&identity));

@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::console::{Console, hides};
 use crate::exit::{ExitStatus, Failure};
-use crate::report::{Voice, hides};
 
 /// The version of the objects; it changes when the meaning of a field does.
 const VERSION: u32 = 1;
 
 /// A file that takes events, if one is wanted.
-pub(crate) struct Journal {
+pub(crate) struct EventLog {
     file: Option<File>,
     path: PathBuf,
     begun: Instant,
@@ -24,7 +24,7 @@ pub(crate) struct Journal {
     failed: Option<io::Error>,
 }
 
-impl Journal {
+impl EventLog {
     /// Opens the file at once, so that a name that cannot be written to is noticed before anybody
     /// is kept waiting.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self, Failure> {
@@ -82,7 +82,7 @@ impl Journal {
 
     /// Ends with `result`; a line that could not be written is a failure, if nothing else is, and
     /// worth a word otherwise.
-    pub(crate) fn close<E>(self, result: Result<(), E>, voice: &Voice) -> Result<(), Failure>
+    pub(crate) fn close<E>(self, result: Result<(), E>, console: &Console) -> Result<(), Failure>
     where
         Failure: From<E>,
     {
@@ -91,7 +91,7 @@ impl Journal {
             return lost.map_or(Ok(()), Err);
         };
         if let Some(lost) = lost {
-            voice.warning(&lost.message);
+            console.warning(&lost.message);
         }
         Err(error.into())
     }

@@ -1,5 +1,5 @@
-//! The voice on standard error: whole lines, each with the filter's name, since six of us may share
-//! one terminal.
+//! The console on standard error: whole lines, each with the filter's name, since six of us may
+//! share one terminal.
 
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
@@ -17,7 +17,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 const WAITING_AGAIN: Duration = Duration::from_secs(10);
 
 /// Says things on standard error on behalf of one filter.
-pub(crate) struct Voice {
+pub(crate) struct Console {
     name: &'static str,
     quiet: bool,
     verbose: u8,
@@ -36,7 +36,7 @@ struct Drawn {
     waiting: Option<(Instant, String)>,
 }
 
-impl Voice {
+impl Console {
     pub(crate) fn new(name: &'static str, global: &GlobalArgs) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let progress = match global.progress {

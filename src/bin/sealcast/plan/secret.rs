@@ -12,11 +12,11 @@ use sealcast::sys::passphrase as sys;
 use zeroize::Zeroizing;
 
 use crate::exit::{ExitStatus, Failure};
-use crate::report::Voice;
+use crate::present::console::Console;
 
 /// Where secrets come from, and who is asked.
 pub(crate) struct Secrets<'a> {
-    voice: &'a Voice,
+    console: &'a Console,
     /// A file that has the passphrase; without it the terminal is asked.
     passphrase_file: Option<&'a Path>,
     /// The passphrase of that file, which may be a pipe and is read once.
@@ -27,7 +27,7 @@ pub(crate) struct Secrets<'a> {
 
 impl<'a> Secrets<'a> {
     pub(crate) fn new(
-        voice: &'a Voice,
+        console: &'a Console,
         passphrase_file: Option<&'a Path>,
         beside_data: bool,
     ) -> Self {
@@ -39,7 +39,7 @@ impl<'a> Secrets<'a> {
         };
         let _ = setrlimit(Resource::Core, none);
         Self {
-            voice,
+            console,
             passphrase_file,
             read: OnceCell::new(),
             beside_data,
@@ -169,7 +169,7 @@ impl<'a> Secrets<'a> {
     /// A secret without a passphrase is worth a word when others can read it.
     fn warn_of(&self, path: &Path, file: &KeyFile) {
         if file.exposed {
-            self.voice.warning(&format!(
+            self.console.warning(&format!(
                 "{} can be read by others than its owner; `chmod 600` it",
                 path.display()
             ));

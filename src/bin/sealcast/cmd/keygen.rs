@@ -14,16 +14,16 @@ use zeroize::Zeroizing;
 
 use crate::cli::KeygenArgs;
 use crate::exit::{ExitStatus, Failure};
-use crate::report::Voice;
-use crate::secret::Secrets;
+use crate::plan::secret::Secrets;
+use crate::present::console::Console;
 
-pub(crate) fn run(args: &KeygenArgs, voice: &Voice) -> Result<(), Failure> {
-    let secrets = Secrets::new(voice, args.passphrase_file.as_deref(), false);
+pub(crate) fn run(args: &KeygenArgs, console: &Console) -> Result<(), Failure> {
+    let secrets = Secrets::new(console, args.passphrase_file.as_deref(), false);
     if let Some(path) = &args.public {
-        return print_public(path, args.sign, &secrets, voice);
+        return print_public(path, args.sign, &secrets, console);
     }
     if let Some(path) = &args.list {
-        return list(path, &secrets, voice);
+        return list(path, &secrets, console);
     }
     let output = args
         .output
@@ -52,12 +52,12 @@ pub(crate) fn run(args: &KeygenArgs, voice: &Voice) -> Result<(), Failure> {
         print(format!("{}\n", new.public).as_bytes())?;
     } else {
         if keyfile::stdout_exposed() {
-            voice.warning("the secret key goes into a file that others can read; see -o");
+            console.warning("the secret key goes into a file that others can read; see -o");
         }
         print(&file)?;
-        voice.note(&format!("public key: {}", new.public));
+        console.note(&format!("public key: {}", new.public));
     }
-    voice.detail(1, || format!("fingerprint: {}", new.fingerprint));
+    console.detail(1, || format!("fingerprint: {}", new.fingerprint));
     Ok(())
 }
 
@@ -124,7 +124,7 @@ fn print_public(
     path: &Path,
     sign: bool,
     secrets: &Secrets<'_>,
-    voice: &Voice,
+    console: &Console,
 ) -> Result<(), Failure> {
     let parse = |text: &str, passphrase: Option<&Passphrase>| {
         // What is public already can have another form as a sender's key.
@@ -150,19 +150,19 @@ fn print_public(
     };
     for (public, fingerprint) in publics {
         print(format!("{public}\n").as_bytes())?;
-        voice.detail(1, || format!("fingerprint: {fingerprint}"));
+        console.detail(1, || format!("fingerprint: {fingerprint}"));
     }
     Ok(())
 }
 
 /// Lists public and secret keys alike.
-fn list(path: &Path, secrets: &Secrets<'_>, voice: &Voice) -> Result<(), Failure> {
+fn list(path: &Path, secrets: &Secrets<'_>, console: &Console) -> Result<(), Failure> {
     let secret = |found: &(Vec<AnyKey>, usize)| {
         let secret = |found: &AnyKey| matches!(found, AnyKey::Identity(_) | AnyKey::Signing(_));
         found.0.iter().any(secret)
     };
     let (found, ignored) = secrets.read_some(path, parse_any_keys, secret)?;
-    voice.ignored_lines(path, ignored);
+    console.ignored_lines(path, ignored);
     let name = String::new;
     let lines = found.iter().map(|found| match found {
         AnyKey::Recipient(named) => recipient_line(named),

@@ -1,116 +1,115 @@
-//! `sealcast catch`: arguments to configuration, one library call, report.
+//! What `sealcast catch` says while it runs: words for people, events for programs.
 
-use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use sealcast::crypt::sign::VerifyingKey;
-use sealcast::filters::Control;
-use sealcast::filters::catch::Sink;
-use sealcast::filters::catch::{Faults, News, Report};
+use sealcast::filters::{CatchEvent, CatchReport, Error};
 use sealcast::net::NetConfig;
-use sealcast::proto::{Awaits, PassedOver, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent};
+use sealcast::proto::{Awaits, PassedOver, Receiver, ReceiverEnd, ReceiverEvent};
 use sealcast::seal::{NamedKey, SenderKey};
-use sealcast::sys::stdio::Output;
-use sealcast::sys::wake::Wake;
-use sealcast::sys::{clock, entropy, signals};
+use sealcast::sys::clock;
 use sealcast::wire::{AbortReason, DropReason, LeaveReason, RejectReason};
-
 use serde_json::{Value, json};
 
-use crate::cast::{limit, net_config};
+use super::console::{Console, bytes, plain};
+use super::event_log::EventLog;
 use crate::cli::CatchArgs;
 use crate::exit::{ExitStatus, Failure};
-use crate::journal::Journal;
-use crate::keys;
-use crate::report::{Voice, bytes, plain};
 
 /// So many sessions are told of.
 const FOUND_MAX: u32 = 20;
 
-pub(crate) fn run(args: &CatchArgs, voice: &Voice) -> Result<(), Failure> {
-    let net = net_config(&args.net);
-    let (keys, senders) = keys::of_receiver(args, voice)?;
-    let config = ReceiverConfig {
-        keys,
-        ..config(args)
-    };
-    let mut journal = Journal::open(args.report.as_deref())?;
-    let wake = Wake::new()?;
-    let watch = signals::watch(wake.clone())?;
-    let sink = if args.command.is_empty() {
-        Sink::Output(Output::open_watched(args.output.as_deref())?)
-    } else {
-        Sink::Command(consumer(&args.command)?)
-    };
-    let mut handed_out = 0;
-    let mut heard = Heard::default();
-    let mut tell = |news: News<'_>| match news {
-        News::Waiting(awaits) => voice.waiting(&waiting_for(awaits, &net, args), ""),
-        News::Event(event) => {
-            if heard.is_news(event, voice) {
-                tell_event(event, &senders, voice);
-                record(event, &mut journal);
+/// Says what happens, on standard error and in the report.
+pub(crate) struct CatchPresenter<'a> {
+    args: &'a CatchArgs,
+    console: &'a Console,
+    net: NetConfig,
+    senders: Vec<NamedKey<SenderKey>>,
+    log: EventLog,
+    heard: Heard,
+    /// Bytes that the consumer got.
+    handed_out: u64,
+}
+
+impl<'a> CatchPresenter<'a> {
+    /// Opens the report.
+    pub(crate) fn new(
+        args: &'a CatchArgs,
+        console: &'a Console,
+        net: &NetConfig,
+        senders: Vec<NamedKey<SenderKey>>,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            args,
+            console,
+            net: net.clone(),
+            senders,
+            log: EventLog::open(args.report.as_deref())?,
+            heard: Heard::default(),
+            handed_out: 0,
+        })
+    }
+
+    pub(crate) fn tell(&mut self, event: &CatchEvent<'_>) {
+        let console = self.console;
+        match event {
+            CatchEvent::Waiting(awaits) => {
+                console.waiting(&waiting_for(*awaits, &self.net, self.args), "");
+            }
+            CatchEvent::Event(event) => {
+                if self.heard.is_news(event, console) {
+                    tell_event(event, &self.senders, console);
+                    record(event, &mut self.log);
+                }
+            }
+            CatchEvent::SmallBuffer(granted) => warn_of_buffer(*granted, console),
+            CatchEvent::Mtu { datagram, mtu } => console.warning(&format!(
+                "the sender's datagrams of {datagram} bytes do not fit our network's MTU of {mtu}; \
+                 it needs --mtu {mtu}"
+            )),
+            CatchEvent::Tick(receiver) if receiver.awaits().is_some() => {}
+            CatchEvent::Tick(receiver) => {
+                self.handed_out = receiver.stats().bytes;
+                console.progress(|| progress(receiver));
             }
         }
-        News::SmallBuffer(granted) => warn_of_buffer(granted, voice),
-        News::Mtu { datagram, mtu } => voice.warning(&format!(
-            "the sender's datagrams of {datagram} bytes do not fit our network's MTU of {mtu}; \
-             it needs --mtu {mtu}"
-        )),
-        News::Tick(receiver) if receiver.awaits().is_some() => {}
-        News::Tick(receiver) => {
-            handed_out = receiver.stats().bytes;
-            voice.progress(|| progress(receiver));
-        }
-    };
-    let faults = Faults {
-        loss: args.test_loss / 100.0,
-    };
-    let control = Control {
-        seed: entropy::seed()?,
-        wake: &wake,
-        watch: &watch,
-    };
-    let result = sealcast::filters::catch::catch(config, &net, sink, faults, control, &mut tell);
-    let partial = |failure: Failure, bytes| {
-        let seen = args.command.is_empty() && args.output.as_deref().is_none_or(is_stdout);
-        if !seen || bytes == 0 {
-            return failure;
-        }
-        failure.hint("what was written so far is not the whole stream")
-    };
-    match result {
-        Ok(report) => {
-            let result = finish(&report, heard.passed_over, args, voice);
-            journal.end(json(&report), result.as_ref().err().map(|f| &*f.message));
-            let whole = report.end == ReceiverEnd::Dropped(DropReason::Unfinished);
-            let bytes = if whole { 0 } else { report.stats.bytes };
-            journal.close(result.map_err(|failure| partial(failure, bytes)), voice)
-        }
-        Err(error) => {
-            journal.end(json!({"complete": false}), Some(&error.to_string()));
-            let result = journal.close(Err(error), voice);
-            result.map_err(|failure| partial(failure, handed_out))
+    }
+
+    /// Tells how the catch ended, and closes the report.
+    pub(crate) fn conclude(mut self, result: Result<CatchReport, Error>) -> Result<(), Failure> {
+        let (args, console) = (self.args, self.console);
+        match result {
+            Ok(report) => {
+                let result = finish(&report, self.heard.ignored, args, console);
+                let message = result.as_ref().err().map(|f| &*f.message);
+                self.log.end(json(&report), message);
+                let whole = report.end == ReceiverEnd::Dropped(DropReason::Unfinished);
+                let bytes = if whole { 0 } else { report.stats.bytes };
+                let result = result.map_err(|failure| partial(failure, bytes, args));
+                self.log.close(result, console)
+            }
+            Err(error) => {
+                let message = error.to_string();
+                self.log.end(json!({"complete": false}), Some(&message));
+                let result = self.log.close(Err(error), console);
+                result.map_err(|failure| partial(failure, self.handed_out, args))
+            }
         }
     }
 }
 
-fn config(args: &CatchArgs) -> ReceiverConfig {
-    ReceiverConfig {
-        session_name: args.name.clone(),
-        name: args.own_name.clone().unwrap_or_else(host_name),
-        memory: usize::try_from(args.memory).unwrap_or(usize::MAX),
-        start_timeout: limit(args.start_timeout),
-        one_way: args.one_way,
-        ..ReceiverConfig::default()
+/// Warns whoever reads standard output that it has only a part of the stream.
+fn partial(failure: Failure, bytes: u64, args: &CatchArgs) -> Failure {
+    let seen = args.command.is_empty() && args.output.as_deref().is_none_or(is_stdout);
+    if !seen || bytes == 0 {
+        return failure;
     }
+    failure.hint("what was written so far is not the whole stream")
 }
 
 /// Warns that the system grants so few bytes of receive buffer.
-fn warn_of_buffer(granted: u32, voice: &Voice) {
-    voice.warning(&format!(
+fn warn_of_buffer(granted: u32, console: &Console) {
+    console.warning(&format!(
         "the system grants a receive buffer of {} only, which slows the cast down, and loses \
          datagrams of one that is one-way; \
          `sysctl -w net.core.rmem_max=16777216` allows more",
@@ -122,19 +121,19 @@ fn warn_of_buffer(granted: u32, voice: &Voice) {
 #[derive(Default)]
 struct Heard {
     sessions: u32,
-    passed_over: bool,
+    ignored: bool,
 }
 
 impl Heard {
     /// Whether an event is worth a word.
-    fn is_news(&mut self, event: &ReceiverEvent, voice: &Voice) -> bool {
-        self.passed_over |= matches!(event, ReceiverEvent::PassedOver { .. });
+    fn is_news(&mut self, event: &ReceiverEvent, console: &Console) -> bool {
+        self.ignored |= matches!(event, ReceiverEvent::PassedOver { .. });
         if !matches!(event, ReceiverEvent::Found { .. }) {
             return true;
         }
         self.sessions = self.sessions.saturating_add(1);
         if self.sessions == FOUND_MAX + 1 {
-            voice.warning("there are more sessions than are worth a word each");
+            console.warning("there are more sessions than are worth a word each");
         }
         self.sessions <= FOUND_MAX
     }
@@ -143,18 +142,6 @@ impl Heard {
 /// Whether the name of an output means standard output.
 fn is_stdout(output: &Path) -> bool {
     output == Path::new("-")
-}
-
-/// Starts the command that takes the stream, at the head of a process group: all that it starts can
-/// then be stopped with it.
-fn consumer(command: &[OsString]) -> Result<Child, Failure> {
-    let name = command[0].to_string_lossy();
-    Command::new(&command[0])
-        .args(&command[1..])
-        .stdin(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(|e| Failure::io(&format!("cannot run {name}"), &e))
 }
 
 fn waiting_for(awaits: Awaits, net: &NetConfig, args: &CatchArgs) -> String {
@@ -176,14 +163,7 @@ fn waiting_for(awaits: Awaits, net: &NetConfig, args: &CatchArgs) -> String {
     }
 }
 
-fn host_name() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
-}
-
-fn tell_event(event: &ReceiverEvent, senders: &[NamedKey<SenderKey>], voice: &Voice) {
+fn tell_event(event: &ReceiverEvent, senders: &[NamedKey<SenderKey>], console: &Console) {
     match event {
         ReceiverEvent::Found {
             name,
@@ -207,34 +187,34 @@ fn tell_event(event: &ReceiverEvent, senders: &[NamedKey<SenderKey>], voice: &Vo
                 Some(key) => signed_by(key, senders),
                 None => ", which is not signed".into(),
             };
-            voice.note(&format!("found {kind}{name} of {}{signer}", from.ip()));
-            voice.detail(1, || format!("session {session}"));
+            console.note(&format!("found {kind}{name} of {}{signer}", from.ip()));
+            console.detail(1, || format!("session {session}"));
         }
         ReceiverEvent::PassedOver { from, why } => {
             let why = describe(*why);
-            voice.warning(&format!("ignored a session of {}: {why}", from.ip()));
+            console.warning(&format!("ignored a session of {}: {why}", from.ip()));
         }
         ReceiverEvent::Joined { receiver, .. } => {
-            voice.detail(1, || format!("joined as receiver {receiver}"));
+            console.detail(1, || format!("joined as receiver {receiver}"));
         }
         ReceiverEvent::Waiting(_) | ReceiverEvent::Ended(_) => {}
-        ReceiverEvent::Forgotten => voice.warning("the sender fell silent; searching again"),
+        ReceiverEvent::Forgotten => console.warning("the sender fell silent; searching again"),
         ReceiverEvent::Waits { from: None } => {
-            voice.note("came too late for this pass, and waits for the next");
+            console.note("came too late for this pass, and waits for the next");
         }
-        ReceiverEvent::Waits { from: Some(n) } => voice.warning(&format!(
+        ReceiverEvent::Waits { from: Some(n) } => console.warning(&format!(
             "too slow for the others: waits for the next pass, to go on after {}",
             bytes(*n)
         )),
-        ReceiverEvent::Started => voice.note("receiving"),
+        ReceiverEvent::Started => console.note("receiving"),
         ReceiverEvent::Complete { length } => {
-            voice.detail(1, || format!("all {} are here", bytes(*length)));
+            console.detail(1, || format!("all {} are here", bytes(*length)));
         }
     }
 }
 
 /// The same for programs; `man/sealcast-catch.1` says what it holds.
-fn record(event: &ReceiverEvent, journal: &mut Journal) {
+fn record(event: &ReceiverEvent, log: &mut EventLog) {
     match event {
         ReceiverEvent::Found {
             session,
@@ -243,7 +223,7 @@ fn record(event: &ReceiverEvent, journal: &mut Journal) {
             from,
             one_way,
             ..
-        } => journal.event(
+        } => log.event(
             "found",
             json!({
                 "session": session.to_string(),
@@ -254,16 +234,16 @@ fn record(event: &ReceiverEvent, journal: &mut Journal) {
                 "unix_s": clock::unix_seconds(),
             }),
         ),
-        ReceiverEvent::PassedOver { from, why } => journal.event(
+        ReceiverEvent::PassedOver { from, why } => log.event(
             "passed_over",
             json!({"address": from.ip().to_string(), "reason": describe(*why)}),
         ),
         ReceiverEvent::Joined { receiver, .. } => {
-            journal.event("joined", json!({"receiver": receiver}));
+            log.event("joined", json!({"receiver": receiver}));
         }
-        ReceiverEvent::Waits { from } => journal.event("waits", json!({"bytes": from})),
-        ReceiverEvent::Started => journal.event("started", json!({})),
-        ReceiverEvent::Complete { length } => journal.event("received", json!({"bytes": length})),
+        ReceiverEvent::Waits { from } => log.event("waits", json!({"bytes": from})),
+        ReceiverEvent::Started => log.event("started", json!({})),
+        ReceiverEvent::Complete { length } => log.event("received", json!({"bytes": length})),
         ReceiverEvent::Waiting(_) | ReceiverEvent::Forgotten | ReceiverEvent::Ended(_) => {}
     }
 }
@@ -311,7 +291,7 @@ fn progress(receiver: &Receiver) -> String {
 }
 
 /// The last event of the report; `man/sealcast-catch.1` says what it holds.
-fn json(report: &Report) -> Value {
+fn json(report: &CatchReport) -> Value {
     let stats = &report.stats;
     json!({
         "complete": report.end == ReceiverEnd::Complete,
@@ -327,13 +307,13 @@ fn json(report: &Report) -> Value {
 }
 
 fn finish(
-    report: &Report,
-    passed_over: bool,
+    report: &CatchReport,
+    ignored: bool,
     args: &CatchArgs,
-    voice: &Voice,
+    console: &Console,
 ) -> Result<(), Failure> {
     let stats = &report.stats;
-    voice.detail(1, || {
+    console.detail(1, || {
         format!(
             "{} datagrams received, {} lost, {} refused; {} blocks repaired; {} feedbacks sent, {} \
              of them asked for repair",
@@ -346,19 +326,19 @@ fn finish(
         )
     });
     if stats.other_version > 0 {
-        voice.warning("heard datagrams of another version of the protocol");
+        console.warning("heard datagrams of another version of the protocol");
     }
     let transfer = |message: &str| Failure::new(ExitStatus::Transfer, message);
     let failure = match &report.end {
         ReceiverEnd::Complete => {
-            voice.note(&format!(
+            console.note(&format!(
                 "{} in {:.2} s, complete",
                 bytes(stats.bytes),
                 report.elapsed.as_secs_f64()
             ));
             return Ok(());
         }
-        ReceiverEnd::NoSender if passed_over => transfer("no sender took us in")
+        ReceiverEnd::NoSender if ignored => transfer("no sender took us in")
             .hint("a session was ignored, for the reason given above"),
         ReceiverEnd::NoSender => transfer("no sender took us in")
             .hint("is `sealcast cast` running, with the same --group and --port?")

@@ -9,19 +9,19 @@ use sealcast::tree::{Existing, IdMap, Limits, TreeUnpackConfig};
 
 use crate::cli::UnpackArgs;
 use crate::exit::{ExitStatus, Failure};
-use crate::report::{self, Voice};
+use crate::present::console::{self, Console};
 
-pub(crate) fn run(args: &UnpackArgs, voice: &Voice) -> Result<(), Failure> {
+pub(crate) fn run(args: &UnpackArgs, console: &Console) -> Result<(), Failure> {
     let input = Input::stdin()?;
     match (&args.image, &args.directory) {
-        (Some(target), _) => image(args, target, input, voice),
-        (None, Some(target)) => tree(args, target, input, voice),
+        (Some(target), _) => image(args, target, input, console),
+        (None, Some(target)) => tree(args, target, input, console),
         // The command line asks for one of them.
         (None, None) => Err(Failure::new(ExitStatus::Usage, "no target was given")),
     }
 }
 
-fn image(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Result<(), Failure> {
+fn image(args: &UnpackArgs, target: &Path, input: Input, console: &Console) -> Result<(), Failure> {
     let cancel = input.stopper();
     let config = image::ImageUnpackConfig {
         target: target.into(),
@@ -31,41 +31,41 @@ fn image(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Resul
         bytes_max: args.max_bytes.unwrap_or(u64::MAX),
         last_words,
     };
-    let tell = |text: &str| voice.note(text);
+    let tell = |text: &str| console.note(text);
     let restored = filters::unpack_image(&config, input, || cancel.wake(), &tell)?;
     if restored.totals.errors > 0 {
-        voice.warning("the image changed or could not be read while it was packed");
+        console.warning("the image changed or could not be read while it was packed");
     }
-    no_totals(restored.ours, voice);
-    voice.detail(1, || {
+    no_totals(restored.ours, console);
+    console.detail(1, || {
         let (size, bytes) = (restored.size, restored.totals.bytes);
         format!(
             "restored an image of {} with {} of content",
-            report::bytes(size),
-            report::bytes(bytes)
+            console::bytes(size),
+            console::bytes(bytes)
         )
     });
     Ok(())
 }
 
-/// What is said while a signal ends us: whoever has the voice may wait for ever by then.
+/// What is said while a signal ends us: whoever has the console may wait for ever by then.
 fn last_words(text: &str) {
-    let text = report::plain(text);
+    let text = console::plain(text);
     let hint = "its first MiB was zeroed, so that it does not boot; run again";
-    report::line(&format!(
+    console::line(&format!(
         "sealcast unpack: error: {text}\nsealcast unpack: hint: {hint}\n"
     ));
 }
 
-fn no_totals(ours: bool, voice: &Voice) {
+fn no_totals(ours: bool, console: &Console) {
     if !ours {
-        voice.detail(1, || {
+        console.detail(1, || {
             "the archive has no totals: another tool made it".into()
         });
     }
 }
 
-fn tree(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Result<(), Failure> {
+fn tree(args: &UnpackArgs, target: &Path, input: Input, console: &Console) -> Result<(), Failure> {
     let cancel = input.stopper();
     let config = TreeUnpackConfig {
         target: target.into(),
@@ -86,19 +86,19 @@ fn tree(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Result
             bytes: args.max_bytes.unwrap_or(u64::MAX),
         },
     };
-    let tell = |text: &str| voice.note(text);
+    let tell = |text: &str| console.note(text);
     let restored = filters::unpack(&config, input, || cancel.wake(), &tell)?;
     let totals = restored.totals;
     if totals.errors > 0 {
-        voice.warning(&format!(
+        console.warning(&format!(
             "{} objects were not packed as they were; the tree is what the sender could read",
             totals.errors
         ));
     }
-    no_totals(restored.ours, voice);
+    no_totals(restored.ours, console);
     let note = |count: u64, what: &str| {
         if count > 0 {
-            voice.note(&format!("{count} {what}"));
+            console.note(&format!("{count} {what}"));
         }
     };
     note(
@@ -110,8 +110,8 @@ fn tree(args: &UnpackArgs, target: &Path, input: Input, voice: &Voice) -> Result
         "attributes were left out: only root may set them",
     );
     note(restored.devices_left_out, "device nodes were left out");
-    voice.detail(1, || {
-        let bytes = report::bytes(totals.bytes);
+    console.detail(1, || {
+        let bytes = console::bytes(totals.bytes);
         format!(
             "restored {} entries with {bytes} of content",
             totals.entries

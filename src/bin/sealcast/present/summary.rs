@@ -1,6 +1,6 @@
 //! How a cast went: for each receiver and as a whole, for people, for programs and for the status.
 
-use sealcast::filters::cast::Report;
+use sealcast::filters::CastReport;
 use sealcast::proto::{Fate, MemberReport, RateReason, SendLimit, SenderEnd};
 use sealcast::units::Rate;
 use sealcast::wire::{DropReason, LeaveReason};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::cli::CastArgs;
 use crate::cli::value::Require;
 use crate::exit::{ExitStatus, Failure};
-use crate::report::{Voice, bytes, plain, receivers};
+use crate::present::console::{Console, bytes, plain, receivers};
 
 /// Receivers that a table has room for; of more, only those that failed are shown.
 const ROWS_MAX: usize = 32;
@@ -79,6 +79,11 @@ pub(super) fn rate_reason(reason: RateReason, name: Option<&str>, rate: Rate) ->
     format!("at most {rate} Mbit/s: {why}")
 }
 
+/// What people call the holder of a listed key.
+pub(super) fn key_name(listed: Option<usize>, names: &[String]) -> Option<&str> {
+    names.get(listed?).map(String::as_str)
+}
+
 /// Receivers that were awaited, and how many of them, and of all, have everything.
 struct Count {
     awaited: usize,
@@ -87,7 +92,7 @@ struct Count {
 }
 
 impl Count {
-    fn of(report: &Report) -> Self {
+    fn of(report: &CastReport) -> Self {
         let done = |m: &&MemberReport| m.fate == Fate::Done;
         let awaited = || report.members.iter().filter(|m| m.required);
         Self {
@@ -132,7 +137,7 @@ fn some_names(names: &[String]) -> String {
 }
 
 /// Whether the cast counts as a success.
-fn succeeded(report: &Report, require: Require) -> bool {
+fn succeeded(report: &CastReport, require: Require) -> bool {
     match report.end {
         SenderEnd::Sent => true,
         SenderEnd::Complete | SenderEnd::Partial { .. } => Count::of(report).suffices(require),
@@ -148,13 +153,13 @@ fn loss(member: &MemberReport) -> f64 {
 }
 
 /// Whether all have everything, if anything is known of them.
-fn complete(report: &Report) -> Option<bool> {
+fn complete(report: &CastReport) -> Option<bool> {
     let all = report.end == SenderEnd::Complete && report.missing.is_empty();
     (report.end != SenderEnd::Sent).then_some(all)
 }
 
 /// The last event of the report; `man/sealcast-cast.1` says what it holds.
-pub(super) fn json(report: &Report, names: &[String], require: Require) -> Value {
+pub(super) fn json(report: &CastReport, names: &[String], require: Require) -> Value {
     let stats = &report.stats;
     let limited = |limit| stats.limit_times.get(limit).as_us();
     let receivers: Vec<Value> = report
@@ -164,7 +169,7 @@ pub(super) fn json(report: &Report, names: &[String], require: Require) -> Value
             json!({
                 "receiver": m.receiver,
                 "name": m.name,
-                "key": super::key_name(m.listed, names),
+                "key": key_name(m.listed, names),
                 "address": m.addr.ip().to_string(),
                 "awaited": m.required,
                 "done": m.fate == Fate::Done,
@@ -204,7 +209,7 @@ pub(super) fn json(report: &Report, names: &[String], require: Require) -> Value
 
 /// The same where another pass failed: of those before, if there were any.
 pub(super) fn json_of_failure(
-    before: Option<&Report>,
+    before: Option<&CastReport>,
     names: &[String],
     require: Require,
 ) -> Value {
@@ -217,17 +222,17 @@ pub(super) fn json_of_failure(
 /// Says how it went, and whether that is enough. `told` if that was said of each pass: of a single
 /// one that is all.
 pub(super) fn conclude(
-    report: &Report,
+    report: &CastReport,
     names: &[String],
     args: &CastArgs,
     told: bool,
-    voice: &Voice,
+    console: &Console,
 ) -> Result<(), Failure> {
     if report.end == SenderEnd::NoReceivers {
         return Err(failure(report, args));
     }
     if !told || report.passes > 1 {
-        tell_pass(report, names, voice);
+        tell_pass(report, names, console);
     }
     if succeeded(report, args.require) {
         Ok(())
@@ -237,21 +242,21 @@ pub(super) fn conclude(
 }
 
 /// Says how a pass went, or all of them together.
-pub(super) fn tell_pass(report: &Report, names: &[String], voice: &Voice) {
-    summarise(report, voice);
+pub(super) fn tell_pass(report: &CastReport, names: &[String], console: &Console) {
+    summarise(report, console);
     if report.end == SenderEnd::Sent {
-        voice.note("all of it was sent; whether anybody has it is not known");
+        console.note("all of it was sent; whether anybody has it is not known");
         return;
     }
     let failed = report.members.iter().any(|m| m.fate != Fate::Done);
-    if failed || !report.missing.is_empty() || voice.tells(1) {
-        for line in table(report, names, voice.tells(1)) {
-            voice.note(&line);
+    if failed || !report.missing.is_empty() || console.tells(1) {
+        for line in table(report, names, console.tells(1)) {
+            console.note(&line);
         }
     }
 }
 
-fn summarise(report: &Report, voice: &Voice) {
+fn summarise(report: &CastReport, console: &Console) {
     let stats = &report.stats;
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     let (rate, overhead) = (
@@ -262,7 +267,7 @@ fn summarise(report: &Report, voice: &Voice) {
         1 => String::new(),
         n => format!("{n} passes, "),
     };
-    voice.note(&format!(
+    console.note(&format!(
         "{} in {passes}{:.2} s, {rate:.0} Mbit/s; {} on the wire, {overhead:.4} times; \
          {} repair symbols to {}",
         bytes(stats.bytes),
@@ -271,7 +276,7 @@ fn summarise(report: &Report, voice: &Voice) {
         stats.repair,
         stats.source,
     ));
-    voice.detail(1, || {
+    console.detail(1, || {
         format!(
             "{} datagrams sent, {} feedbacks taken, {} of them asked for repair, \
              {} datagrams refused",
@@ -282,7 +287,7 @@ fn summarise(report: &Report, voice: &Voice) {
 
 /// A line for each receiver, those that failed first. With a list of keys it has their names, for
 /// what a receiver calls itself proves nothing.
-fn table(report: &Report, names: &[String], whole: bool) -> Vec<String> {
+fn table(report: &CastReport, names: &[String], whole: bool) -> Vec<String> {
     let mut members: Vec<&MemberReport> = report.members.iter().collect();
     members.sort_by_key(|m| m.fate == Fate::Done);
     let failed = members.iter().filter(|m| m.fate != Fate::Done).count();
@@ -291,7 +296,7 @@ fn table(report: &Report, names: &[String], whole: bool) -> Vec<String> {
     } else {
         failed
     };
-    let key = |listed| super::key_name(listed, names).unwrap_or("-").to_owned();
+    let key = |listed| key_name(listed, names).unwrap_or("-").to_owned();
     let row = |m: &&MemberReport| {
         [
             plain(&m.name),
@@ -324,7 +329,7 @@ fn table(report: &Report, names: &[String], whole: bool) -> Vec<String> {
     lines
 }
 
-fn failure(report: &Report, args: &CastArgs) -> Failure {
+fn failure(report: &CastReport, args: &CastArgs) -> Failure {
     let here = report
         .members
         .iter()
