@@ -7,10 +7,10 @@ use clap::Parser;
 mod cli;
 mod cmd;
 #[cfg(test)]
+mod docgen;
+#[cfg(test)]
 mod examples;
 mod exit;
-#[cfg(test)]
-mod generated;
 mod plan;
 mod present;
 mod streams;

@@ -1,7 +1,7 @@
 //! Manual pages and completions: rendered from the command line's definition and the texts in
 //! `man/`, and compared with the files in the tree.
 //!
-//! `SEALCAST_BLESS=1 cargo test --bin sealcast generated` writes them.
+//! `SEALCAST_BLESS=1 cargo test --bin sealcast docgen` writes them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,10 +9,18 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use clap_complete::Shell;
-use clap_mangen::Man;
 
 use crate::cli::Cli;
 use crate::exit::ExitStatus;
+
+mod options;
+mod roff;
+
+use options::{options, paragraphs, synopsis};
+use roff::{escape, roff};
+
+/// The date on every page: of the last change that a reader of the manual should know of.
+const REVISED: &str = "2026-11-29";
 
 /// Files by their path in the tree.
 type Files = BTreeMap<PathBuf, String>;
@@ -34,7 +42,7 @@ fn text(page: &str) -> &'static str {
 }
 
 /// Pages that are not of a subcommand: name, section, description, texts.
-const FORMATS: [(&str, &str, &str, &[&str]); 3] = [
+const TOPICS: [(&str, &str, &str, &[&str]); 3] = [
     (
         "sealcast-format",
         "5",
@@ -68,18 +76,14 @@ fn render() -> Files {
         .collect();
     files.insert("man/sealcast.1".into(), overview(&command));
     for name in &names {
-        let page = format!("sealcast-{name}");
-        let sub = command.find_subcommand(name).cloned().unwrap();
-        let sub = sub
-            .name(&*Box::leak(page.clone().into_boxed_str()))
-            .bin_name(format!("sealcast {name}"));
-        files.insert(format!("man/{page}.1").into(), filter(name, sub));
+        let sub = command.find_subcommand(name).unwrap();
+        files.insert(format!("man/sealcast-{name}.1").into(), filter(name, sub));
     }
-    for (name, section, about, texts) in FORMATS {
+    for (name, section, about, texts) in TOPICS {
         let mut page = title(name, section);
-        write!(page, ".SH NAME\n{name} \\- {about}\n").unwrap();
+        page.push_str(&heading(name, about));
         texts.iter().for_each(|text| page.push_str(&roff(text)));
-        page.push_str(&roff("## SEE ALSO\n\n`sealcast`(1)\n"));
+        page.push_str(&see_also(name));
         files.insert(format!("man/{name}.{section}").into(), page);
     }
     let shells = [
@@ -99,59 +103,61 @@ fn render() -> Files {
 }
 
 fn title(name: &str, section: &str) -> String {
-    // An apostrophe, which plain typesetters would turn into a quotation mark.
-    let apostrophe = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
-    format!("{apostrophe}.TH {name} {section} \"\" \"sealcast\" \"Sealcast Manual\"\n")
+    let version = env!("CARGO_PKG_VERSION");
+    format!(".TH {name} {section} \"{REVISED}\" \"sealcast {version}\" \"Sealcast Manual\"\n")
+}
+
+fn heading(name: &str, about: &str) -> String {
+    format!(".SH NAME\n{} \\- {}\n", escape(name), escape(about))
+}
+
+fn about(command: &clap::Command) -> String {
+    let about = command.get_about().map(ToString::to_string);
+    about.unwrap_or_default()
 }
 
 fn overview(command: &clap::Command) -> String {
-    let man = Man::new(command.clone());
     let mut page = title("sealcast", "1");
-    page.push_str(&section(|out| man.render_name_section(out)));
-    page.push_str(&section(|out| man.render_synopsis_section(out)));
-    let mut list = String::from("## SUBCOMMANDS\n\n");
+    page.push_str(&heading("sealcast", &about(command)));
+    page.push_str(&synopsis("sealcast", command));
+    page.push_str(".SH SUBCOMMANDS\n");
     for sub in command.get_subcommands() {
-        let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
-        writeln!(list, "`sealcast-{}`(1): {about}.\n", sub.get_name()).unwrap();
+        let name = escape(&format!("sealcast-{}", sub.get_name()));
+        let about = paragraphs(&about(sub), "");
+        write!(page, ".TP\n\\fB{name}\\fR(1)\n{about}").unwrap();
     }
-    page.push_str(&roff(&list));
-    page.push_str(&section(|out| man.render_options_section(out)));
+    page.push_str(&options(command));
     page.push_str(&roff(text("sealcast")));
     page.push_str(&exit_status());
-    page.push_str(&roff(
-        "## SEE ALSO\n\n`sealcast-format`(5), `sealcast-keys`(7), `sealcast-protocol`(7)\n",
-    ));
+    page.push_str(&see_also("sealcast"));
     page
 }
 
-fn filter(name: &str, command: clap::Command) -> String {
-    let man = Man::new(command);
-    let mut page = title(&format!("sealcast-{name}"), "1");
-    page.push_str(&section(|out| man.render_name_section(out)));
-    page.push_str(&section(|out| man.render_synopsis_section(out)));
-    page.push_str(&section(|out| man.render_description_section(out)));
-    page.push_str(&section(|out| man.render_options_section(out)));
+fn filter(name: &str, command: &clap::Command) -> String {
+    let page_name = format!("sealcast-{name}");
+    let mut page = title(&page_name, "1");
+    page.push_str(&heading(&page_name, &about(command)));
+    page.push_str(&synopsis(&format!("sealcast {name}"), command));
+    let description = command.get_long_about().unwrap().to_string();
+    let description = paragraphs(&description, ".PP\n");
+    write!(page, ".SH DESCRIPTION\n{description}").unwrap();
+    page.push_str(&options(command));
     page.push_str(&roff(text(name)));
     page.push_str(&exit_status());
-    page.push_str(&roff(
-        "## SEE ALSO\n\n`sealcast`(1), `sealcast-format`(5), `sealcast-keys`(7), \
-         `sealcast-protocol`(7)\n",
-    ));
+    page.push_str(&see_also(&page_name));
     page
 }
 
-fn section(render: impl Fn(&mut Vec<u8>) -> std::io::Result<()>) -> String {
-    let mut out = Vec::new();
-    render(&mut out).unwrap();
-    let out = String::from_utf8(out).unwrap();
-    // Each section repeats a definition that a page needs once at most, and we never.
-    out.lines()
-        .filter(|l| !l.starts_with(".ie") && !l.starts_with(".el"))
-        .fold(String::new(), |mut page, line| {
-            page.push_str(line);
-            page.push('\n');
-            page
-        })
+/// The pages of the manual that are about more than one subcommand, but `page` itself.
+fn see_also(page: &str) -> String {
+    let mut all = vec![("sealcast", "1")];
+    all.extend(TOPICS.iter().map(|(name, section, ..)| (*name, *section)));
+    let others: Vec<_> = all.iter().filter(|(name, _)| *name != page).collect();
+    let others: Vec<_> = others
+        .iter()
+        .map(|(name, section)| format!("`{name}`({section})"))
+        .collect();
+    roff(&format!("## SEE ALSO\n\n{}\n", others.join(", ")))
 }
 
 fn exit_status() -> String {
@@ -160,73 +166,6 @@ fn exit_status() -> String {
         write!(page, ".TP\n\\fB{code}\\fR\n{}\n", escape(meaning)).unwrap();
     }
     page
-}
-
-/// Turns a text into roff: `## NAME` begins a section, `### Name` a part of one, four spaces mark
-/// literal lines, backquotes bold words.
-fn roff(text: &str) -> String {
-    let mut page = String::new();
-    let mut literal = false;
-    let mut blank = true;
-    for line in text.lines() {
-        if let Some(line) = line.strip_prefix("    ") {
-            if !literal {
-                page.push_str(".PP\n.RS 4\n.nf\n");
-                literal = true;
-            }
-            writeln!(page, "{}", escape(line)).unwrap();
-            blank = false;
-            continue;
-        }
-        if line.trim().is_empty() {
-            blank = true;
-            continue;
-        }
-        if literal {
-            page.push_str(".fi\n.RE\n");
-            literal = false;
-        }
-        if let Some(heading) = line.strip_prefix("### ") {
-            writeln!(page, ".SS \"{}\"", escape(heading)).unwrap();
-        } else if let Some(heading) = line.strip_prefix("## ") {
-            writeln!(page, ".SH \"{}\"", escape(heading)).unwrap();
-        } else {
-            if blank && !page.ends_with("\"\n") {
-                page.push_str(".PP\n");
-            }
-            writeln!(page, "{}", bold(line)).unwrap();
-        }
-        blank = false;
-    }
-    if literal {
-        page.push_str(".fi\n.RE\n");
-    }
-    page
-}
-
-fn bold(line: &str) -> String {
-    let mut out = String::new();
-    for (i, part) in line.split('`').enumerate() {
-        let part = escape(part);
-        if i % 2 == 1 {
-            write!(out, "\\fB{part}\\fR").unwrap();
-        } else {
-            out.push_str(&part);
-        }
-    }
-    out
-}
-
-fn escape(text: &str) -> String {
-    let text = text
-        .replace('\\', "\\e")
-        .replace('-', "\\-")
-        .replace('"', "\\(dq");
-    if text.starts_with(['.', '\'']) {
-        format!("\\&{text}")
-    } else {
-        text
-    }
 }
 
 fn root() -> &'static Path {
@@ -267,7 +206,7 @@ fn generated_files_are_fresh() {
     assert!(
         stale.is_empty() && orphans.is_empty(),
         "stale or missing: {stale:?}, not generated: {orphans:?}; \
-         run SEALCAST_BLESS=1 cargo test --bin sealcast generated"
+         run SEALCAST_BLESS=1 cargo test --bin sealcast docgen"
     );
 }
 
