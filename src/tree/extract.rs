@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, FileType, Mode, linkat, makedev, mkdirat, mknodat, sym
 use super::dirs::Dirs;
 use super::flush::Flusher;
 use super::new_file::{Body, Job, create, write_all};
-use super::sandbox::confine_thread;
+use super::sandbox::restrict_thread;
 use super::staging::{INCOMPLETE_MARKER, Merged, Staging};
 use super::writers::Writers;
 use super::{Error, Existing, IdMap, restore};
@@ -197,7 +197,7 @@ fn extract<'scope, R: ReadBytes>(
 ) -> Result<Extracted, Error> {
     let names = UserNames::load();
     // Whether the system can do that or not, nothing else depends on it.
-    let _ = confine_thread(&root);
+    let _ = restrict_thread(&root);
     let resolve = |group: bool, name: &[u8]| names.number(group, name);
     let mut reader = Reader::new(input, &resolve);
     let restorer = restore::Restorer::new(config.setuid, config.xattrs);
