@@ -6,6 +6,7 @@ use super::name::{Flaw, Shown};
 
 /// An archive that cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Error {
     /// The bytes could not be had; the archive may be good.
     #[error("cannot read the archive: {0}")]
@@ -96,6 +97,7 @@ impl From<Error> for io::Error {
 
 /// What an input that is no archive looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum ForeignFormat {
     /// A sealed stream, or another file of age.
     Sealed,

@@ -15,6 +15,7 @@ use crate::seal::{Error, FileKey, Identity, Keyring, SenderKey, check};
 
 /// How a stream is opened.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct OpenConfig {
     /// Keys that may open it.
     pub identities: Vec<Identity>,
@@ -107,6 +108,7 @@ pub struct SealedInput<R> {
 
 /// What an open stream turned out to be.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct OpenReport {
     /// Who signed, when, and what they said; nothing for an unsigned stream.
     pub preamble: Option<Preamble>,

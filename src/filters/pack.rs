@@ -18,6 +18,7 @@ use crate::parallel::{Pool, Workers, ordered};
 
 /// At which level an archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Effort {
     /// At one level, 1 to 19; the bytes do not depend on the threads.
     Level(i32),

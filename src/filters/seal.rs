@@ -18,6 +18,7 @@ pub(super) const STANZAS: usize = 64;
 
 /// How a stream is sealed.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct SealConfig {
     /// Who can open it.
     pub to: SealTo,
@@ -28,8 +29,20 @@ pub struct SealConfig {
     pub armor: bool,
 }
 
+impl SealConfig {
+    /// Seals for `to`, without a signature and armor.
+    pub const fn new(to: SealTo) -> Self {
+        Self {
+            to,
+            signer: None,
+            armor: false,
+        }
+    }
+}
+
 /// Who can open a stream.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum SealTo {
     /// The holders of these keys, at least one.
     Recipients(Vec<Recipient>),
@@ -39,6 +52,7 @@ pub enum SealTo {
 
 /// What a seal made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct SealReport {
     /// Bytes of the sealed stream, armor aside.
     pub bytes: u64,

@@ -18,6 +18,7 @@ use crate::sys::user_names::UserNames;
 
 /// How an image is restored.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct ImageUnpackConfig {
     /// A block device, or the name of a file.
     pub target: PathBuf,

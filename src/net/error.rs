@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// A socket that could not be made or used.
 #[derive(Debug, thiserror::Error)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Error {
     /// The address is not a multicast group.
     #[error("{0} is not a multicast group")]

@@ -37,6 +37,7 @@ const JOINED_MAX: usize = 1 << 16;
 
 /// Where on the network a session is.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct NetConfig {
     /// The multicast group; without one the default ones.
     pub group: Option<IpAddr>,
@@ -61,6 +62,7 @@ impl Default for NetConfig {
 
 /// Whom a sender sends to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Addressing {
     /// A multicast group.
     #[default]

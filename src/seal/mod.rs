@@ -27,3 +27,4 @@ pub use keys::{
     check_mix, parse_any_keys, parse_recipients, parse_sender_keys, parse_signing_key, passphrase,
     signing_key_line,
 };
+pub use sealer::Signer;

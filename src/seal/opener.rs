@@ -17,6 +17,7 @@ pub const CLOCK_AHEAD_S_MAX: u64 = 300;
 
 /// Whose streams are opened.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Trust {
     /// Streams without a signature, and no others.
     Unsigned,

@@ -33,6 +33,7 @@ const MINOR_MAX: u32 = 0xf_ffff;
 
 /// How a tree is restored.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct TreeUnpackConfig {
     /// The directory that will hold the tree.
     pub target: PathBuf,
@@ -52,6 +53,26 @@ pub struct TreeUnpackConfig {
     pub sync: bool,
     /// How much an archive may hold.
     pub limits: Limits,
+}
+
+impl TreeUnpackConfig {
+    /// Restores everything into a new or empty directory.
+    pub fn new(target: impl Into<PathBuf>) -> Self {
+        Self {
+            target: target.into(),
+            existing: Existing::Refuse,
+            keep_partial: false,
+            owners: IdMap::default(),
+            devices: true,
+            setuid: true,
+            xattrs: true,
+            sync: true,
+            limits: Limits {
+                entries: u64::MAX,
+                bytes: u64::MAX,
+            },
+        }
+    }
 }
 
 /// Limits on an archive.

@@ -23,6 +23,7 @@ use crate::sys::user_names::UserNames;
 
 /// What to pack, and how.
 #[derive(Debug, Default)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct TreePackConfig {
     /// Where relative paths begin; the current directory when there is none.
     pub base: Option<PathBuf>,
@@ -50,6 +51,7 @@ pub struct TreePackConfig {
 
 /// Something that a person may want to know about the packing.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Note {
     /// A socket was left out: it lives only as long as its program.
     Socket(Vec<u8>),

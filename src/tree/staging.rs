@@ -27,6 +27,7 @@ const STAGE_SUFFIX: &str = ".partial";
 
 /// What happens to the contents of a target that has some.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Existing {
     /// They are kept, and the archive is refused.
     #[default]

@@ -24,6 +24,7 @@ mod interop;
 mod interruption;
 mod network;
 mod options;
+mod process;
 mod published_archives;
 mod racing;
 mod script;

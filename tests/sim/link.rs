@@ -11,9 +11,17 @@ pub struct Impairment {
     /// Mean length of a burst of losses; 0 for independent losses.
     pub burst: f64,
     pub duplicate: f64,
+    /// A bit flips.
     pub corrupt: f64,
+    /// Only the beginning arrives.
+    pub truncate: f64,
     pub delay_us: u64,
     pub jitter_us: u64,
+    /// The datagram takes [`Impairment::detour_us`] more, so that others overtake it.
+    pub detour: f64,
+    pub detour_us: u64,
+    /// Longer datagrams never arrive.
+    pub swallows_over: Option<usize>,
     /// When losses begin.
     pub lossy_from: Instant,
 }
@@ -33,8 +41,12 @@ impl Impairment {
             burst: some(0.3, 20.0),
             duplicate: some(0.3, 0.05),
             corrupt: some(0.3, 0.02),
+            truncate: some(0.2, 0.02),
             delay_us: some(1.0, if harsh { 20_000.0 } else { 1_000.0 }) as u64,
             jitter_us: some(0.5, if harsh { 5_000.0 } else { 300.0 }) as u64,
+            detour: some(0.2, 0.1),
+            detour_us: some(1.0, 100_000.0) as u64,
+            swallows_over: None,
             lossy_from: Instant::from_us(some(0.2, 3_000_000.0) as u64),
         }
     }
@@ -50,9 +62,9 @@ pub struct Path {
 }
 
 impl Path {
-    pub fn new(impairment: Impairment) -> Self {
+    pub fn new(impairment: &Impairment) -> Self {
         Self {
-            impairment,
+            impairment: impairment.clone(),
             bad: false,
             last: Instant::ZERO,
             dropped_first: 0,
@@ -96,19 +108,26 @@ impl Path {
             self.dropped_first += 1;
             return Vec::new();
         }
-        if self.loses(now, rng) {
+        let swallowed = self.impairment.swallows_over;
+        if swallowed.is_some_and(|most| datagram.len() > most) || self.loses(now, rng) {
             return Vec::new();
         }
-        let copies = 1 + usize::from(rng.random_bool(self.impairment.duplicate));
+        let i = &self.impairment;
+        let copies = 1 + usize::from(rng.random_bool(i.duplicate));
         (0..copies)
             .map(|_| {
-                let jitter = rng.random_range(0..=self.impairment.jitter_us);
+                let jitter = rng.random_range(0..=i.jitter_us);
                 let mut bytes = datagram.to_vec();
-                if rng.random_bool(self.impairment.corrupt) {
+                if rng.random_bool(i.corrupt) {
                     let at = rng.random_range(0..bytes.len());
                     bytes[at] ^= 1 << rng.random_range(0..8);
                 }
-                (Duration::from_us(self.impairment.delay_us + jitter), bytes)
+                if i.truncate > 0.0 && rng.random_bool(i.truncate) {
+                    bytes.truncate(rng.random_range(0..bytes.len()));
+                }
+                let detour = i.detour > 0.0 && rng.random_bool(i.detour);
+                let detour = if detour { i.detour_us } else { 0 };
+                (Duration::from_us(i.delay_us + jitter + detour), bytes)
             })
             .collect()
     }

@@ -16,6 +16,7 @@
     reason = "tests may be terse"
 )]
 
+mod draw;
 mod flood;
 mod hot;
 mod link;
@@ -25,6 +26,9 @@ mod plan;
 mod rates;
 mod table;
 mod world;
+
+use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use link::Impairment;
 use plan::Plan;
@@ -55,13 +59,24 @@ fn run(seed: u64, trace: bool) -> World {
 
 #[test]
 fn many_seeds() {
-    let seeds: Vec<u64> = (BASE..BASE + seeds()).collect();
-    let halves = seeds.split_at(seeds.len() / 2);
+    let next = AtomicU64::new(0);
+    let failed = AtomicU64::new(0);
     std::thread::scope(|scope| {
-        for half in [halves.0, halves.1] {
-            scope.spawn(move || half.iter().for_each(|&seed| drop(run(seed, false))));
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= seeds() {
+                        break;
+                    }
+                    let fails = catch_unwind(|| drop(run(BASE + n, false))).is_err();
+                    failed.fetch_add(u64::from(fails), Ordering::Relaxed);
+                }
+            });
         }
     });
+    let failed = failed.into_inner();
+    assert_eq!(failed, 0, "of {} seeds", seeds());
 }
 
 #[test]

@@ -54,10 +54,11 @@ fn mild_losses_leave_nothing_out() {
     };
     for seed in 0..30 {
         let mut plan = plan(seed, 300, mild);
-        (plan.sender_crashes, plan.sender_aborts) = (None, None);
+        plan.sender_faults.clear();
         for receiver in &mut plan.receivers {
-            (receiver.cut, receiver.crashes) = (None, None);
-            (receiver.consumer, receiver.pause, receiver.port) = (None, None, None);
+            receiver.faults.clear();
+            (receiver.consumer, receiver.port) = (None, None);
+            receiver.starts = Instant::ZERO;
         }
         let world = run(seed, plan);
         assert_eq!(world.sender_end, Some(SenderEnd::Sent), "seed {seed}");

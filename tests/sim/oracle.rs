@@ -1,74 +1,291 @@
 //! What must be true of every run.
+//!
+//! Safety: what a receiver hands out is what was sent, complete means all of it, and the sender
+//! counts no receiver as done that lacks bytes. Liveness: all is over soon after the last fault
+//! has healed, every receiver that nothing keeps from it is complete, and any other ends for a
+//! reason that its own faults, or the sender's, explain.
 
-use sealcast::proto::{Fate, ReceiverEnd, SenderEnd};
+use sealcast::proto::{Fate, MemberReport, ReceiverEnd, SenderEnd};
+use sealcast::units::{Duration, Instant};
+use sealcast::wire::{AbortReason, DropReason, LeaveReason, RejectReason};
 
-use crate::world::{DEADLINE, Listener, World};
+use crate::plan::{Fault, Plan, ReceiverPlan, SenderFault, Span, Way};
+use crate::world::{DEADLINE, Listener, World, node};
+
+/// Each peer is lost that is silent for 5 s: what takes less than this is survived, though the
+/// last sign of life before may be a while ago.
+const SURVIVED: Duration = Duration::from_ms(3_000);
 
 /// Judges a run that is over.
 pub fn judge(world: &World) -> Result<(), String> {
-    // Safety: whatever was handed out is a prefix of what was sent, and complete means all of it.
     for (i, listener) in world.listeners.iter().enumerate() {
-        let name = format!("receiver {}", i + 1);
-        if listener.wrong {
-            return Err(format!("{name} was handed out something else"));
+        is_safe(world, listener).map_err(|e| format!("receiver {}: {e}", i + 1))?;
+    }
+    sender_is_right(world)?;
+    if !world.is_over() || world.now() > bound(world) {
+        return Err(format!(
+            "over at {:?}, and should be by {:?}",
+            world.now(),
+            bound(world)
+        ));
+    }
+    for i in 0..world.listeners.len() {
+        receiver_is_right(world, i).map_err(|e| format!("receiver {}: {e}", i + 1))?;
+    }
+    Ok(())
+}
+
+/// What was handed out is a prefix of what was sent, and complete means all of it.
+fn is_safe(world: &World, listener: &Listener) -> Result<(), String> {
+    if listener.wrong {
+        return Err("it was handed out something else".into());
+    }
+    let all = listener.taken == world.payload.len();
+    if listener.end == Some(ReceiverEnd::Complete) && !all {
+        return Err(format!("it takes {} bytes for all", listener.taken));
+    }
+    Ok(())
+}
+
+/// A sender knows of its receivers what is true.
+fn sender_is_right(world: &World) -> Result<(), String> {
+    for (n, session) in world.past.iter().enumerate() {
+        let counted = || session.members.iter().filter(|m| !m.withdrawn);
+        let done = counted().filter(|m| m.fate == Fate::Done).count();
+        for member in &session.members {
+            let ended = session.end;
+            member_is_right(world, member, ended).map_err(|e| {
+                format!(
+                    "session {n} says of {}: {:?}, {e}",
+                    member.addr, member.fate
+                )
+            })?;
         }
-        let all = listener.taken == world.payload.len();
-        if listener.end == Some(ReceiverEnd::Complete) && !all {
-            return Err(format!("{name} takes {} bytes for all", listener.taken));
-        }
-        if listener.end == Some(ReceiverEnd::Corrupt) {
-            return Err(format!("{name} found what was authenticated to be corrupt"));
-        }
-    }
-    let members = world.sender.members();
-    let done = members.iter().filter(|m| m.fate == Fate::Done).count();
-    let all = |l: &&Listener| l.taken == world.payload.len();
-    if done > world.listeners.iter().filter(all).count() {
-        return Err("the sender counts more receivers than have everything".into());
-    }
-    if world.sender_end == Some(SenderEnd::Complete) && world.sender.stats().done == 0 {
-        return Err("complete without a receiver".into());
-    }
-    // Liveness: all is over in time, and who had no trouble succeeded.
-    if world.now() > DEADLINE || !world.is_over() {
-        return Err(format!("not over at {:?}", world.now()));
-    }
-    let crashed = world.sender_crashed;
-    let aborted = matches!(world.sender_end, Some(SenderEnd::Aborted(_)));
-    if crashed || aborted {
-        return Ok(());
-    }
-    let joined = world.sender.members().len();
-    for (i, (listener, plan)) in world
-        .listeners
-        .iter()
-        .zip(&world.plan.receivers)
-        .enumerate()
-    {
-        let turned_away = matches!(
-            listener.end,
-            Some(ReceiverEnd::Rejected(_) | ReceiverEnd::NoSender)
-        );
-        // A receiver that comes in only after the start may be too late.
-        if plan.is_sound()
-            && joined > 0
-            && !turned_away
-            && listener.end != Some(ReceiverEnd::Complete)
-        {
+        let failed = counted().count() - done;
+        let right = match session.end {
+            Some(SenderEnd::Complete) => done > 0 && failed == 0,
+            Some(SenderEnd::Partial { done: d, failed: f }) => {
+                (d as usize, f as usize) == (done, failed) && done > 0 && failed > 0
+            }
+            Some(SenderEnd::AllLost) => done == 0,
+            // Those that are there are told, and do not count.
+            Some(SenderEnd::NoReceivers) => done == 0,
+            Some(SenderEnd::Sent) => world.plan.sender.one_way.is_some(),
+            Some(SenderEnd::Aborted(why)) => {
+                let wanted = |fault: &SenderFault| matches!(fault, SenderFault::Abort(_));
+                why == AbortReason::Interrupted && world.plan.sender_faults.iter().any(wanted)
+            }
+            None => crashes(&world.plan),
+        };
+        if !right {
+            let end = session.end;
             return Err(format!(
-                "receiver {} is sound, and ended {:?}",
-                i + 1,
-                listener.end
+                "session {n} ended {end:?} with {done} done, {failed} not"
             ));
         }
     }
-    let all_sound = world.plan.receivers.iter().all(|r| r.is_sound());
-    let all_in = joined == world.listeners.len();
-    if all_sound && all_in && world.sender_end != Some(SenderEnd::Complete) {
-        return Err(format!(
-            "all receivers are sound, and the sender ended {:?}",
-            world.sender_end
-        ));
-    }
     Ok(())
+}
+
+fn member_is_right(
+    world: &World,
+    member: &MemberReport,
+    ended: Option<SenderEnd>,
+) -> Result<(), String> {
+    // Its JOIN came from another address first, which is an attacker's.
+    let Some((node, _)) = node(member.addr) else {
+        return Ok(());
+    };
+    let (listener, plan) = (&world.listeners[node - 1], &world.plan.receivers[node - 1]);
+    let right = match member.fate {
+        Fate::Done => {
+            let all = listener.taken == world.payload.len();
+            listener.had_all || all && listener.confirmed
+        }
+        // Who crashed may be in the session a second time.
+        Fate::Dropped(reason) => Excuses { world, plan }.dropped(reason),
+        Fate::Left(reason) => reason == LeaveReason::Interrupted && plan.leaves(),
+        Fate::Active => {
+            let broken_off = matches!(ended, None | Some(SenderEnd::Aborted(_)));
+            broken_off || ended == Some(SenderEnd::NoReceivers) || member.withdrawn
+        }
+    };
+    match right {
+        true => Ok(()),
+        false => Err(format!("and it ended {:?}", listener.end)),
+    }
+}
+
+fn crashes(plan: &Plan) -> bool {
+    let crash = |fault: &SenderFault| matches!(fault, SenderFault::Crash { .. });
+    plan.sender_faults.iter().any(crash)
+}
+
+fn aborts(plan: &Plan) -> bool {
+    let abort = |fault: &SenderFault| matches!(fault, SenderFault::Abort(_));
+    plan.sender_faults.iter().any(abort)
+}
+
+impl ReceiverPlan {
+    fn leaves(&self) -> bool {
+        self.faults.iter().any(|f| matches!(f, Fault::Leaves(_)))
+    }
+
+    fn crashes(&self) -> bool {
+        let crash = |fault: &Fault| matches!(fault, Fault::Crash { .. });
+        self.faults.iter().any(crash)
+    }
+
+    /// Its consumer has not ended long after it might have everything.
+    fn works_long(&self) -> bool {
+        let pauses = self.faults.iter().filter_map(|fault| match fault {
+            Fault::Pause(span) => Some(span.length()),
+            _ => None,
+        });
+        pauses.fold(self.works(), |a, b| a + b) >= Duration::from_secs(19)
+    }
+
+    /// The spans in which no datagram passes this way.
+    fn cuts(&self, to: Way) -> impl Iterator<Item = Span> {
+        self.faults.iter().filter_map(move |fault| match fault {
+            Fault::Cut { span, way } => way.is_none_or(|way| way == to).then_some(*span),
+            _ => None,
+        })
+    }
+
+    fn is_long_cut(&self, to: Way) -> bool {
+        // Two that follow each other are one, as far as it matters here.
+        let total = self.cuts(to).map(Span::length);
+        total.fold(Duration::ZERO, |a, b| a + b) > SURVIVED
+    }
+
+    fn sleeps_long(&self) -> bool {
+        self.faults.iter().any(|fault| match fault {
+            Fault::Sleep(span) => span.length() > SURVIVED,
+            _ => false,
+        })
+    }
+
+    /// Its consumer takes nothing for a long time.
+    fn stalls(&self) -> bool {
+        self.faults.iter().any(|fault| match fault {
+            Fault::Pause(span) => span.length() > Duration::from_secs(10),
+            _ => false,
+        })
+    }
+}
+
+/// What explains how a receiver ended.
+struct Excuses<'a> {
+    world: &'a World,
+    plan: &'a ReceiverPlan,
+}
+
+impl Excuses<'_> {
+    /// The sender fell silent for it.
+    fn silence(&self) -> bool {
+        let (plan, world) = (self.plan, self.world);
+        let sender_sleeps = |span: Span| span.length() > SURVIVED;
+        crashes(&world.plan)
+            || world.plan.sender_sleep().is_some_and(sender_sleeps)
+            || plan.sleeps_long()
+            || plan.is_long_cut(Way::ToReceiver)
+            || plan.to.swallows_over.is_some()
+    }
+
+    /// Nothing that it says comes through, or it gave the sender up.
+    fn unheard(&self) -> bool {
+        let plan = self.plan;
+        plan.is_long_cut(Way::FromReceiver)
+            || plan.from.swallows_over.is_some()
+            || plan.sleeps_long()
+            || plan.crashes()
+            || plan.leaves()
+            || self.silence()
+    }
+
+    /// The sender dropped it.
+    fn dropped(&self, reason: DropReason) -> bool {
+        let plan = self.plan;
+        let unheard = self.unheard();
+        match reason {
+            // One that holds the others up and is silent is not waited for as long.
+            DropReason::Silent => unheard || self.world.plan.sender.floor.is_some(),
+            DropReason::Stalled => plan.stalls() || unheard,
+            DropReason::Unfinished => plan.works_long(),
+            DropReason::Slow => self.world.plan.sender.floor.is_some(),
+            DropReason::NextPass => {
+                let next = self.world.plan.sender.series.next_pass;
+                self.world.plan.sender.floor.is_some() && next.takes_slow()
+            }
+            DropReason::Differs => false,
+        }
+    }
+}
+
+/// Why a receiver ended as it did must be explained.
+fn receiver_is_right(world: &World, i: usize) -> Result<(), String> {
+    let (listener, plan) = (&world.listeners[i], &world.plan.receivers[i]);
+    let excuses = Excuses { world, plan };
+    let Some(end) = &listener.end else {
+        return match plan.crashes() {
+            true => Ok(()),
+            false => Err("it never ended".into()),
+        };
+    };
+    // The last session in which it could have been.
+    let over_at = world
+        .past
+        .last()
+        .map_or(Instant::ZERO, |past| past.ended_at);
+    let next_pass = world.plan.sender.series.next_pass.takes_late();
+    let started = || world.past.iter().filter_map(|past| past.started_at);
+    let one_way = world.plan.sender.one_way.is_some();
+    let explained = match end {
+        ReceiverEnd::Complete => true,
+        ReceiverEnd::Left(reason) => *reason == LeaveReason::Interrupted && plan.leaves(),
+        ReceiverEnd::Corrupt => false,
+        ReceiverEnd::SenderLost(_) => {
+            let dropped = |m: &MemberReport| matches!(m.fate, Fate::Dropped(_));
+            let of_it = |m: &&MemberReport| node(m.addr).is_some_and(|(n, _)| n == i + 1);
+            let members = || world.past.iter().flat_map(|p| &p.members).filter(of_it);
+            // The BYEs or the ABORTs were lost, or the sender counts on it no more.
+            excuses.silence()
+                || members().any(dropped)
+                || aborts(&world.plan)
+                || (listener.waited && (listener.ended_at >= over_at || excuses.unheard()))
+                || plan.works_long()
+        }
+        ReceiverEnd::Dropped(reason) => excuses.dropped(*reason),
+        ReceiverEnd::Aborted(AbortReason::Interrupted, _) => aborts(&world.plan),
+        ReceiverEnd::Aborted(AbortReason::NotStarted, _) => {
+            let ends = || world.past.iter().map(|past| past.end);
+            ends().any(|end| end == Some(SenderEnd::NoReceivers))
+        }
+        ReceiverEnd::Aborted(..) => false,
+        ReceiverEnd::Rejected(RejectReason::BrokenOff) => aborts(&world.plan),
+        ReceiverEnd::Rejected(RejectReason::TooLate) => {
+            // A session had begun when it had not come in.
+            let joined = listener.joined_at.unwrap_or(Instant::from_us(u64::MAX));
+            (one_way || !next_pass) && started().any(|at| at < joined)
+        }
+        ReceiverEnd::Rejected(_) => false,
+        ReceiverEnd::NoSender => {
+            let waited = plan.config.start_timeout.unwrap_or(Duration::ZERO);
+            let came = listener.joined_at.is_none();
+            let gone = over_at < listener.ended_at;
+            let moves = plan.faults.iter().any(|f| matches!(f, Fault::Moves(_)));
+            came && (gone || excuses.unheard() || moves || over_at.since(plan.starts) < waited)
+        }
+        ReceiverEnd::Lost { .. } | ReceiverEnd::Overrun { .. } => one_way,
+    };
+    match explained {
+        true => Ok(()),
+        false => Err(format!("nothing explains that it ended {end:?}")),
+    }
+}
+
+/// When all must be over.
+fn bound(_world: &World) -> Instant {
+    DEADLINE
 }

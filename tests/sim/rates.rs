@@ -7,7 +7,7 @@ use sealcast::wire::DropReason;
 
 use crate::link::Impairment;
 use crate::oracle;
-use crate::plan::Plan;
+use crate::plan::{Fault, Plan, Span};
 use crate::world::World;
 
 const NEAR: Impairment = Impairment {
@@ -17,6 +17,10 @@ const NEAR: Impairment = Impairment {
     corrupt: 0.0,
     delay_us: 150,
     jitter_us: 0,
+    truncate: 0.0,
+    detour: 0.0,
+    detour_us: 0,
+    swallows_over: None,
     lossy_from: Instant::ZERO,
 };
 
@@ -180,7 +184,8 @@ fn slow_and_pausing_consumers_cost_no_retransmission() {
     plan.sender.rate_max = Some(mbit(900));
     plan.receivers[0].consumer = Some(Rate::from_bytes_per_s(20_000_000));
     let second = |s: u64| Instant::from_us(s * 1_000_000);
-    plan.receivers[1].pause = Some((second(1), second(3)));
+    let (from, to) = (second(1), second(3));
+    plan.receivers[1].faults = vec![Fault::Pause(Span { from, to })];
     let world = run(plan);
     let stats = world.sender_stats();
     assert_eq!((stats.repair, world.overflowed), (0, 0));

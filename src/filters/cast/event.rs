@@ -8,6 +8,7 @@ use crate::units::Duration;
 use crate::wire::SessionId;
 
 /// What a cast reports while it runs.
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum CastEvent<'a> {
     /// The session is there.
     Announced {
@@ -59,6 +60,7 @@ pub enum CastEvent<'a> {
 
 /// How a cast ended.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct CastReport {
     /// The session as a whole.
     pub end: SenderEnd,

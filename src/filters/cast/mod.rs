@@ -42,6 +42,7 @@ const WAITING_EVERY: Duration = Duration::from_secs(1);
 
 /// A cast: to whom, how, and when it starts.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct CastConfig {
     /// The session. The sizes of its blocks, symbols and headers are set as the network asks for.
     pub sender: SenderConfig,

@@ -4,6 +4,7 @@ use crate::proto::{Awaits, Receiver, ReceiverEnd, ReceiverEvent, ReceiverStats};
 use crate::units::Duration;
 
 /// What a catch reports while it runs.
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum CatchEvent<'a> {
     /// Data does not flow yet; told once a second.
     Waiting(Awaits),
@@ -24,6 +25,7 @@ pub enum CatchEvent<'a> {
 
 /// How a catch ended.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct CatchReport {
     /// The session.
     pub end: ReceiverEnd,

@@ -36,6 +36,7 @@ const BATCHES_MAX: usize = 8;
 
 /// A catch: which session, and where on the network.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct CatchConfig {
     /// The session. The size of the socket's buffer is set as the system grants it.
     pub receiver: ReceiverConfig,

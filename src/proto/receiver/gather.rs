@@ -154,6 +154,16 @@ impl Gather {
         let count = usize::try_from(end.saturating_sub(self.first)).unwrap_or(0);
         if self.slots.len() < count {
             self.slots.resize_with(count, Slot::default);
+            // There may have been no room for the last block when END told its size.
+            if let Some(end) = self.end
+                && let Some(last) = end.blocks.checked_sub(1)
+                && let Some(at) = last.checked_sub(self.first)
+                && let Some(slot) = self
+                    .slots
+                    .get_mut(usize::try_from(at).unwrap_or(usize::MAX))
+            {
+                slot.k.get_or_insert(end.last_k);
+            }
         }
     }
 
@@ -197,7 +207,8 @@ impl Gather {
             self.pass(header.block.saturating_add(1));
         }
         // Whether it is to be asked for may change with each symbol of a block that is over.
-        let over = self.slot(header.block).is_some_and(|s| s.over);
+        let over = header.block < self.over_below;
+        let over = over || self.slot(header.block).is_some_and(|s| s.over);
         if over || (source && header.following == 0) {
             self.alarm = None;
         }
@@ -257,17 +268,12 @@ impl Gather {
         }
     }
 
-    /// The first pass of the blocks below `edge` is over.
+    /// The first pass of the blocks below `edge` is over, be it that there is no room for them yet.
     pub(super) fn pass(&mut self, edge: u32) {
-        let edge = edge.min(self.window_end());
-        self.reach(edge);
-        for block in self.over_below.max(self.first)..edge {
-            if let Some(slot) = self.slot(block) {
-                slot.over = true;
-            }
+        if edge > self.over_below {
+            self.over_below = edge;
             self.alarm = None;
         }
-        self.over_below = self.over_below.max(edge);
     }
 
     /// The sender says that `edge` blocks were sent and are not the last.
@@ -315,13 +321,15 @@ impl Gather {
             return alarm;
         }
         self.ask_at = self.ask_at.filter(|&at| at > now);
+        self.reach(self.over_below);
         let mut earliest = None;
-        let (k, full) = (self.k, self.full_below.saturating_sub(self.first));
-        for (at, slot) in (0u32..).zip(&mut self.slots) {
-            if slot.k.is_none() && at < full {
+        let (k, full) = (self.k, self.full_below);
+        for (block, slot) in (self.first..).zip(&mut self.slots) {
+            if slot.k.is_none() && block < full {
                 slot.k = Some(k);
             }
-            let Some(lacks) = slot.lacks().filter(|&n| slot.over && n > 0) else {
+            let over = slot.over || block < self.over_below;
+            let Some(lacks) = slot.lacks().filter(|&n| over && n > 0) else {
                 slot.nack_at = None;
                 continue;
             };

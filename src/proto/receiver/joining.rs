@@ -184,6 +184,8 @@ pub(super) struct Candidates {
     ticket: Option<Box<Ticket>>,
     /// Those that are one-way, and cannot be asked.
     one_way: Vec<Overheard>,
+    /// One of those said that another follows it, for which we came too late.
+    next_follows: bool,
     checks_left: u32,
     checks_counted_at: Instant,
 }
@@ -243,6 +245,7 @@ impl Candidates {
         if one_way {
             room.map(|at| self.one_way.remove(at));
             let new = Overheard::new(announce.clone(), signer, from, keys, now);
+            self.next_follows |= new.is_late() && !new.is_missed();
             self.one_way.push(new);
             return Found::New;
         }
@@ -252,6 +255,12 @@ impl Candidates {
         room.map(|at| self.list.remove(at));
         self.list.push(new);
         Found::New
+    }
+
+    /// Whether the time to wait for a session is not what ends the search: one that is one-way, and
+    /// began without us, will be followed by another.
+    pub(super) fn awaits_next(&self) -> bool {
+        self.awaits() == Awaits::Next || self.next_follows && !self.one_way.is_empty()
     }
 
     /// Whether an ANNOUNCE is of a session that we know.
@@ -269,7 +278,9 @@ impl Candidates {
             // That it has begun without us must come from the sender.
             let begins = announce.status.is_late() && !self.one_way[at].is_late();
             let late = begins && self.may_check(now) && self.one_way[at].signed(announced);
-            self.one_way[at].hear(now, late);
+            let known = &mut self.one_way[at];
+            known.hear(now, late);
+            self.next_follows |= known.is_late() && !known.is_missed();
             return true;
         }
         let same = |c: &&mut Candidate| c.from == from && c.announce.session == announce.session;

@@ -53,6 +53,7 @@ mod alarm {
 
 /// What a receiver waits for before data flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Awaits {
     /// A session to take part in.
     Sender,
@@ -560,7 +561,7 @@ impl Receiver {
         self.refused(now);
         match &self.state {
             State::Searching(candidates) if candidates.waits() => {}
-            State::Searching(candidates) if candidates.awaits() == Awaits::Next => {
+            State::Searching(candidates) if candidates.awaits_next() => {
                 self.timers.set(alarm::GIVE_UP, now + PEER_SILENT_MAX);
             }
             State::Searching(_) => self.end(ReceiverEnd::NoSender),

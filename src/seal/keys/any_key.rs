@@ -15,6 +15,7 @@ use crate::seal::Error;
 
 /// A key of any kind.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum AnyKey {
     /// The public half of an identity.
     Recipient(NamedKey<Recipient>),

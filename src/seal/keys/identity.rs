@@ -23,6 +23,7 @@ const HYBRID_HRP: &str = "age-secret-key-pq-";
 
 /// The secret half of a [`Recipient`].
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Identity {
     /// `AGE-SECRET-KEY-1…`.
     X25519(SecretKey),

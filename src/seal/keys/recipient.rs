@@ -24,6 +24,7 @@ const HYBRID_HRP: &str = "age1pq";
 
 /// Someone who can open what is sealed for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Recipient {
     /// A key of `sealcast keygen` or `age-keygen`: `age1…`.
     X25519(PublicKey),

@@ -56,8 +56,7 @@ pub(super) fn reason_word(reason: RateReason) -> &'static str {
         RateReason::Delivery { .. } => "delivery",
         RateReason::Window { .. } => "window",
         RateReason::Reports { .. } => "reports",
-        // What a later version adds is told like a want of input.
-        _ => "input",
+        RateReason::Input => "input",
     }
 }
 
@@ -73,7 +72,7 @@ pub(super) fn rate_reason(reason: RateReason, name: Option<&str>, rate: Rate) ->
         RateReason::Delivery { .. } => format!("less arrived at {name} than was sent"),
         RateReason::Window { .. } => return format!("waiting for {name}, which has no room"),
         RateReason::Reports { .. } => return format!("waiting for reports of {name}"),
-        _ => return "waiting for the input".into(),
+        RateReason::Input => return "waiting for the input".into(),
     };
     let rate = rate.as_bits_per_s() / 1_000_000;
     format!("at most {rate} Mbit/s: {why}")
