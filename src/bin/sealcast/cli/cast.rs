@@ -64,8 +64,8 @@ pub(crate) struct CastArgs {
     /// What to do about receivers that are too slow.
     ///
     /// A receiver is too slow if it keeps the stream below --min-rate for the time of --slow-grace.
-    /// Its consumer or its silence makes the sender wait, or its loss makes the sender slow down.
-    /// A receiver is not too slow if most others are no faster. No receiver is too slow while only
+    /// Its consumer or its silence makes the sender wait, or its loss makes the sender slow down. A
+    /// receiver is not too slow if most others are no faster. No receiver is too slow while only
     /// repair at the end remains to be sent.
     ///
     /// A receiver that is evicted counts as failed, and its `catch` ends with status 7. With
@@ -97,14 +97,14 @@ pub(crate) struct CastArgs {
     ///
     /// For a machine that serves the same file, or the output of COMMAND, again and again. There is
     /// no time limit for the start. COMMAND is run anew each time, when the session starts. SIGINT
-    /// and SIGTERM end the cast. The status is then 0 if nothing was being sent and all rounds
-    /// were successful.
+    /// and SIGTERM end the cast. The status is then 0 if nothing was being sent and all rounds were
+    /// successful.
     #[arg(long, conflicts_with = "start_timeout")]
     pub(crate) repeat: bool,
     /// Send at most BITS a second, headers included; units are k, M and G.
     ///
-    /// Without it the sender finds the rate itself: the rate rises until a queue grows on the way to
-    /// a receiver, or a receiver loses more than usual.
+    /// Without it the sender finds the rate itself: the rate rises until a queue grows on the way
+    /// to a receiver, or a receiver loses more than usual.
     #[arg(short, long, value_name = "BITS", value_parser = value::bits_per_s)]
     pub(crate) rate: Option<u64>,
     /// Send at --rate to receivers that do not answer.

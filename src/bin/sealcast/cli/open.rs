@@ -36,8 +36,8 @@ pub(crate) struct OpenArgs {
     /// Check a payload that another program has decrypted from SEALED.
     ///
     /// Standard input is the output of the other program for the sealed stream in the file SEALED,
-    /// for example of age(1) with a hardware key. `open` reads only the header of SEALED, and checks
-    /// the signatures.
+    /// for example of age(1) with a hardware key. `open` reads only the header of SEALED, and
+    /// checks the signatures.
     #[arg(
         long,
         value_name = "SEALED",
@@ -46,10 +46,10 @@ pub(crate) struct OpenArgs {
     pub(crate) inner: Option<PathBuf>,
     /// Accept streams signed by SENDER: a public key, or a file of them. Can be given many times.
     ///
-    /// A key is `sealsign1…` as printed by `sealcast keygen`, or `ssh-ed25519 AAAA…`. Any other text
-    /// is the name of a file. A file has one key a line, perhaps followed by a name. ssh keys may
-    /// stand after names, as in known_hosts or allowed_signers. Blank lines and lines that begin
-    /// with `#` are ignored.
+    /// A key is `sealsign1…` as printed by `sealcast keygen`, or `ssh-ed25519 AAAA…`. Any other
+    /// text is the name of a file. A file has one key a line, perhaps followed by a name. ssh keys
+    /// may stand after names, as in known_hosts or allowed_signers. Blank lines and lines that
+    /// begin with `#` are ignored.
     #[arg(short, long, value_name = "SENDER")]
     pub(crate) from: Vec<String>,
     /// Accept streams without a signature, from any sender.
@@ -73,8 +73,8 @@ pub(crate) struct OpenArgs {
     pub(crate) min_serial: Option<u64>,
     /// Read headers of up to BYTES, such as 64K or 8M.
     ///
-    /// The header grows by about 100 bytes a recipient, and all of it is read before the first
-    /// byte can be checked.
+    /// The header grows by about 100 bytes a recipient, and all of it is read before the first byte
+    /// can be checked.
     #[arg(long, value_name = "BYTES", default_value = "2M", value_parser = value::header_bytes)]
     pub(crate) max_header: usize,
     /// Write to FILE, which appears only when all of the stream was accepted.

@@ -25,9 +25,9 @@ pub(crate) struct PackArgs {
     /// Pack the block device or disk image SOURCE instead of a tree.
     ///
     /// The archive holds one file with the last part of SOURCE as its name, which `sealcast unpack
-    /// --image` restores to a device or a file. The holes of a file are left out. Runs of zero bytes
-    /// take almost no space. If the image changes while it is read, or a part of it cannot be read,
-    /// `pack` ends at once with an error.
+    /// --image` restores to a device or a file. The holes of a file are left out. Runs of zero
+    /// bytes take almost no space. If the image changes while it is read, or a part of it cannot be
+    /// read, `pack` ends at once with an error.
     #[arg(long, value_name = "SOURCE", conflicts_with_all = ["paths", "files_from", "directory",
           "exclude", "exclude_from", "dereference", "one_file_system", "numeric_owner",
           "clamp_mtime"])]
@@ -36,8 +36,8 @@ pub(crate) struct PackArgs {
     ///
     /// `-` is standard input. A line is a name exactly as it is. Empty lines are ignored. A
     /// directory is packed with everything below it. All paths keep their names, in the order of a
-    /// walk over the tree. A path that is listed twice, or is in a listed directory, is packed once.
-    /// `pack` names a missing path, counts it in the archive, and ends with status 1.
+    /// walk over the tree. A path that is listed twice, or is in a listed directory, is packed
+    /// once. `pack` names a missing path, counts it in the archive, and ends with status 1.
     #[arg(short = 'T', long, value_name = "FILE")]
     pub(crate) files_from: Vec<PathBuf>,
     /// Names in the files of -T end in a zero byte, not a newline, as `find -print0` writes them.
@@ -57,8 +57,8 @@ pub(crate) struct PackArgs {
     /// other than a slash, `**` for any bytes, and `[...]` for one byte of a set. A backslash takes
     /// the next byte as it is.
     ///
-    /// A pattern without a slash is compared with the last part of each name. A pattern with a slash
-    /// is compared with the whole name in the archive; a leading slash means the root of the
+    /// A pattern without a slash is compared with the last part of each name. A pattern with a
+    /// slash is compared with the whole name in the archive; a leading slash means the root of the
     /// archive. A slash at the end matches directories only.
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<OsString>,
@@ -118,8 +118,8 @@ pub(crate) struct PackArgs {
     /// Stop at the first object that cannot be packed as it is.
     ///
     /// Without this, a file that changes while it is read is cut or filled with zero bytes to the
-    /// size it had, and a file that cannot be read is left out. `pack` names each of them, counts it
-    /// in the archive, and ends with status 1.
+    /// size it had, and a file that cannot be read is left out. `pack` names each of them, counts
+    /// it in the archive, and ends with status 1.
     #[arg(long)]
     pub(crate) strict: bool,
 }

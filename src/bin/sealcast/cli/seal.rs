@@ -24,8 +24,8 @@ pub(crate) struct SealArgs {
     pub(crate) recipients_file: Vec<PathBuf>,
     /// Seal with a passphrase in place of recipients.
     ///
-    /// It is asked for twice on the terminal, or taken from --passphrase-file. A person who
-    /// knows it can open the stream, and could have made it.
+    /// It is asked for twice on the terminal, or taken from --passphrase-file. A person who knows
+    /// it can open the stream, and could have made it.
     #[arg(short, long, conflicts_with_all = ["recipient", "recipients_file"])]
     pub(crate) passphrase: bool,
     /// Take passphrases from the first line of FILE, not from the terminal.
@@ -43,8 +43,9 @@ pub(crate) struct SealArgs {
     pub(crate) sign: Option<PathBuf>,
     /// Do not sign, and do not warn about it.
     ///
-    /// Without a signature a receiver cannot tell which sender sealed the stream: every program that
-    /// knows a recipient's public key can make one. But age(1) then gives the input back as it was.
+    /// Without a signature a receiver cannot tell which sender sealed the stream: every program
+    /// that knows a recipient's public key can make one. But age(1) then gives the input back as it
+    /// was.
     #[arg(long)]
     pub(crate) unsigned: bool,
     /// Say what the stream is for; receivers can insist on it with `open --label`.
@@ -59,8 +60,8 @@ pub(crate) struct SealArgs {
     pub(crate) label: Option<String>,
     /// Number the stream; receivers can insist on a least number with `open --min-serial`.
     ///
-    /// Give each stream a greater number than the one before it, so that receivers can refuse an old
-    /// one. Zero means none.
+    /// Give each stream a greater number than the one before it, so that receivers can refuse an
+    /// old one. Zero means none.
     #[arg(long, value_name = "N", requires = "sign", conflicts_with = "unsigned")]
     pub(crate) serial: Option<u64>,
     /// Write armor: text in place of binary data, a third longer.

@@ -37,8 +37,8 @@ pub(crate) struct UnpackArgs {
     /// Add the tree to what DIR holds; files of the same names are replaced.
     ///
     /// A directory does not replace a file, and a file does not replace a directory: `unpack`
-    /// refuses such an archive before it changes anything. It moves the entries into place one after
-    /// the other.
+    /// refuses such an archive before it changes anything. It moves the entries into place one
+    /// after the other.
     #[arg(long)]
     pub(crate) merge: bool,
     /// Keep the incomplete tree or file when something goes wrong, and say where it is.
@@ -66,13 +66,13 @@ pub(crate) struct UnpackArgs {
     pub(crate) no_xattrs: bool,
     /// Do not wait until the tree is on the disk.
     ///
-    /// Without this, the tree takes its place only after the file system has written it to the disk,
-    /// so that a power failure leaves either the old state or the new one. In the same way, the
-    /// first MiB of a device is written only after all others are on it.
+    /// Without this, the tree takes its place only after the file system has written it to the
+    /// disk, so that a power failure leaves either the old state or the new one. In the same way,
+    /// the first MiB of a device is written only after all others are on it.
     #[arg(long)]
     pub(crate) no_sync: bool,
-    /// Refuse an archive with more than BYTES of file content, holes not counted; units are K, M,
-    /// G and T.
+    /// Refuse an archive with more than BYTES of file content, holes not counted; units are K, M, G
+    /// and T.
     #[arg(long, value_name = "BYTES", value_parser = value::bytes)]
     pub(crate) max_bytes: Option<u64>,
     /// Refuse an archive with more than N entries; each takes about 50 bytes of memory.
