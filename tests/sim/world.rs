@@ -679,6 +679,14 @@ impl World {
                 (0, _) | (_, false) => (to, port),
                 (_, true) => (self.rng.random_range(1..=self.listeners.len()), None),
             };
+            // Where the attacker is, the last leg is the same.
+            let swallows = match to {
+                0 => None,
+                _ => self.plan.receivers[to - 1].to.swallows_over,
+            };
+            if swallows.is_some_and(|most| datagram.len() > most) {
+                continue;
+            }
             let what = What::Arrive {
                 to,
                 port,
