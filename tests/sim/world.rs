@@ -300,8 +300,12 @@ impl World {
     /// Runs until all is over, or the deadline, or `stop` says so.
     pub fn run_until(&mut self, stop: impl Fn(&Self) -> bool) {
         while let Some(Reverse((at, _, what))) = self.queue.pop() {
+            // What is left over does not move the clock.
+            if self.is_over() && at > self.last_start {
+                break;
+            }
             self.now = at;
-            if at > DEADLINE || (self.is_over() && at > self.last_start) {
+            if at > DEADLINE {
                 break;
             }
             if stop(self) {
