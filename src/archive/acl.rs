@@ -1,7 +1,7 @@
 //! Access control lists: the text that other archivers write, as the bytes that Linux keeps in an
 //! extended attribute.
 
-/// Looks a name up: whether it is a group's, and the name.
+/// ForeignFormat a name up: whether it is a group's, and the name.
 pub type Resolve<'a> = &'a dyn Fn(bool, &[u8]) -> Option<u32>;
 
 /// The attribute of an object's own list.

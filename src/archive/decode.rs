@@ -6,8 +6,8 @@ pub use zstd::bulk::Decompressor;
 use zstd::stream::raw::{Decoder as Raw, InBuffer, Operation, OutBuffer};
 use zstd::zstd_safe::{self, DParameter};
 
-use super::squeeze::{ANNOUNCE_MAGIC, ANNOUNCEMENT_BYTES, FRAME_BYTES};
-use super::{BLOCK_BYTES, Error, Looks, header};
+use super::compress::{ANNOUNCE_MAGIC, ANNOUNCEMENT_BYTES, FRAME_BYTES};
+use super::{BLOCK_BYTES, Error, ForeignFormat, header};
 
 /// The largest window that a frame may ask for, as a power of two: 128 MiB.
 pub const WINDOW_LOG_MAX: u32 = 27;
@@ -209,7 +209,7 @@ impl<R: Read> Decoder<R> {
         self.have(BLOCK_BYTES)?;
         let start = &self.buf[self.pos..self.end];
         if !header::looks_like_tar(start) {
-            return Err(Error::NotArchive(looks(start)));
+            return Err(Error::NotArchive(foreign_format(start)));
         }
         self.state = State::Plain;
         Ok(())
@@ -302,26 +302,26 @@ impl<R: Read> Read for Decoder<R> {
     }
 }
 
-fn looks(start: &[u8]) -> Looks {
-    let known: [(&[u8], Looks); 7] = [
-        (b"age-encryption.org", Looks::Sealed),
-        (b"-----BEGIN AGE", Looks::Sealed),
-        (b"\x1f\x8b", Looks::Compressed("gzip")),
-        (b"\xfd7zXZ\0", Looks::Compressed("xz")),
-        (b"BZh", Looks::Compressed("bzip2")),
-        (b"\x04\x22\x4d\x18", Looks::Compressed("lz4")),
-        (b"PK\x03\x04", Looks::Compressed("zip")),
+fn foreign_format(start: &[u8]) -> ForeignFormat {
+    let known: [(&[u8], ForeignFormat); 7] = [
+        (b"age-encryption.org", ForeignFormat::Sealed),
+        (b"-----BEGIN AGE", ForeignFormat::Sealed),
+        (b"\x1f\x8b", ForeignFormat::Compressed("gzip")),
+        (b"\xfd7zXZ\0", ForeignFormat::Compressed("xz")),
+        (b"BZh", ForeignFormat::Compressed("bzip2")),
+        (b"\x04\x22\x4d\x18", ForeignFormat::Compressed("lz4")),
+        (b"PK\x03\x04", ForeignFormat::Compressed("zip")),
     ];
     known
         .into_iter()
         .find(|(magic, _)| start.starts_with(magic))
-        .map_or(Looks::Unknown, |(_, looks)| looks)
+        .map_or(ForeignFormat::Unknown, |(_, looks)| looks)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::Squeezer;
+    use crate::archive::FrameCompressor;
 
     fn read_all(bytes: &[u8]) -> Result<Vec<u8>, Error> {
         let mut out = Vec::new();
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn announced_frames_are_the_same_and_lies_are_seen() {
         let noise = noise(4000);
-        let all = squeezed(&[&noise, b"", b"second"]);
+        let all = compressed(&[&noise, b"", b"second"]);
         let whole = [&noise[..], b"second"].concat();
         assert_eq!(read_frames(&all).unwrap(), whole);
         // With a frame that nobody announced before, and between, all is read all the same.
@@ -370,12 +370,12 @@ mod tests {
         (0..len).map(|n| ((n * n) >> 3).to_le_bytes()[0]).collect()
     }
 
-    fn squeezed(parts: &[&[u8]]) -> Vec<u8> {
-        let mut squeezer = Squeezer::new().unwrap();
+    fn compressed(parts: &[&[u8]]) -> Vec<u8> {
+        let mut squeezer = FrameCompressor::new().unwrap();
         let mut out = Vec::new();
         for part in parts {
             let mut frame = Vec::new();
-            out.extend(squeezer.squeeze(part, 3, &mut frame).unwrap());
+            out.extend(squeezer.compress(part, 3, &mut frame).unwrap());
             out.extend(frame);
         }
         out
@@ -384,15 +384,15 @@ mod tests {
     #[test]
     fn frames_join() {
         let big = vec![7; 3 << 20];
-        let all = squeezed(&[b"one", &big, b"", b"two"]);
+        let all = compressed(&[b"one", &big, b"", b"two"]);
         assert_eq!(read_all(&all).unwrap(), [b"one", &big[..], b"two"].concat());
     }
 
     #[test]
     fn every_cut_but_between_frames_is_seen() {
         let noise = noise(4000);
-        let all = squeezed(&[&noise, b"second"]);
-        let first = squeezed(&[&noise]).len();
+        let all = compressed(&[&noise, b"second"]);
+        let first = compressed(&[&noise]).len();
         for cut in 0..all.len() {
             let result = read_all(&all[..cut]);
             // The tar layer above sees these two: it has no end.
@@ -412,7 +412,7 @@ mod tests {
     #[test]
     fn flipped_bits_are_seen() {
         let noise = noise(2000);
-        let all = squeezed(&[&noise]);
+        let all = compressed(&[&noise]);
         for at in 12..all.len() {
             let mut bad = all.clone();
             bad[at] ^= 4;
@@ -423,15 +423,21 @@ mod tests {
 
     #[test]
     fn strangers_are_named() {
-        let looks = |bytes: &[u8]| match read_all(bytes) {
+        let foreign_format = |bytes: &[u8]| match read_all(bytes) {
             Err(Error::NotArchive(looks)) => looks,
             other => panic!("{other:?}"),
         };
-        assert_eq!(looks(b"age-encryption.org/v1\n"), Looks::Sealed);
-        assert_eq!(looks(b"\x1f\x8b\x08\0"), Looks::Compressed("gzip"));
-        assert_eq!(looks(b"hello"), Looks::Unknown);
+        assert_eq!(
+            foreign_format(b"age-encryption.org/v1\n"),
+            ForeignFormat::Sealed
+        );
+        assert_eq!(
+            foreign_format(b"\x1f\x8b\x08\0"),
+            ForeignFormat::Compressed("gzip")
+        );
+        assert_eq!(foreign_format(b"hello"), ForeignFormat::Unknown);
         assert!(matches!(read_all(b""), Err(Error::Empty)));
-        let mut tail = squeezed(&[b"x"]);
+        let mut tail = compressed(&[b"x"]);
         tail.extend_from_slice(b"tail");
         assert!(matches!(read_all(&tail), Err(Error::Trailing { .. })));
     }

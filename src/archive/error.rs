@@ -6,6 +6,7 @@ use super::name::{Flaw, Shown};
 
 /// An archive that cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Error {
     /// The bytes could not be had; the archive may be good.
     #[error("cannot read the archive: {0}")]
@@ -15,7 +16,7 @@ pub enum Error {
     Empty,
     /// The input is something else.
     #[error("the input is not an archive: {0}")]
-    NotArchive(Looks),
+    NotArchive(ForeignFormat),
     /// The input ends in the middle.
     #[error("the archive ends too early, at byte {at} of {layer}")]
     Truncated {
@@ -96,7 +97,8 @@ impl From<Error> for io::Error {
 
 /// What an input that is no archive looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Looks {
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
+pub enum ForeignFormat {
     /// A sealed stream, or another file of age.
     Sealed,
     /// A file of another compressor.
@@ -105,7 +107,7 @@ pub enum Looks {
     Unknown,
 }
 
-impl std::fmt::Display for Looks {
+impl std::fmt::Display for ForeignFormat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Sealed => f.write_str("it is a sealed stream"),

@@ -2,6 +2,7 @@
 
 /// A pattern that cannot be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum BadPattern {
     /// It is empty, or only slashes.
     #[error("a pattern is empty")]

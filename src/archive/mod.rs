@@ -6,32 +6,34 @@
 //! another tool without its two zero blocks and the end of the stream.
 
 pub mod acl;
+mod adaptive;
+mod compress;
 mod decode;
 mod entry;
 mod error;
 mod glob;
 mod header;
-mod lend;
-mod level;
 pub mod name;
 mod number;
 pub mod pax;
+mod read_bytes;
 mod reader;
 mod sparse;
-mod squeeze;
 mod writer;
 mod xattr;
 
+pub use adaptive::{LevelController, level_for_rate};
+pub use compress::{
+    ANNOUNCEMENT_BYTES, FRAME_BYTES, FrameCompressor, LEVEL_DEFAULT, LONG_FRAME_BYTES,
+};
 pub use decode::{Announced, Decoder, Decompressor, SKIPPABLE_BYTES_MAX, WINDOW_LOG_MAX};
 pub use entry::{Content, Device, Entry, Kind, Meta, Segment, Time, Totals, Xattr};
-pub use error::{Error, Looks};
+pub use error::{Error, ForeignFormat};
 pub use glob::{BadPattern, Glob};
-pub use lend::Lend;
-pub use level::{Chooser, level_for_rate};
+pub use read_bytes::ReadBytes;
 pub use reader::Reader;
 pub use sparse::SEGMENTS_MAX;
-pub use squeeze::{ANNOUNCEMENT_BYTES, FRAME_BYTES, LEVEL_DEFAULT, LONG_FRAME_BYTES, Squeezer};
-pub use writer::{Sink, Writer};
+pub use writer::{BufWrite, Writer};
 
 /// The version of the archive format that is written, and the greatest that is read.
 pub const VERSION: u32 = 1;

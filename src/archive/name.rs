@@ -13,6 +13,7 @@ pub const DEPTH_MAX: usize = 512;
 
 /// What makes a name unfit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Flaw {
     /// It is empty.
     Empty,

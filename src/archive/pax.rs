@@ -1,5 +1,5 @@
-//! PAX records: `LENGTH KEY=VALUE\n`, framed by the declared length and by nothing else, since a
-//! value may hold any byte.
+//! PAX records: `LENGTH RECORD_KEY=VALUE\n`, framed by the declared length and by nothing else,
+//! since a value may hold any byte.
 
 use super::number;
 

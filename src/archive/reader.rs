@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::acl::{self, Resolve};
 use super::header::{self, Parsed};
 use super::name::{self, Flaw};
-use super::writer::{FIRST, KEY, LAST};
+use super::writer::{RECORD_KEY, TOTALS_RECORD, VERSION_RECORD};
 use super::{
-    BLOCK_BYTES, Content, Device, Entry, Error, Kind, Lend, Meta, SEGMENTS_MAX, Segment, Time,
+    BLOCK_BYTES, Content, Device, Entry, Error, Kind, Meta, ReadBytes, SEGMENTS_MAX, Segment, Time,
     Totals, VERSION, Xattr, number, padding, pax, sparse, xattr,
 };
 
@@ -22,7 +22,7 @@ const PADDING_BYTES_MAX: u64 = 64 << 20;
 const LAYER: &str = "the tar stream";
 
 /// Reads an archive, entry by entry. After [`Reader::next`] gave a file, its stored bytes come by
-/// [`Reader::data`] and [`Reader::consume`], or by [`Reader::lend`].
+/// [`Reader::data`] and [`Reader::consume`], or by [`Reader::take_bytes`].
 pub struct Reader<'a, R> {
     input: R,
     resolve: Resolve<'a>,
@@ -146,10 +146,10 @@ impl<'a, R: BufRead> Reader<'a, R> {
 
     /// Marks `n` bytes of [`Reader::data`] as read.
     pub fn consume(&mut self, n: usize) {
-        self.pass(n, R::consume);
+        self.advance(n, R::consume);
     }
 
-    fn pass<T>(&mut self, n: usize, how: impl FnOnce(&mut R, usize) -> T) -> T {
+    fn advance<T>(&mut self, n: usize, how: impl FnOnce(&mut R, usize) -> T) -> T {
         self.at += n as u64;
         self.left = self.left.saturating_sub(n as u64);
         how(&mut self.input, n)
@@ -159,12 +159,12 @@ impl<'a, R: BufRead> Reader<'a, R> {
     ///
     /// # Errors
     /// As [`Reader::data`].
-    pub fn lend(&mut self) -> Result<Bytes, Error>
+    pub fn take_bytes(&mut self) -> Result<Bytes, Error>
     where
-        R: Lend,
+        R: ReadBytes,
     {
         let len = self.data()?.len();
-        Ok(self.pass(len, R::lend))
+        Ok(self.advance(len, R::take_bytes))
     }
 
     /// What the archive said about itself, when it is ours; known at its end.
@@ -291,13 +291,13 @@ impl<'a, R: BufRead> Reader<'a, R> {
     fn global(&mut self, at: u64, body: &[u8]) -> Result<(), Error> {
         for record in pax::parse(body) {
             let record = record.map_err(bad(at))?;
-            if record.key != KEY {
+            if record.key != RECORD_KEY {
                 continue;
             }
             let Ok(value) = std::str::from_utf8(record.value) else {
                 continue;
             };
-            if let Some(version) = value.strip_prefix(FIRST) {
+            if let Some(version) = value.strip_prefix(VERSION_RECORD) {
                 let version = version
                     .parse()
                     .map_err(|_| bad(at)("a version is no number"))?;
@@ -308,7 +308,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
                     return Err(bad(at)("an archive begins inside of another"));
                 }
                 self.version = Some(version);
-            } else if let Some(totals) = value.strip_prefix(LAST)
+            } else if let Some(totals) = value.strip_prefix(TOTALS_RECORD)
                 && self.version.is_some()
             {
                 let totals = read_totals(totals).ok_or(bad(at)("totals are no numbers"))?;

@@ -8,19 +8,19 @@ use super::{
 };
 
 /// The key of our global records. It is the one that every reader passes over in silence.
-pub(super) const KEY: &[u8] = b"comment";
+pub(super) const RECORD_KEY: &[u8] = b"comment";
 
 /// How the value of our first global record begins; the version follows.
-pub(super) const FIRST: &str = "sealcast archive ";
+pub(super) const VERSION_RECORD: &str = "sealcast archive ";
 
 /// How the value of our last global record begins; three numbers follow.
-pub(super) const LAST: &str = "sealcast totals ";
+pub(super) const TOTALS_RECORD: &str = "sealcast totals ";
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What an archive is written to. It lends memory of its own, so that what is read from a file
 /// comes to its place at once.
-pub trait Sink: Write {
+pub trait BufWrite: Write {
     /// Room for what comes next: at least one byte.
     fn room(&mut self) -> &mut [u8];
 
@@ -55,7 +55,7 @@ impl<W: Write> Writer<W> {
             padding: 0,
             scratch: Vec::new(),
         };
-        writer.global(&format!("{FIRST}{VERSION}"))?;
+        writer.global(&format!("{VERSION_RECORD}{VERSION}"))?;
         Ok(writer)
     }
 
@@ -66,7 +66,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Those of `out`.
     pub fn entry(&mut self, entry: &Entry) -> io::Result<()> {
-        self.settle()?;
+        self.end_entry()?;
         let mut path = entry.path.clone();
         if entry.kind == Kind::Directory {
             path.extend_from_slice(if path.is_empty() { b"./" } else { b"/" });
@@ -129,7 +129,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn settle(&mut self) -> io::Result<()> {
+    pub fn end_entry(&mut self) -> io::Result<()> {
         let mut left = self.owed + self.padding;
         (self.owed, self.padding) = (0, 0);
         while left > 0 {
@@ -156,20 +156,20 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Those of `out`.
     pub fn finish(mut self) -> io::Result<(W, Totals)> {
-        self.settle()?;
+        self.end_entry()?;
         let Totals {
             entries,
             bytes,
             errors,
         } = self.totals;
-        self.global(&format!("{LAST}{entries} {bytes} {errors}"))?;
+        self.global(&format!("{TOTALS_RECORD}{entries} {bytes} {errors}"))?;
         self.out.write_all(&ZEROS[..2 * BLOCK_BYTES])?;
         Ok((self.out, self.totals))
     }
 
     fn global(&mut self, value: &str) -> io::Result<()> {
         let mut record = Vec::new();
-        pax::emit(&mut record, KEY, value.as_bytes());
+        pax::emit(&mut record, RECORD_KEY, value.as_bytes());
         self.records(true, &record)
     }
 
@@ -179,11 +179,11 @@ impl<W: Write> Writer<W> {
         self.out.write_all(header.as_bytes())?;
         self.out.write_all(records)?;
         self.padding = padding(len);
-        self.settle()
+        self.end_entry()
     }
 }
 
-impl<W: Sink> Writer<W> {
+impl<W: BufWrite> Writer<W> {
     /// Room for stored bytes of the present entry, at most `len`; what is put there counts when it
     /// is [taken](Self::take).
     pub fn room(&mut self, len: u64) -> &mut [u8] {

@@ -6,6 +6,7 @@ use crate::{net, sys};
 
 /// What ends a session early on this side.
 #[derive(Debug, thiserror::Error)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Error {
     /// A socket could not be made or used.
     #[error(transparent)]

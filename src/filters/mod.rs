@@ -1,27 +1,27 @@
 //! The six filters as library calls: each joins one kind of work with streams, threads and sockets.
 
-use crate::sys::signals::Watch;
-use crate::sys::wake::Wake;
-
-pub mod cast;
-pub mod catch;
+mod cast;
+mod catch;
 mod error;
+mod frame;
+mod monitor;
+mod open;
 mod pack;
-pub mod seal;
-mod slice;
+mod runtime;
+mod seal;
 mod unpack;
 
+pub use cast::{
+    BlockSource, CastConfig, CastEvent, CastReport, CommandSource, InputSource, ReadSource, cast,
+};
+pub use catch::{
+    BlockSink, CatchConfig, CatchEvent, CatchReport, CommandSink, Consumer, OutputSink, WriteSink,
+    catch,
+};
 pub use error::Error;
-pub use pack::{Effort, pack, pack_image};
+pub use monitor::Monitor;
+pub use open::{OpenConfig, OpenReport, SealedInput, open};
+pub use pack::{Compression, Effort, pack, pack_image};
+pub use runtime::{Runtime, Stopper};
+pub use seal::{SealConfig, SealReport, SealTo, seal, seal_with, workers, wrap};
 pub use unpack::{unpack, unpack_image};
-
-/// What a driver needs of its process.
-#[derive(Clone, Copy, Debug)]
-pub struct Control<'a> {
-    /// Randomness for keys and delays, which must never serve twice.
-    pub seed: [u8; 32],
-    /// Wakes the driver up; the handle that `watch` was made with.
-    pub wake: &'a Wake,
-    /// Signals that were caught.
-    pub watch: &'a Watch,
-}

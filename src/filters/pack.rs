@@ -6,17 +6,19 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;
 
 use crate::archive::{
-    ANNOUNCEMENT_BYTES, Chooser, FRAME_BYTES, LONG_FRAME_BYTES, Squeezer, Totals,
+    ANNOUNCEMENT_BYTES, FRAME_BYTES, FrameCompressor, LEVEL_DEFAULT, LONG_FRAME_BYTES,
+    LevelController, Totals,
 };
 use crate::image::{self, Image};
 use crate::sys::clock::Clock;
 use crate::tree::{self, Error, Note};
 
-use super::slice::{Slice, Slicer};
+use super::frame::{FrameBuffer, FrameWriter};
 use crate::parallel::{Pool, Workers, ordered};
 
-/// How an archive is compressed.
+/// At which level an archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Effort {
     /// At one level, 1 to 19; the bytes do not depend on the threads.
     Level(i32),
@@ -24,6 +26,25 @@ pub enum Effort {
     Long(i32),
     /// At the level that brings each frame through the output soonest.
     Adapt,
+}
+
+/// How an archive is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// At which level.
+    pub effort: Effort,
+    /// On so many threads, at least one; the bytes do not depend on that.
+    pub threads: usize,
+}
+
+impl Default for Compression {
+    /// At level 3 on all processors.
+    fn default() -> Self {
+        Self {
+            effort: Effort::Level(LEVEL_DEFAULT),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
 }
 
 impl Effort {
@@ -41,10 +62,10 @@ impl Effort {
         }
     }
 
-    fn squeezer(self) -> io::Result<Squeezer> {
+    fn compressor(self) -> io::Result<FrameCompressor> {
         match self {
-            Self::Long(_) => Squeezer::long(),
-            Self::Level(_) | Self::Adapt => Squeezer::new(),
+            Self::Long(_) => FrameCompressor::long(),
+            Self::Level(_) | Self::Adapt => FrameCompressor::new(),
         }
     }
 }
@@ -52,38 +73,36 @@ impl Effort {
 /// Who says at which level a frame is compressed, and hears how long that took.
 enum Choice {
     Fixed(i32),
-    Adapted(Box<Mutex<Chooser>>),
+    Adapted(Box<Mutex<LevelController>>),
 }
 
 impl Choice {
     fn begin(&self, now_us: u64) -> (usize, i32) {
         match self {
             Self::Fixed(level) => (0, *level),
-            Self::Adapted(chooser) => lock(chooser).begin(now_us),
+            Self::Adapted(controller) => lock(controller).begin(now_us),
         }
     }
 
-    fn hear(&self, tell: impl FnOnce(&mut Chooser)) {
-        if let Self::Adapted(chooser) = self {
-            tell(&mut lock(chooser));
+    fn report(&self, tell: impl FnOnce(&mut LevelController)) {
+        if let Self::Adapted(controller) = self {
+            tell(&mut lock(controller));
         }
     }
 }
 
-/// Packs a tree as a compressed archive into `out`, on the given number of threads.
+/// Packs a tree as a compressed archive into `out`. `tell` hears of
+/// objects that were left out or changed meanwhile.
 ///
 /// # Errors
 /// Those of [`tree::pack`].
 pub fn pack(
-    config: &tree::Pack,
-    effort: Effort,
-    threads: usize,
+    config: &tree::TreePackConfig,
+    compression: Compression,
     out: impl Write + Send,
     tell: &(dyn Fn(&Note) + Sync),
 ) -> Result<Totals, Error> {
-    compress(effort, threads, out, |slicer| {
-        tree::pack(config, slicer, tell)
-    })
+    compress(compression, out, |writer| tree::pack(config, writer, tell))
 }
 
 /// Packs a disk image likewise.
@@ -92,23 +111,21 @@ pub fn pack(
 /// Those of [`image::pack`].
 pub fn pack_image(
     image: &Image,
-    effort: Effort,
-    threads: usize,
+    compression: Compression,
     out: impl Write + Send,
 ) -> Result<Totals, image::Error> {
-    compress(effort, threads, out, |slicer| image::pack(image, slicer))
+    compress(compression, out, |writer| image::pack(image, writer))
 }
 
 /// Compresses what `produce` writes.
 fn compress<E: From<io::Error> + Send>(
-    effort: Effort,
-    threads: usize,
+    Compression { effort, threads }: Compression,
     mut out: impl Write + Send,
-    produce: impl for<'a> FnOnce(Slicer<'a>) -> Result<(Slicer<'a>, Totals), E> + Send,
+    produce: impl for<'a> FnOnce(FrameWriter<'a>) -> Result<(FrameWriter<'a>, Totals), E> + Send,
 ) -> Result<Totals, E> {
     let choice = effort.choice();
-    // A slice is filled while the others are compressed, and more would only take memory.
-    let (slices_in, slices_out) = sync_channel(0);
+    // A buffer is filled while the others are compressed, and more would only take memory.
+    let (frames_in, frames_out) = sync_channel(0);
     // While one frame is written, which takes its time on a network, all others work, and one more
     // may be ready.
     let workers = Workers {
@@ -116,45 +133,45 @@ fn compress<E: From<io::Error> + Send>(
         ahead: 2,
         dedicated_writer: true,
     };
-    let (plain, squeezed, squeezers) = (Pool::new(), Pool::new(), Pool::new());
+    let (plain, frames, compressors) = (Pool::new(), Pool::new(), Pool::new());
     let clock = Clock::new();
     let now_us = || clock.now().as_us();
     std::thread::scope(|scope| {
-        let slicer = Slicer::new(effort.frame_bytes(), slices_in, &plain)?;
+        let writer = FrameWriter::new(effort.frame_bytes(), frames_in, &plain)?;
         let walker = Builder::new()
             .name("sc-walk".into())
             .spawn_scoped(scope, move || {
-                let (slicer, totals) = produce(slicer)?;
-                slicer.finish()?;
+                let (writer, totals) = produce(writer)?;
+                writer.finish()?;
                 Ok(totals)
             })?;
-        let squeeze = |slice: Slice| {
-            let mut squeezer = match squeezers.take() {
-                Some(squeezer) => squeezer,
-                None => effort.squeezer()?,
+        let compress_frame = |buffer: FrameBuffer| {
+            let mut compressor = match compressors.take() {
+                Some(compressor) => compressor,
+                None => effort.compressor()?,
             };
-            let mut frame = squeezed.take().unwrap_or_default();
+            let mut frame = frames.take().unwrap_or_default();
             let begun = now_us();
             let (number, level) = choice.begin(begun);
-            let announcement = squeezer.squeeze(slice.bytes(), level, &mut frame)?;
+            let announcement = compressor.compress(buffer.bytes(), level, &mut frame)?;
             let taken = now_us() - begun;
-            choice.hear(|chooser| {
-                chooser.compressed(number, slice.bytes().len(), frame.len(), taken);
+            choice.report(|controller| {
+                controller.compressed(number, buffer.bytes().len(), frame.len(), taken);
             });
-            squeezers.give(squeezer);
-            plain.give(slice);
+            compressors.give(compressor);
+            plain.give(buffer);
             Ok((announcement, frame))
         };
         let written: Result<(), E> = ordered(
             workers,
-            move || Ok(slices_out.recv().ok()),
-            squeeze,
+            move || Ok(frames_out.recv().ok()),
+            compress_frame,
             |(announcement, frame): ([u8; ANNOUNCEMENT_BYTES], Vec<u8>)| {
-                choice.hear(|chooser| chooser.writing(now_us()));
+                choice.report(|controller| controller.writing(now_us()));
                 out.write_all(&announcement)?;
                 out.write_all(&frame)?;
-                choice.hear(|chooser| chooser.written(frame.len(), now_us()));
-                squeezed.give(frame);
+                choice.report(|controller| controller.written(frame.len(), now_us()));
+                frames.give(frame);
                 Ok(())
             },
             || {},

@@ -1,23 +1,105 @@
-//! Sealing and opening with all processors.
+//! Sealing with all processors.
 
 use std::io::{self, Read, Write};
 
-use crate::seal::armor;
-use crate::seal::cut::{Ending, PlainCutter, SealedCutter};
-use crate::seal::header::Header;
-use crate::seal::opener::{Checker, Opened, Opener, Policy, Trust};
-use crate::seal::sealer::Sealer;
-use crate::seal::signed::Preamble;
-use crate::seal::stream::{NONCE_BYTES, buffer, read_nonce};
-use crate::seal::{Error, FileKey, Recipient, Ring, Sender, check, check_mix};
-use crate::sys::wake::Wake;
-
+use super::Monitor;
+use crate::crypt::secret::Secret;
 use crate::parallel::{Pool, Yielder, ordered};
+use crate::seal::passphrase::WORK_LOG2;
+use crate::seal::sealer::{Sealer, Signer};
+use crate::seal::stream::buffer;
+use crate::seal::{Error, FileKey, Passphrase, Recipient, armor, check_mix};
+use crate::sys::entropy;
 
 /// More workers than this are no gain: the pipes are the limit then, and each holds a batch.
 const WORKERS_MAX: usize = 8;
 /// Stanzas that one worker takes at a time.
-const STANZAS: usize = 64;
+pub(super) const STANZAS: usize = 64;
+
+/// How a stream is sealed.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
+pub struct SealConfig {
+    /// Who can open it.
+    pub to: SealTo,
+    /// Who signs it, when, and what is said of it; `None` for a stream that anybody may have
+    /// sealed.
+    pub signer: Option<Signer>,
+    /// Whether it becomes text, as of `age -a`.
+    pub armor: bool,
+}
+
+impl SealConfig {
+    /// Seals for `to`, without a signature and armor.
+    pub const fn new(to: SealTo) -> Self {
+        Self {
+            to,
+            signer: None,
+            armor: false,
+        }
+    }
+}
+
+/// Who can open a stream.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
+pub enum SealTo {
+    /// The holders of these keys, at least one.
+    Recipients(Vec<Recipient>),
+    /// Whoever knows the passphrase.
+    Passphrase(Passphrase),
+}
+
+/// What a seal made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
+pub struct SealReport {
+    /// Bytes of the sealed stream, armor aside.
+    pub bytes: u64,
+    /// Stanzas in the header, one for each recipient.
+    pub stanzas: usize,
+}
+
+/// Seals `input` to `output`: an age v1 file, with signatures inside if there is a signer.
+///
+/// # Errors
+/// [`Error::Key`] and [`Error::Mixed`] for recipients that cannot be used; then the first error of
+/// input, sealer or output in the order of the stream.
+pub fn seal(
+    config: SealConfig,
+    input: impl Read + Send,
+    output: &mut (impl Write + Send),
+    monitor: Monitor<'_>,
+) -> Result<SealReport, Error> {
+    let file_key = Secret::new(random()?);
+    let stanzas = match &config.to {
+        SealTo::Recipients(recipients) => wrap(recipients, &file_key, seed, workers())?,
+        SealTo::Passphrase(passphrase) => vec![passphrase.wrap(&file_key, seed()?, WORK_LOG2)?],
+    };
+    let sealer = Sealer::new(&stanzas, &file_key, &random()?, config.signer)?;
+    let bytes = if config.armor {
+        let mut armor = armor::ArmorWriter::new(output).map_err(Error::Write)?;
+        let bytes = seal_with(&sealer, input, &mut armor, workers(), monitor)?;
+        armor.finish().map_err(Error::Write)?;
+        bytes
+    } else {
+        seal_with(&sealer, input, output, workers(), monitor)?
+    };
+    Ok(SealReport {
+        bytes,
+        stanzas: stanzas.len(),
+    })
+}
+
+fn seed() -> io::Result<[u8; 32]> {
+    entropy::seed().map_err(io::Error::other)
+}
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&seed()?[..N]);
+    Ok(bytes)
+}
 
 /// How many workers there are for this machine: as many as processors, within reason.
 pub fn workers() -> usize {
@@ -54,248 +136,35 @@ pub fn wrap(
     Ok(stanzas)
 }
 
-/// Finds the file key and checks the header with it.
-fn unwrap(header: &Header, ring: &Ring, workers: usize) -> Result<FileKey, Error> {
-    if header.len() <= STANZAS {
-        return ring.unwrap(header);
-    }
-    let mut starts = (0..header.len()).step_by(STANZAS);
-    let mut found = None;
-    // A part with the key ends the search; what the parts behind it hold does not matter.
-    let result = ordered(
-        workers,
-        || Ok::<_, Ended>(starts.next()),
-        |start| Ok(ring.try_stanzas(header, start..start + STANZAS)?),
-        |part| match part {
-            Some(key) => {
-                found = Some(key);
-                Err(Ended::Found)
-            }
-            None => Ok(()),
-        },
-        || {},
-    );
-    match result {
-        Ok(()) | Err(Ended::Found) => check(header, found),
-        Err(Ended::Failed(error)) => Err(error),
-    }
-}
-
-/// Why the search for the file key ended early.
-enum Ended {
-    Found,
-    Failed(Error),
-}
-
-impl From<Error> for Ended {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<io::Error> for Ended {
-    fn from(error: io::Error) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-/// Seals `input` to `output`; returns how many bytes were written. `cancel` stops the input.
+/// Seals `input` to `output` with a sealer that is ready, on so many threads; returns how many
+/// bytes were written.
 ///
 /// # Errors
 /// The first error of input, sealer or output in the order of the stream.
-pub fn seal(
+pub fn seal_with(
+    sealer: &Sealer,
     input: impl Read + Send,
     output: &mut (impl Write + Send),
-    sealer: &Sealer,
-    cancel: &Wake,
     workers: usize,
-    mut progress: impl FnMut(u64) + Send,
+    monitor: Monitor<'_>,
 ) -> Result<u64, Error> {
     output.write_all(sealer.head()).map_err(Error::Write)?;
     let mut written = sealer.head().len() as u64;
     let (pool, yielder) = (Pool::new(), Yielder::default());
-    let mut cutter = sealer.cutter(input);
+    let mut batcher = sealer.batcher(input);
     ordered(
         workers,
-        || cutter.next(pool.take().unwrap_or_else(buffer)),
+        || batcher.next(pool.take().unwrap_or_else(buffer)),
         |batch| sealer.seal(batch, || yielder.offer()),
         |batch| {
             output.write_all(batch.bytes()).map_err(Error::Write)?;
             written += batch.bytes().len() as u64;
             pool.give(batch.into_buffer());
-            progress(written);
+            (monitor.progress)(written);
             Ok(())
         },
-        || cancel.wake(),
+        || monitor.stop(),
     )?;
     output.flush().map_err(Error::Write)?;
     Ok(written)
-}
-
-/// A sealed stream whose header was read.
-#[derive(Debug)]
-pub struct Incoming<R> {
-    header: Header,
-    rest: Vec<u8>,
-    input: armor::Reader<R>,
-}
-
-/// What an open stream turned out to be.
-#[derive(Debug)]
-pub struct Report {
-    /// Who signed, when, and what they said; nothing for an unsigned stream.
-    pub preamble: Option<Preamble>,
-    /// How many bytes were written.
-    pub bytes: u64,
-    /// How many recipients the header names.
-    pub stanzas: usize,
-}
-
-impl<R: Read + Send> Incoming<R> {
-    /// Reads the header, of at most `header_bytes_max` bytes, from `input`, in armor or not.
-    ///
-    /// # Errors
-    /// See [`Header::read`].
-    pub fn read(input: R, header_bytes_max: usize) -> Result<Self, Error> {
-        let mut input = armor::Reader::new(input);
-        let (header, rest) = Header::read(&mut input, header_bytes_max)?;
-        Ok(Self {
-            header,
-            rest,
-            input,
-        })
-    }
-
-    /// The header.
-    pub const fn header(&self) -> &Header {
-        &self.header
-    }
-
-    /// Finds the file key with identities, on so many threads.
-    ///
-    /// # Errors
-    /// See [`Ring::unwrap`].
-    pub fn unwrap(&self, ring: &Ring, workers: usize) -> Result<FileKey, Error> {
-        unwrap(&self.header, ring, workers)
-    }
-
-    /// Opens the stream to `output` on so many threads. `cancel` stops the input.
-    ///
-    /// # Errors
-    /// The first error of input, stream or output in the order of the stream.
-    pub fn open(
-        self,
-        file_key: &FileKey,
-        trust: &Trust,
-        output: &mut (impl Write + Send),
-        workers: usize,
-        cancel: &Wake,
-        progress: impl FnMut(u64) + Send,
-    ) -> Result<Report, Error> {
-        let (header, nonce, input) = self.nonce()?;
-        let (pool, yielder) = (Pool::new(), Yielder::default());
-        let mut cutter = SealedCutter::new(input);
-        let first = cutter
-            .next(pool.take().unwrap_or_else(buffer))?
-            .ok_or_else(|| cut_off(&header))?;
-        let ending = Ending::new(payload_at(&header));
-        let (opener, first) = Opener::begin(&header, file_key, &nonce, first, trust)?;
-        let stanzas = header.len();
-        drop(header);
-        let bytes = release(
-            (first, ending),
-            || cutter.next(pool.take().unwrap_or_else(buffer)),
-            |batch| opener.open(batch, || yielder.offer()),
-            output,
-            (&pool, workers, cancel),
-            progress,
-        )?;
-        Ok(Report {
-            preamble: opener.into_preamble(),
-            bytes,
-            stanzas,
-        })
-    }
-
-    /// Checks the payload of this stream that something else decrypted, and releases it to
-    /// `output`; the rest is as in [`Incoming::open`]. The stream itself is not read further.
-    ///
-    /// # Errors
-    /// The first error of payload or output in the order of the stream.
-    pub fn check(
-        self,
-        payload: impl Read + Send,
-        trust: (&[Sender], &Policy),
-        output: &mut (impl Write + Send),
-        workers: usize,
-        cancel: &Wake,
-        progress: impl FnMut(u64) + Send,
-    ) -> Result<Report, Error> {
-        let (header, nonce, _) = self.nonce()?;
-        let pool = Pool::new();
-        let mut cutter = PlainCutter::of_payload(payload);
-        let first = cutter
-            .next(pool.take().unwrap_or_else(buffer))?
-            .ok_or(Error::Unsigned)?;
-        let ending = Ending::new(payload_at(&header));
-        let (checker, first) = Checker::begin(&header, &nonce, first, trust)?;
-        let bytes = release(
-            (first, ending),
-            || cutter.next(pool.take().unwrap_or_else(buffer)),
-            |segment| checker.check(segment),
-            output,
-            (&pool, workers, cancel),
-            progress,
-        )?;
-        Ok(Report {
-            preamble: Some(checker.into_preamble()),
-            bytes,
-            stanzas: header.len(),
-        })
-    }
-
-    fn nonce(self) -> Result<(Header, [u8; NONCE_BYTES], impl Read + Send), Error> {
-        let mut input = io::Cursor::new(self.rest).chain(self.input);
-        let nonce = read_nonce(&mut input, self.header.bytes().len())?;
-        Ok((self.header, nonce, input))
-    }
-}
-
-/// Where the chunks of the stream with this header begin.
-fn payload_at(header: &Header) -> u64 {
-    (header.bytes().len() + NONCE_BYTES) as u64
-}
-
-fn cut_off(header: &Header) -> Error {
-    let offset = payload_at(header);
-    Error::Truncated { offset }
-}
-
-/// Releases the first batch and then all others in their order; returns how many bytes that was.
-fn release<J: Send>(
-    (first, mut ending): (Opened, Ending),
-    next: impl FnMut() -> Result<Option<J>, Error> + Send,
-    open: impl Fn(J) -> Opened + Sync,
-    output: &mut (impl Write + Send),
-    (pool, workers, cancel): (&Pool<Vec<u8>>, usize, &Wake),
-    mut progress: impl FnMut(u64) + Send,
-) -> Result<u64, Error> {
-    let (mut bytes, free) = first.release(&mut ending, output)?;
-    pool.give(free);
-    ordered(
-        workers,
-        next,
-        |batch| Ok(open(batch)),
-        |batch: Opened| {
-            let (released, free) = batch.release(&mut ending, output)?;
-            pool.give(free);
-            bytes += released;
-            progress(bytes);
-            Ok(())
-        },
-        || cancel.wake(),
-    )?;
-    ending.finish()?;
-    output.flush().map_err(Error::Write)?;
-    Ok(bytes)
 }

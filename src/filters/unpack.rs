@@ -7,11 +7,11 @@ use std::thread::Builder;
 
 use bytes::{Buf, Bytes};
 
-use crate::archive::{self, Announced, Decoder, Decompressor, FRAME_BYTES, Lend};
+use crate::archive::{self, Announced, Decoder, Decompressor, FRAME_BYTES, ReadBytes};
 use crate::image;
-use crate::tree::{self, Error, Restored};
+use crate::tree::{self, Error, TreeRestored};
 
-use super::slice::Slice;
+use super::frame::FrameBuffer;
 use crate::parallel::{Pool, ordered};
 
 /// The size of the pieces in which a stream without announced frames is decompressed.
@@ -29,12 +29,12 @@ const PIECES_MAX: usize = 4;
 /// # Errors
 /// Those of [`tree::unpack`].
 pub fn unpack(
-    config: &tree::Unpack,
+    config: &tree::TreeUnpackConfig,
     input: impl Read + Send,
     stop: impl Fn(),
     tell: &dyn Fn(&str),
-) -> Result<Restored, Error> {
-    decompress(input, stop, |conveyor| tree::unpack(config, conveyor, tell))
+) -> Result<TreeRestored, Error> {
+    decompress(input, stop, |frames| tree::unpack(config, frames, tell))
 }
 
 /// Restores a disk image likewise.
@@ -42,21 +42,19 @@ pub fn unpack(
 /// # Errors
 /// Those of [`image::unpack`].
 pub fn unpack_image(
-    config: &image::Unpack,
+    config: &image::ImageUnpackConfig,
     input: impl Read + Send,
     stop: impl Fn(),
     tell: &dyn Fn(&str),
-) -> Result<image::Restored, image::Error> {
-    decompress(input, stop, |conveyor| {
-        image::unpack(config, conveyor, tell)
-    })
+) -> Result<image::ImageRestored, image::Error> {
+    decompress(input, stop, |frames| image::unpack(config, frames, tell))
 }
 
 /// Hands what `input` decompresses to on to `restore`.
 fn decompress<T, E: From<io::Error>>(
     input: impl Read + Send,
     stop: impl Fn(),
-    restore: impl FnOnce(Conveyor) -> Result<T, E>,
+    restore: impl FnOnce(FrameReader) -> Result<T, E>,
 ) -> Result<T, E> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = threads.min(THREADS_MAX);
@@ -65,7 +63,7 @@ fn decompress<T, E: From<io::Error>>(
     // One for each that decompresses, one to be read and one to be written, within reason: that
     // bounds the memory.
     for _ in 0..PIECES_MAX.min(threads + 2) {
-        let _ = free_in.send(Slice::new(FRAME_BYTES)?);
+        let _ = free_in.send(FrameBuffer::new(FRAME_BYTES)?);
     }
     std::thread::scope(|scope| {
         Builder::new()
@@ -78,13 +76,13 @@ fn decompress<T, E: From<io::Error>>(
                     Err(Stop::Unwanted) => Ok(()),
                 };
             })?;
-        let conveyor = Conveyor {
+        let frames = FrameReader {
             pieces: pieces_out,
             free: free_in,
             piece: Bytes::new(),
             ended: false,
         };
-        let result = restore(conveyor);
+        let result = restore(frames);
         if result.is_err() {
             stop();
         }
@@ -93,7 +91,7 @@ fn decompress<T, E: From<io::Error>>(
 }
 
 /// A piece of the tar stream, or its sound end.
-type Piece = Result<Option<Slice>, archive::Error>;
+type Piece = Result<Option<FrameBuffer>, archive::Error>;
 
 /// Why no more pieces come.
 enum Stop {
@@ -124,7 +122,7 @@ fn decode(
     input: impl Read + Send,
     threads: usize,
     pieces: &Sender<Piece>,
-    mut free: Receiver<Slice>,
+    mut free: Receiver<FrameBuffer>,
 ) -> Result<(), Stop> {
     let mut decoder = Decoder::new(input)?;
     frames(&mut decoder, threads, pieces, &mut free)?;
@@ -143,10 +141,10 @@ fn frames<R: Read + Send>(
     decoder: &mut Decoder<R>,
     threads: usize,
     pieces: &Sender<Piece>,
-    free: &mut Receiver<Slice>,
+    free: &mut Receiver<FrameBuffer>,
 ) -> Result<(), Stop> {
     let (used, decompressors) = (&Pool::new(), &Pool::new());
-    let next = move || -> Result<Option<(Announced, Slice)>, Stop> {
+    let next = move || -> Result<Option<(Announced, FrameBuffer)>, Stop> {
         let memory = used.take().unwrap_or_default();
         match decoder.announced(memory)? {
             // In the order of the frames: the first in line never lacks a buffer.
@@ -154,7 +152,7 @@ fn frames<R: Read + Send>(
             None => Ok(None),
         }
     };
-    let expand = |(frame, mut piece): (Announced, Slice)| {
+    let expand = |(frame, mut piece): (Announced, FrameBuffer)| {
         let mut decompressor = match decompressors.take() {
             Some(decompressor) => decompressor,
             None => Decompressor::new().map_err(archive::Error::Read)?,
@@ -169,34 +167,34 @@ fn frames<R: Read + Send>(
 }
 
 /// A piece whose memory goes back for the next one when nobody wants its bytes any more.
-struct Lent {
+struct PooledBytes {
     /// There until it goes back.
-    piece: Option<Slice>,
-    free: Sender<Slice>,
+    piece: Option<FrameBuffer>,
+    free: Sender<FrameBuffer>,
 }
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for PooledBytes {
     fn as_ref(&self) -> &[u8] {
-        self.piece.as_ref().map_or(&[], Slice::bytes)
+        self.piece.as_ref().map_or(&[], FrameBuffer::bytes)
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledBytes {
     fn drop(&mut self) {
         // Near the end there is no next one.
         let _ = self.piece.take().map(|piece| self.free.send(piece));
     }
 }
 
-struct Conveyor {
+struct FrameReader {
     pieces: Receiver<Piece>,
-    free: Sender<Slice>,
+    free: Sender<FrameBuffer>,
     /// What is left of the present piece.
     piece: Bytes,
     ended: bool,
 }
 
-impl Read for Conveyor {
+impl Read for FrameReader {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let len = self.fill_buf()?.len().min(buf.len());
         self.piece.copy_to_slice(&mut buf[..len]);
@@ -204,7 +202,7 @@ impl Read for Conveyor {
     }
 }
 
-impl BufRead for Conveyor {
+impl BufRead for FrameReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.piece.is_empty() && !self.ended {
             // Before the wait: its memory may be what is waited for.
@@ -212,7 +210,7 @@ impl BufRead for Conveyor {
             let piece = self.pieces.recv().map_err(io::Error::other)??;
             self.ended = piece.is_none();
             let free = self.free.clone();
-            self.piece = Bytes::from_owner(Lent { piece, free });
+            self.piece = Bytes::from_owner(PooledBytes { piece, free });
         }
         Ok(&self.piece)
     }
@@ -222,8 +220,8 @@ impl BufRead for Conveyor {
     }
 }
 
-impl Lend for Conveyor {
-    fn lend(&mut self, len: usize) -> Bytes {
+impl ReadBytes for FrameReader {
+    fn take_bytes(&mut self, len: usize) -> Bytes {
         self.piece.split_to(len.min(self.piece.len()))
     }
 }
@@ -236,13 +234,13 @@ mod tests {
     fn memory_comes_back_when_the_last_byte_of_it_is_let_go() {
         let (pieces_in, pieces) = channel();
         let (free, free_out) = channel();
-        let mut conveyor = Conveyor {
+        let mut frames = FrameReader {
             pieces,
             free,
             piece: Bytes::new(),
             ended: false,
         };
-        let mut piece = Slice::new(FRAME_BYTES).unwrap();
+        let mut piece = FrameBuffer::new(FRAME_BYTES).unwrap();
         let put = |memory: &mut [u8]| {
             memory[..6].copy_from_slice(b"abcdef");
             Ok::<_, io::Error>(6)
@@ -250,14 +248,14 @@ mod tests {
         piece.fill(put).unwrap();
         pieces_in.send(Ok(Some(piece))).unwrap();
         pieces_in.send(Ok(None)).unwrap();
-        assert_eq!(conveyor.fill_buf().unwrap(), b"abcdef");
-        let lent = conveyor.lend(2);
-        conveyor.consume(4);
-        assert!(conveyor.fill_buf().unwrap().is_empty());
+        assert_eq!(frames.fill_buf().unwrap(), b"abcdef");
+        let lent = frames.take_bytes(2);
+        frames.consume(4);
+        assert!(frames.fill_buf().unwrap().is_empty());
         assert_eq!(&lent[..], b"ab");
         assert!(free_out.try_recv().is_err());
         drop(lent);
         assert_eq!(free_out.try_recv().unwrap().bytes(), b"abcdef");
-        assert!(conveyor.fill_buf().unwrap().is_empty());
+        assert!(frames.fill_buf().unwrap().is_empty());
     }
 }

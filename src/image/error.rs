@@ -9,6 +9,7 @@ use crate::sys;
 
 /// An image that could not be packed or restored.
 #[derive(Debug, thiserror::Error)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Error {
     /// The archive was refused.
     #[error(transparent)]

@@ -118,7 +118,7 @@ pub(super) fn size(file: &File) -> rustix::io::Result<u64> {
 /// # Errors
 /// [`Error::Output`] from `out`; [`Error::Read`] and [`Error::Changed`] when the image could not be
 /// had as a whole: then the archive has no end.
-pub fn pack<W: archive::Sink>(image: &Image, out: W) -> Result<(W, Totals), Error> {
+pub fn pack<W: archive::BufWrite>(image: &Image, out: W) -> Result<(W, Totals), Error> {
     let map = image.map()?;
     let segments = map.clone().unwrap_or_else(|| {
         vec![Segment {

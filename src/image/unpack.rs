@@ -9,8 +9,8 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
 use super::Error;
-use super::canvas::Canvas;
 use super::pack::size;
+use super::writer::ImageWriter;
 use crate::archive::{Content, Kind, Reader, Totals};
 use crate::sys::signals;
 use crate::sys::stdio::Output;
@@ -18,7 +18,8 @@ use crate::sys::user_names::UserNames;
 
 /// How an image is restored.
 #[derive(Clone, Debug)]
-pub struct Unpack {
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
+pub struct ImageUnpackConfig {
     /// A block device, or the name of a file.
     pub target: PathBuf,
     /// Whether a file that is there is replaced.
@@ -36,7 +37,7 @@ pub struct Unpack {
 
 /// What was restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Restored {
+pub struct ImageRestored {
     /// What the archive held.
     pub totals: Totals,
     /// Whether the archive was made by this program, and so had totals to compare.
@@ -55,10 +56,10 @@ pub struct Restored {
 /// [`Error::Incomplete`] when a device was written to before; the others when the system or the
 /// target does not allow it.
 pub fn unpack<R: BufRead>(
-    config: &Unpack,
+    config: &ImageUnpackConfig,
     input: R,
     tell: &dyn Fn(&str),
-) -> Result<Restored, Error> {
+) -> Result<ImageRestored, Error> {
     let target = Target::open(config)?;
     let names = UserNames::load();
     let resolve = |group: bool, name: &[u8]| names.number(group, name);
@@ -95,7 +96,7 @@ enum Target {
 }
 
 impl Target {
-    fn open(config: &Unpack) -> Result<Self, Error> {
+    fn open(config: &ImageUnpackConfig) -> Result<Self, Error> {
         let path = &config.target;
         let refused = || Error::NotTarget(path.clone());
         if path == Path::new("-") {
@@ -134,7 +135,10 @@ fn device(path: &Path) -> Result<File, Error> {
 }
 
 /// The content of the archive's first entry, which must be a regular file.
-fn only_file<R: BufRead>(config: &Unpack, reader: &mut Reader<'_, R>) -> Result<Content, Error> {
+fn only_file<R: BufRead>(
+    config: &ImageUnpackConfig,
+    reader: &mut Reader<'_, R>,
+) -> Result<Content, Error> {
     let entry = reader.next()?.ok_or(Error::NoEntry)?;
     match entry.kind {
         Kind::File(content) if content.stored() > config.bytes_max => {
@@ -149,20 +153,20 @@ fn only_file<R: BufRead>(config: &Unpack, reader: &mut Reader<'_, R>) -> Result<
 }
 
 fn to_file<R: BufRead>(
-    config: &Unpack,
+    config: &ImageUnpackConfig,
     output: &Output,
     reader: &mut Reader<'_, R>,
 ) -> Result<Content, Error> {
     let content = only_file(config, reader)?;
     let write = || Error::system("write", &config.target);
-    let mut canvas = Canvas::file(output.writer()?, content.size).map_err(|e| write()(e))?;
-    paint(&mut canvas, &content, reader, &config.target)?;
-    canvas.finish().map_err(|e| write()(e))?;
+    let mut writer = ImageWriter::file(output.writer()?, content.size).map_err(|e| write()(e))?;
+    write_image(&mut writer, &content, reader, &config.target)?;
+    writer.finish().map_err(|e| write()(e))?;
     Ok(content)
 }
 
 fn to_device<R: BufRead>(
-    config: &Unpack,
+    config: &ImageUnpackConfig,
     file: File,
     content: &Content,
     reader: &mut Reader<'_, R>,
@@ -178,20 +182,20 @@ fn to_device<R: BufRead>(
     let write = || Error::system("write", path);
     let guard = begin(config, &file, needs)?;
     let draw = || {
-        let canvas = Canvas::device(file, needs, config.sync);
-        let mut canvas = canvas.map_err(|e| write()(e))?;
-        paint(&mut canvas, content, reader, path)?;
-        canvas.finish().map_err(|e| write()(e))?;
-        Ok(canvas)
+        let writer = ImageWriter::device(file, needs, config.sync);
+        let mut writer = writer.map_err(|e| write()(e))?;
+        write_image(&mut writer, content, reader, path)?;
+        writer.finish().map_err(|e| write()(e))?;
+        Ok(writer)
     };
-    let canvas = draw().map_err(|source| Error::Incomplete {
+    let writer = draw().map_err(|source| Error::Incomplete {
         source: Box::new(source),
         path: path.clone(),
     })?;
     drop(guard);
     if has > needs {
         let more = has - needs;
-        let backup = match canvas.has_backup_table() {
+        let backup = match writer.has_backup_table() {
             true => ", and the backup of the partition table is not at its end: see `sgdisk -e`",
             false => "",
         };
@@ -205,9 +209,9 @@ fn to_device<R: BufRead>(
 
 /// Writes to a device for the first time, which tells whether that is allowed at all: from then on
 /// it is incomplete, and a signal says so.
-fn begin(config: &Unpack, file: &File, size: u64) -> Result<signals::Guard, Error> {
+fn begin(config: &ImageUnpackConfig, file: &File, size: u64) -> Result<signals::Guard, Error> {
     let (path, say) = (config.target.clone(), config.last_words);
-    // What the canvas then begins with as well.
+    // What the writer then begins with as well.
     let zeros = [0; 512];
     let first = usize::try_from(size).map_or(zeros.len(), |size| size.min(zeros.len()));
     let write = || match file.write_at(&zeros[..first], 0) {
@@ -222,8 +226,8 @@ fn begin(config: &Unpack, file: &File, size: u64) -> Result<signals::Guard, Erro
 }
 
 /// Puts the content in its place, and reads the archive to its sound end.
-fn paint<R: BufRead>(
-    canvas: &mut Canvas,
+fn write_image<R: BufRead>(
+    writer: &mut ImageWriter,
     content: &Content,
     reader: &mut Reader<'_, R>,
     path: &Path,
@@ -241,11 +245,11 @@ fn paint<R: BufRead>(
             let Some(segment) = segments.next() else {
                 break;
             };
-            canvas.skip_to(segment.offset).map_err(|e| write()(e))?;
+            writer.skip_to(segment.offset).map_err(|e| write()(e))?;
             left = segment.len;
         }
         let len = data.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        canvas.put(&data[..len]).map_err(|e| write()(e))?;
+        writer.put(&data[..len]).map_err(|e| write()(e))?;
         left -= len as u64;
         reader.consume(len);
     }
@@ -258,8 +262,8 @@ fn paint<R: BufRead>(
     }
 }
 
-fn restored<R: BufRead>(content: &Content, reader: &Reader<'_, R>) -> Restored {
-    Restored {
+fn restored<R: BufRead>(content: &Content, reader: &Reader<'_, R>) -> ImageRestored {
+    ImageRestored {
         totals: reader.totals().unwrap_or(reader.seen()),
         ours: reader.version().is_some(),
         size: content.size,

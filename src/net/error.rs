@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// A socket that could not be made or used.
 #[derive(Debug, thiserror::Error)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Error {
     /// The address is not a multicast group.
     #[error("{0} is not a multicast group")]
@@ -46,7 +47,7 @@ pub enum Error {
     },
     /// The datagrams that are asked for are too long for the way that they must go.
     #[error("datagrams of {asked} bytes do not fit {way}, whose MTU is {mtu}")]
-    WayMtu {
+    PathMtu {
         /// Bytes that were asked for, with headers.
         asked: usize,
         /// The interface's name, or where it goes to.

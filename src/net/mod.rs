@@ -8,6 +8,6 @@ mod socket;
 pub use error::Error;
 pub use probe::probe;
 pub use socket::{
-    Buffers, Ears, GROUP_DEFAULT, GROUP6_DEFAULT, Link, NetConfig, PORT_DEFAULT,
-    RECEIVE_BUFFER_SMALL, To, Way, ip_udp_len, mtu_to, send_error,
+    Addressing, Buffers, Destination, GROUP_DEFAULT, GROUP6_DEFAULT, Link, NetConfig, PORT_DEFAULT,
+    RECEIVE_BUFFER_SMALL, ReceiverSockets, ip_udp_len, mtu_to, send_error,
 };

@@ -3,7 +3,7 @@
 use rustix::event::{PollFd, PollFlags};
 
 use super::socket::{Buffers, send_error};
-use super::{Error, NetConfig, Way};
+use super::{Destination, Error, NetConfig};
 use crate::sys::clock::Clock;
 use crate::sys::wait;
 use crate::units::Duration;
@@ -17,19 +17,19 @@ const ECHO_MAX: Duration = Duration::from_secs(1);
 /// # Errors
 /// Any [`Error`] of the sockets.
 pub fn probe(config: &NetConfig) -> Result<bool, Error> {
-    let link = config.sender(&Way::default())?;
-    let ears = config.receiver()?;
+    let link = config.sender(&Destination::default())?;
+    let sockets = config.receiver()?;
     let to = link.target.ip();
     let clock = Clock::new();
     let until = clock.now() + ECHO_MAX;
     let text = b"sealcast probe";
-    link.port
+    link.socket
         .send(link.target, text, text.len())
         .map_err(|e| send_error(link.target, text.len(), e))?;
     let mut buffers = Buffers::default();
     let mut heard = false;
     while !heard && clock.now() < until {
-        let mut fds: Vec<_> = ears
+        let mut fds: Vec<_> = sockets
             .all()
             .map(|port| PollFd::new(port, PollFlags::IN))
             .collect();
@@ -37,7 +37,7 @@ pub fn probe(config: &NetConfig) -> Result<bool, Error> {
             what: "cannot wait",
             source,
         })?;
-        for port in ears.all() {
+        for port in sockets.all() {
             port.receive(&mut buffers, |_, datagram| heard |= *datagram == text[..])
                 .map_err(|e| Error::socket("cannot receive", to, e))?;
         }

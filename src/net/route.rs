@@ -30,7 +30,7 @@ fn broadcast_in(table: &str, interface: Option<&str>) -> Option<Ipv4Addr> {
     let name = interface.or_else(|| default().map(|(name, _)| *name))?;
     lines
         .iter()
-        // A network of its own: no gateway, room for more than two, no multicast.
+        // A network of its unicast: no gateway, room for more than two, no multicast.
         .filter(|(on, [to, gateway, mask])| {
             *on == name && *gateway == 0 && *mask != 0 && !mask >= 3 && to >> 28 != 14
         })

@@ -37,6 +37,7 @@ const JOINED_MAX: usize = 1 << 16;
 
 /// Where on the network a session is.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct NetConfig {
     /// The multicast group; without one the default ones.
     pub group: Option<IpAddr>,
@@ -61,7 +62,8 @@ impl Default for NetConfig {
 
 /// Whom a sender sends to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum To {
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
+pub enum Addressing {
     /// A multicast group.
     #[default]
     Group,
@@ -73,9 +75,9 @@ pub enum To {
 
 /// How a sender sends.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Way {
+pub struct Destination {
     /// To whom.
-    pub to: To,
+    pub addressing: Addressing,
     /// Routers that datagrams may pass, plus one; by default none for a group, 63 for a peer.
     pub ttl: Option<u8>,
     /// Bytes of the path's MTU; by default the interface's, as far as the protocol goes.
@@ -85,7 +87,7 @@ pub struct Way {
 /// A sender's socket and what was found out about its way.
 pub struct Link {
     /// The socket that sends and hears feedback.
-    pub port: Port,
+    pub socket: BatchSocket,
     /// Where datagrams for all receivers go.
     pub target: SocketAddr,
     /// Bytes of the longest IP packet that fits the way.
@@ -93,11 +95,11 @@ pub struct Link {
 }
 
 /// A receiver's sockets.
-pub struct Ears {
+pub struct ReceiverSockets {
     /// Those that hear what is sent to all: receivers on one machine share their addresses.
-    pub hearing: Vec<Port>,
+    pub group: Vec<BatchSocket>,
     /// Those that send feedback and are answered, one for each family.
-    own: Vec<Port>,
+    unicast: Vec<BatchSocket>,
 }
 
 impl NetConfig {
@@ -151,34 +153,34 @@ impl NetConfig {
     }
 
     /// The sender's socket: sends to all receivers, is answered at its own port.
-    pub fn sender(&self, way: &Way) -> Result<Link, Error> {
-        let target = match way.to {
-            To::Group => self.target(),
-            To::Broadcast => SocketAddr::new(
+    pub fn sender(&self, destination: &Destination) -> Result<Link, Error> {
+        let target = match destination.addressing {
+            Addressing::Group => self.target(),
+            Addressing::Broadcast => SocketAddr::new(
                 route::broadcast(self.interface.as_deref()).into(),
                 self.port,
             ),
-            To::Peer(peer) => peer,
+            Addressing::Peer(peer) => peer,
         };
-        if way.to == To::Group {
+        if destination.addressing == Addressing::Group {
             self.check(target.ip())?;
         }
         let (socket, index) = self.open(target.ip())?;
         let setup = |e| Error::socket("cannot set up the sender's socket", target.ip(), e);
         let target = with_scope(target, index);
-        point(&socket, target, way, index).map_err(setup)?;
+        set_route(&socket, target, destination, index).map_err(setup)?;
         let (probe, _) = self.open(target.ip())?;
-        point(&probe, target, way, index).map_err(setup)?;
+        set_route(&probe, target, destination, index).map_err(setup)?;
         let found = path_mtu(&probe, target)
             .map_err(|e| Error::socket("cannot find a way", target.ip(), e))?;
-        let mtu = match (way.mtu, found) {
+        let mtu = match (destination.mtu, found) {
             (Some(asked), Some(mtu)) if asked > mtu => {
                 let interface = self.interface.as_ref();
                 let way = match interface.filter(|_| target.ip().is_multicast()) {
                     Some(name) => format!("interface {name}"),
                     None => format!("the way to {}", target.ip()),
                 };
-                return Err(Error::WayMtu { asked, way, mtu });
+                return Err(Error::PathMtu { asked, way, mtu });
             }
             (Some(asked), _) => asked,
             (None, found) => found.unwrap_or(MTU_DEFAULT),
@@ -188,34 +190,34 @@ impl NetConfig {
             .bind(&SocketAddr::new(any, 0).into())
             .map_err(setup)?;
         Ok(Link {
-            port: Port::new(socket.into()).map_err(setup)?,
+            socket: BatchSocket::new(socket.into()).map_err(setup)?,
             target,
             mtu: mtu.clamp(*MTU_RANGE.start(), *MTU_RANGE.end()),
         })
     }
 
     /// A receiver's sockets. Over IPv6 only where that is to be had, unless it was asked for.
-    pub fn receiver(&self) -> Result<Ears, Error> {
-        let mut ears = Ears {
-            hearing: Vec::new(),
-            own: Vec::new(),
+    pub fn receiver(&self) -> Result<ReceiverSockets, Error> {
+        let mut sockets = ReceiverSockets {
+            group: Vec::new(),
+            unicast: Vec::new(),
         };
         for (i, group) in self.groups().into_iter().enumerate() {
             match self.hear(group) {
-                Ok((hearing, own)) => {
-                    ears.hearing.push(hearing);
-                    ears.own.push(own);
+                Ok((group, unicast)) => {
+                    sockets.group.push(group);
+                    sockets.unicast.push(unicast);
                 }
                 Err(e) if i == 0 => return Err(e),
                 Err(_) => {}
             }
         }
-        Ok(ears)
+        Ok(sockets)
     }
 
     /// A socket that hears the group, broadcasts, and what is sent to this host alone; and one of
-    /// our own.
-    fn hear(&self, group: IpAddr) -> Result<(Port, Port), Error> {
+    /// our unicast.
+    fn hear(&self, group: IpAddr) -> Result<(BatchSocket, BatchSocket), Error> {
         self.check(group)?;
         let (socket, index) = self.open(group)?;
         let setup = |e| Error::socket("cannot set up the receiver's socket", group, e);
@@ -235,36 +237,36 @@ impl NetConfig {
             })?;
         join(&socket, group, index)
             .map_err(|e| Error::socket("cannot join the multicast group", group, e))?;
-        let own = UdpSocket::bind((any, 0)).map_err(setup)?;
+        let unicast = UdpSocket::bind((any, 0)).map_err(setup)?;
         Ok((
-            Port::new(socket.into()).map_err(setup)?,
-            Port::new(own).map_err(setup)?,
+            BatchSocket::new(socket.into()).map_err(setup)?,
+            BatchSocket::new(unicast).map_err(setup)?,
         ))
     }
 }
 
-impl Ears {
+impl ReceiverSockets {
     /// Bytes of the receive buffer that the stream comes through, as the system counts them.
     pub fn receive_buffer(&self) -> u32 {
-        let bytes = self.hearing.iter().map(Port::receive_buffer);
+        let bytes = self.group.iter().map(BatchSocket::receive_buffer);
         bytes.min().unwrap_or(0)
     }
 
     /// All sockets, our own first.
-    pub fn all(&self) -> impl Iterator<Item = &Port> {
-        self.own.iter().chain(&self.hearing)
+    pub fn all(&self) -> impl Iterator<Item = &BatchSocket> {
+        self.unicast.iter().chain(&self.group)
     }
 
     /// Gives up what cannot hear this sender.
     pub fn keep(&mut self, sender: SocketAddr) {
-        let fits = |port: &Port| port.reaches(sender);
-        self.hearing.retain(fits);
-        self.own.retain(fits);
+        let fits = |port: &BatchSocket| port.reaches(sender);
+        self.group.retain(fits);
+        self.unicast.retain(fits);
     }
 
     /// Sends a datagram from our own address.
     pub fn send(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        match self.own.iter().find(|port| port.reaches(to)) {
+        match self.unicast.iter().find(|port| port.reaches(to)) {
             Some(port) => port.send(to, datagram, datagram.len()).map(|_| ()),
             None => Err(io::ErrorKind::NetworkUnreachable.into()),
         }
@@ -304,12 +306,17 @@ fn with_scope(target: SocketAddr, index: Option<u32>) -> SocketAddr {
 }
 
 /// Sets how far and out of which interface a socket sends.
-fn point(socket: &Socket, target: SocketAddr, way: &Way, index: Option<u32>) -> io::Result<()> {
-    let usual = match way.to {
-        To::Peer(_) => TTL_PEER,
-        To::Group | To::Broadcast => TTL_GROUP,
+fn set_route(
+    socket: &Socket,
+    target: SocketAddr,
+    destination: &Destination,
+    index: Option<u32>,
+) -> io::Result<()> {
+    let usual = match destination.addressing {
+        Addressing::Peer(_) => TTL_PEER,
+        Addressing::Group | Addressing::Broadcast => TTL_GROUP,
     };
-    let ttl = u32::from(way.ttl.unwrap_or(usual));
+    let ttl = u32::from(destination.ttl.unwrap_or(usual));
     match target.ip() {
         IpAddr::V4(group) if group.is_multicast() => {
             socket.set_multicast_ttl_v4(ttl)?;
@@ -327,7 +334,7 @@ fn point(socket: &Socket, target: SocketAddr, way: &Way, index: Option<u32>) -> 
         }
         IpAddr::V4(_) => {
             socket.set_ttl_v4(ttl)?;
-            socket.set_broadcast(way.to == To::Broadcast)?;
+            socket.set_broadcast(destination.addressing == Addressing::Broadcast)?;
         }
         IpAddr::V6(_) => socket.set_unicast_hops_v6(ttl)?,
     }
@@ -364,13 +371,13 @@ fn join(socket: &Socket, group: IpAddr, index: Option<u32>) -> io::Result<()> {
 }
 
 /// A socket that never blocks, with batches in both directions.
-pub struct Port {
+pub struct BatchSocket {
     socket: UdpSocket,
     state: UdpSocketState,
     ipv6: bool,
 }
 
-impl Port {
+impl BatchSocket {
     fn new(socket: UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         // More than the system allows is cut to what it allows; root may pass the limit.
@@ -467,7 +474,7 @@ impl Port {
     }
 }
 
-impl AsFd for Port {
+impl AsFd for BatchSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

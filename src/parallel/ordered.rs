@@ -51,15 +51,15 @@ where
     E: Send,
 {
     let workers = workers.into();
-    let line = Line {
+    let shared = Shared {
         limit: (workers.count + workers.ahead) as u64,
-        source: Mutex::new(Source {
+        source: Mutex::new(Jobs {
             next,
             taken: 0,
             ended: false,
         }),
         sink: Mutex::new(sink),
-        outlet: Mutex::new(Outlet {
+        results: Mutex::new(Results {
             done: BTreeMap::new(),
             turn: 0,
             served: workers.dedicated_writer,
@@ -73,40 +73,40 @@ where
     thread::scope(|scope| {
         let mut spawned = 0;
         for i in usize::from(!workers.dedicated_writer)..workers.count {
-            lock(&line.outlet).working += 1;
+            lock(&shared.results).working += 1;
             let worker = Builder::new()
                 .name(format!("sc-work-{i}"))
-                .spawn_scoped(scope, || line.run(&work));
+                .spawn_scoped(scope, || shared.run(&work));
             match worker {
                 Ok(_) => spawned += 1,
                 // With fewer threads than asked for it takes longer, and that is all.
-                Err(_) => lock(&line.outlet).working -= 1,
+                Err(_) => lock(&shared.results).working -= 1,
             }
         }
         if workers.dedicated_writer && spawned > 0 {
-            return line.serve();
+            return shared.serve();
         }
-        let mut outlet = lock(&line.outlet);
-        outlet.working += 1;
+        let mut results = lock(&shared.results);
+        results.working += 1;
         if spawned == 0 {
-            outlet.served = false;
+            results.served = false;
         }
-        drop(outlet);
-        line.run(&work);
+        drop(results);
+        shared.run(&work);
     });
-    let outlet = line.outlet.into_inner();
-    match outlet.unwrap_or_else(PoisonError::into_inner).ended {
+    let results = shared.results.into_inner();
+    match results.unwrap_or_else(PoisonError::into_inner).ended {
         Some(End::Failed(error)) => Err(error),
         Some(End::Panicked) | None => Ok(()),
     }
 }
 
 /// What the workers share. Who holds both locks took that of the source first.
-struct Line<N, S, T, R, E> {
+struct Shared<N, S, T, R, E> {
     limit: u64,
-    source: Mutex<Source<N>>,
+    source: Mutex<Jobs<N>>,
     sink: Mutex<S>,
-    outlet: Mutex<Outlet<R, E>>,
+    results: Mutex<Results<R, E>>,
     /// Told whenever the turn moves on or everything ends.
     moved: Condvar,
     /// Told whenever there is a result, a worker is done or everything ends.
@@ -114,13 +114,13 @@ struct Line<N, S, T, R, E> {
     stop: T,
 }
 
-struct Source<N> {
+struct Jobs<N> {
     next: N,
     taken: u64,
     ended: bool,
 }
 
-struct Outlet<R, E> {
+struct Results<R, E> {
     /// Results that await their turn.
     done: BTreeMap<u64, Result<R, E>>,
     /// The job whose result comes next.
@@ -142,7 +142,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<N, S, T, R, E> Line<N, S, T, R, E>
+impl<N, S, T, R, E> Shared<N, S, T, R, E>
 where
     T: Fn(),
 {
@@ -151,11 +151,11 @@ where
         N: FnMut() -> Result<Option<J>, E>,
         S: FnMut(R) -> Result<(), E>,
     {
-        let _fuse = Fuse(self);
+        let _guard = PanicGuard(self);
         while let Some((number, job)) = self.take() {
             self.hand_on(number, job.and_then(work));
         }
-        lock(&self.outlet).working -= 1;
+        lock(&self.results).working -= 1;
         self.added.notify_one();
     }
 
@@ -166,11 +166,11 @@ where
     {
         let mut source = lock(&self.source);
         let number = source.taken;
-        let full = |outlet: &mut Outlet<R, E>| {
-            outlet.ended.is_none() && number - outlet.turn >= self.limit
+        let full = |results: &mut Results<R, E>| {
+            results.ended.is_none() && number - results.turn >= self.limit
         };
-        let outlet = self.moved.wait_while(lock(&self.outlet), full);
-        let over = outlet.unwrap_or_else(PoisonError::into_inner);
+        let results = self.moved.wait_while(lock(&self.results), full);
+        let over = results.unwrap_or_else(PoisonError::into_inner);
         if source.ended || over.ended.is_some() {
             return None;
         }
@@ -186,13 +186,13 @@ where
     where
         S: FnMut(R) -> Result<(), E>,
     {
-        let mut outlet = lock(&self.outlet);
-        outlet.done.insert(number, result);
-        if std::mem::replace(&mut outlet.served, true) {
-            drop(outlet);
+        let mut results = lock(&self.results);
+        results.done.insert(number, result);
+        if std::mem::replace(&mut results.served, true) {
+            drop(results);
             self.added.notify_one();
-        } else if let Some(mut outlet) = self.drain(outlet) {
-            outlet.served = false;
+        } else if let Some(mut results) = self.drain(results) {
+            results.served = false;
         }
     }
 
@@ -201,56 +201,56 @@ where
     where
         S: FnMut(R) -> Result<(), E>,
     {
-        let _fuse = Fuse(self);
-        let mut outlet = lock(&self.outlet);
+        let _guard = PanicGuard(self);
+        let mut results = lock(&self.results);
         loop {
-            let idle = |outlet: &mut Outlet<R, E>| {
-                let nothing = !outlet.done.contains_key(&outlet.turn);
-                nothing && outlet.working > 0 && outlet.ended.is_none()
+            let idle = |results: &mut Results<R, E>| {
+                let nothing = !results.done.contains_key(&results.turn);
+                nothing && results.working > 0 && results.ended.is_none()
             };
-            let woken = self.added.wait_while(outlet, idle);
-            outlet = woken.unwrap_or_else(PoisonError::into_inner);
-            if outlet.ended.is_some() || !outlet.done.contains_key(&outlet.turn) {
+            let woken = self.added.wait_while(results, idle);
+            results = woken.unwrap_or_else(PoisonError::into_inner);
+            if results.ended.is_some() || !results.done.contains_key(&results.turn) {
                 return;
             }
-            let Some(drained) = self.drain(outlet) else {
+            let Some(drained) = self.drain(results) else {
                 return;
             };
-            outlet = drained;
+            results = drained;
         }
     }
 
     /// Hands on the results whose turn it is; nothing is left to do after an error.
     fn drain<'a>(
         &'a self,
-        mut outlet: MutexGuard<'a, Outlet<R, E>>,
-    ) -> Option<MutexGuard<'a, Outlet<R, E>>>
+        mut results: MutexGuard<'a, Results<R, E>>,
+    ) -> Option<MutexGuard<'a, Results<R, E>>>
     where
         S: FnMut(R) -> Result<(), E>,
     {
-        while outlet.ended.is_none() {
-            let turn = outlet.turn;
-            let Some(result) = outlet.done.remove(&turn) else {
+        while results.ended.is_none() {
+            let turn = results.turn;
+            let Some(result) = results.done.remove(&turn) else {
                 break;
             };
-            drop(outlet);
+            drop(results);
             let result = result.and_then(&mut *lock(&self.sink));
-            outlet = lock(&self.outlet);
-            outlet.turn += 1;
+            results = lock(&self.results);
+            results.turn += 1;
             if let Err(error) = result {
-                self.end(outlet, End::Failed(error));
+                self.end(results, End::Failed(error));
                 return None;
             }
             self.moved.notify_all();
         }
-        Some(outlet)
+        Some(results)
     }
 
     /// Ends everything: no turn comes any more, and no job.
-    fn end(&self, mut outlet: MutexGuard<'_, Outlet<R, E>>, end: End<E>) {
-        outlet.ended.get_or_insert(end);
-        outlet.done.clear();
-        drop(outlet);
+    fn end(&self, mut results: MutexGuard<'_, Results<R, E>>, end: End<E>) {
+        results.ended.get_or_insert(end);
+        results.done.clear();
+        drop(results);
         self.moved.notify_all();
         self.added.notify_all();
         (self.stop)();
@@ -258,12 +258,12 @@ where
 }
 
 /// Ends everything when its worker panics: the others would wait for its turn for ever.
-struct Fuse<'a, N, S, T: Fn(), R, E>(&'a Line<N, S, T, R, E>);
+struct PanicGuard<'a, N, S, T: Fn(), R, E>(&'a Shared<N, S, T, R, E>);
 
-impl<N, S, T: Fn(), R, E> Drop for Fuse<'_, N, S, T, R, E> {
+impl<N, S, T: Fn(), R, E> Drop for PanicGuard<'_, N, S, T, R, E> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.end(lock(&self.0.outlet), End::Panicked);
+            self.0.end(lock(&self.0.results), End::Panicked);
         }
     }
 }

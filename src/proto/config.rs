@@ -37,6 +37,7 @@ impl OneWay {
 
 /// What a sender is told.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct SenderConfig {
     /// The session's name, at most [`NAME_LEN_MAX`] bytes.
     pub name: String,
@@ -101,6 +102,7 @@ pub struct Series {
 
 /// Which receivers another pass may follow for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum NextPass {
     /// None: a receiver that comes too late is rejected, and one that is too slow is dropped.
     #[default]
@@ -125,6 +127,7 @@ impl NextPass {
 
 /// What a sender does when the start timeout is over and the conditions of the start are not met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum StartTimeout {
     /// It gives up, and tells the receivers that are there.
     #[default]
@@ -162,6 +165,7 @@ impl Default for SenderConfig {
 
 /// What a receiver is told.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct ReceiverConfig {
     /// Take part in the session of this name only.
     pub session_name: Option<String>,

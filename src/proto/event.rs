@@ -8,6 +8,7 @@ use crate::wire::{AbortReason, DropReason, LeaveReason, RejectReason, SessionId,
 
 /// Where datagrams go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Target {
     /// To all receivers: the multicast group.
     Group,
@@ -26,6 +27,7 @@ pub struct Transmit {
 
 /// How a receiver fared, as the sender knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Fate {
     /// Still in the session.
     Active,
@@ -39,6 +41,7 @@ pub enum Fate {
 
 /// How a session ended for its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum SenderEnd {
     /// Every receiver confirmed the whole stream.
     Complete,
@@ -61,6 +64,7 @@ pub enum SenderEnd {
 
 /// What a sender reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum SenderEvent {
     /// A receiver came in.
     Joined {
@@ -118,6 +122,7 @@ pub enum SenderEvent {
 
 /// How a session ended for a receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum ReceiverEnd {
     /// Everything was received, checked and consumed.
     Complete,
@@ -151,6 +156,7 @@ pub enum ReceiverEnd {
 
 /// Why a receiver does not ask a session to take it in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum PassedOver {
     /// It is not signed, and we want a certain signer.
     Unsigned,
@@ -172,6 +178,7 @@ pub enum PassedOver {
 
 /// What a receiver reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum ReceiverEvent {
     /// A session was found; we ask to take part.
     Found {
@@ -233,6 +240,7 @@ pub struct Delivery {
 
 /// What a sender counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct SenderStats {
     /// Bytes of the stream that were sent once.
     pub bytes: u64,
@@ -288,6 +296,7 @@ impl SenderStats {
 
 /// How a receiver fared, for the report at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct MemberReport {
     /// Its number.
     pub receiver: u32,
@@ -317,6 +326,7 @@ pub struct MemberReport {
 
 /// What a receiver counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct ReceiverStats {
     /// Bytes handed out.
     pub bytes: u64,

@@ -17,7 +17,7 @@ const READ_BYTES: usize = 32 << 10;
 /// No line is longer: the first has 34 columns, all others at most 64; and there is the line end.
 const LINE_MAX: usize = COLUMNS + 2;
 
-/// What is wrong with an armor; the cause of errors of kind `InvalidData` of a [`Reader`].
+/// What is wrong with an armor; the cause of errors of kind `InvalidData` of a [`ArmorReader`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("armor is malformed at line {line}: {what}")]
 pub struct Malformed {
@@ -29,7 +29,7 @@ pub struct Malformed {
 
 /// Reads an age file, and takes its armor off if it has one.
 #[derive(Debug)]
-pub struct Reader<R> {
+pub struct ArmorReader<R> {
     input: R,
     state: State,
     /// What was read of the input and not yet used: from `at`.
@@ -54,7 +54,7 @@ enum State {
     End,
 }
 
-impl<R: Read> Reader<R> {
+impl<R: Read> ArmorReader<R> {
     /// Reads from `input`, which stands at the start of a file with or without armor.
     pub const fn new(input: R) -> Self {
         Self {
@@ -207,7 +207,7 @@ const fn is_white(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-impl<R: Read> Read for Reader<R> {
+impl<R: Read> Read for ArmorReader<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.state == State::Start {
             self.start()?;
@@ -231,14 +231,14 @@ impl<R: Read> Read for Reader<R> {
 
 /// Puts an armor around what is written to it.
 #[derive(Debug)]
-pub struct Writer<W> {
+pub struct ArmorWriter<W> {
     output: W,
     /// What does not fill a line yet.
     rest: Vec<u8>,
     text: Vec<u8>,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write> ArmorWriter<W> {
     /// Writes the armor to `output`.
     ///
     /// # Errors
@@ -270,7 +270,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-impl<W: Write> Write for Writer<W> {
+impl<W: Write> Write for ArmorWriter<W> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let take = buf.len().min(READ_BYTES);
         self.rest.extend_from_slice(&buf[..take]);
@@ -301,7 +301,7 @@ mod tests {
 
     fn armor(data: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut writer = Writer::new(&mut out).unwrap();
+        let mut writer = ArmorWriter::new(&mut out).unwrap();
         writer.write_all(data).unwrap();
         writer.finish().unwrap();
         out
@@ -318,9 +318,9 @@ mod tests {
         }
         let mut out = Vec::new();
         if pieces {
-            Reader::new(Pieces(bytes)).read_to_end(&mut out)?;
+            ArmorReader::new(Pieces(bytes)).read_to_end(&mut out)?;
         } else {
-            Reader::new(bytes).read_to_end(&mut out)?;
+            ArmorReader::new(bytes).read_to_end(&mut out)?;
         }
         Ok(out)
     }

@@ -7,6 +7,7 @@ use super::signed::LABEL_BYTES_MAX;
 
 /// What went wrong with a sealed stream or a key.
 #[derive(Debug, thiserror::Error)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Error {
     /// The input failed.
     #[error("cannot read the input: {0}")]

@@ -6,8 +6,9 @@ use std::ops::Range;
 use crate::crypt::secret::Secret;
 use crate::crypt::{hash, kdf};
 
+use super::Error;
+use super::input::read_some;
 use super::text::{base64, is_base64, unbase64};
-use super::{Error, read_some};
 
 /// The secret that every recipient gets, and that all other keys of a stream derive from.
 pub type FileKey = Secret<16>;

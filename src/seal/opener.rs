@@ -5,22 +5,24 @@ use std::io::Write;
 
 use crate::crypt::hash;
 
-use super::cut::Ending;
+use super::Error;
+use super::batches::EndCheck;
 use super::header::{FileKey, Header};
+use super::keys::SenderKey;
 use super::signed::{self, MAGIC, Preamble};
 use super::stream::{ChunkCipher, NONCE_BYTES, Plain, Unopened};
-use super::{Error, Sender};
 
 /// By how much a sender's clock may be ahead of ours.
 pub const CLOCK_AHEAD_S_MAX: u64 = 300;
 
 /// Whose streams are opened.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Trust {
     /// Streams without a signature, and no others.
     Unsigned,
     /// Streams signed by one of the senders, that the policy allows.
-    Senders(Vec<Sender>, Policy),
+    Senders(Vec<SenderKey>, Policy),
 }
 
 /// What a signed stream must say of itself.
@@ -94,17 +96,17 @@ impl Opened {
         }
     }
 
-    /// Writes what may be released; returns how many bytes that was, and the buffer. `ending` has
-    /// seen all batches before this one.
+    /// Writes what may be released; returns how many bytes that was, and the buffer. `end_check`
+    /// has seen all batches before this one.
     ///
     /// # Errors
     /// [`Error::Write`], [`Error::Trailing`], or what is wrong with the rest of the batch.
     pub fn release(
         self,
-        ending: &mut Ending,
+        end_check: &mut EndCheck,
         out: &mut impl Write,
     ) -> Result<(u64, Vec<u8>), Error> {
-        ending.take(&self.plain)?;
+        end_check.take(&self.plain)?;
         self.plain.write(out, self.skip)?;
         match self.problem {
             Some(problem) => Err(problem),
@@ -139,7 +141,7 @@ impl Bound {
         &self,
         mut plain: Plain,
         hash: &[u8; 32],
-        (senders, policy): (&[Sender], &Policy),
+        (senders, policy): (&[SenderKey], &Policy),
     ) -> Result<(Preamble, Opened), Error> {
         let (preamble, _) = Preamble::parse(plain.first_chunk())?.ok_or(Error::Unsigned)?;
         let sender = preamble.sender;
@@ -257,7 +259,7 @@ impl Checker {
         header: &Header,
         nonce: &[u8; NONCE_BYTES],
         first: Plain,
-        trust: (&[Sender], &Policy),
+        trust: (&[SenderKey], &Policy),
     ) -> Result<(Self, Opened), Error> {
         let bound = Bound::new(header, nonce);
         let hash = first.signed_hash();
@@ -284,7 +286,7 @@ mod tests {
 
     fn check(policy: &Policy) -> Result<(), Error> {
         let preamble = Preamble {
-            sender: Sender::new(SigningKey::from_seed([1; 32]).public()),
+            sender: SenderKey::new(SigningKey::from_seed([1; 32]).public()),
             time_s: 1000,
             serial: 7,
             label: "lab".into(),

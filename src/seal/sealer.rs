@@ -5,11 +5,12 @@ use std::io::Read;
 use crate::crypt::hash;
 use crate::crypt::sign::{SIGNATURE_LEN, SigningKey};
 
-use super::cut::PlainCutter;
+use super::Error;
+use super::batches::PlainBatcher;
 use super::header::{FileKey, Header};
+use super::keys::SenderKey;
 use super::signed::{self, MAGIC, Preamble};
 use super::stream::{ChunkCipher, NONCE_BYTES, Plain, Sealed};
-use super::{Error, Sender};
 
 /// Who signs, and what they say of the stream.
 #[derive(Clone, Debug)]
@@ -52,7 +53,7 @@ impl Sealer {
         let mut signing = None;
         if let Some(signer) = signer {
             preamble = Preamble {
-                sender: Sender::new(signer.key.public()),
+                sender: SenderKey::new(signer.key.public()),
                 time_s: signer.time_s,
                 serial: signer.serial,
                 label: signer.label,
@@ -74,12 +75,12 @@ impl Sealer {
     }
 
     /// Cuts the input into the batches of this stream.
-    pub fn cutter<R: Read>(&self, input: R) -> PlainCutter<R> {
+    pub fn batcher<R: Read>(&self, input: R) -> PlainBatcher<R> {
         let reserve = match &self.signing {
             Some(_) => SIGNATURE_LEN,
             None => 0,
         };
-        PlainCutter::new(input, self.preamble.clone(), reserve)
+        PlainBatcher::new(input, self.preamble.clone(), reserve)
     }
 
     /// Signs and encrypts one batch. `between` is called between its chunks, so that the caller can

@@ -5,8 +5,9 @@
 
 use crate::crypt::sign::{SIGNATURE_LEN, SigningKey, VerifyingKey};
 
+use super::Error;
+use super::keys::SenderKey;
 use super::stream::{Plain, batch_at};
-use super::{Error, Sender};
 
 /// How a signed payload begins.
 pub const MAGIC: &[u8; 16] = b"sealcast-signed1";
@@ -24,7 +25,7 @@ const SEGMENT_LOG2: u8 = 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preamble {
     /// The sender.
-    pub sender: Sender,
+    pub sender: SenderKey,
     /// When the stream was sealed, in seconds since 1970.
     pub time_s: u64,
     /// A number that grows from stream to stream; zero when there is none.
@@ -81,7 +82,7 @@ impl Preamble {
         let key = VerifyingKey::from_bytes(sender).map_err(|_| wrong("its key is no key"))?;
         let len = FIXED_BYTES + label.len();
         let preamble = Self {
-            sender: Sender::new(key),
+            sender: SenderKey::new(key),
             time_s,
             serial,
             label: label.to_string(),
@@ -129,7 +130,7 @@ pub(crate) fn sign(
 
 /// Takes the signature off a segment and checks it; `hash` is the hash of what precedes it.
 pub(crate) fn verify(
-    sender: &Sender,
+    sender: &SenderKey,
     stream: &[u8; 32],
     payload_at: u64,
     segment: &mut Plain,
@@ -153,7 +154,7 @@ mod tests {
 
     fn preamble() -> Preamble {
         Preamble {
-            sender: Sender::new(SigningKey::from_seed([1; 32]).public()),
+            sender: SenderKey::new(SigningKey::from_seed([1; 32]).public()),
             time_s: 1_700_000_000,
             serial: 7,
             label: "lab-image".into(),

@@ -9,8 +9,9 @@ use crate::crypt::hash::Blake3;
 use crate::crypt::sign::SIGNATURE_LEN;
 use crate::crypt::{Forged, kdf};
 
+use super::Error;
 use super::header::FileKey;
-use super::{Error, read_full};
+use super::input::read_full;
 
 /// Plaintext bytes of a chunk; only the last may have fewer.
 pub const CHUNK_BYTES: usize = 64 << 10;
@@ -155,7 +156,7 @@ impl Plain {
         spaces.collect()
     }
 
-    /// Adds `bytes` at the end. The cutter leaves room for a signature.
+    /// Adds `bytes` at the end. The batcher leaves room for a signature.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.buf[place(self.len)] = *byte;
@@ -311,8 +312,8 @@ impl Unopened {
     /// Checks and decrypts the chunks, up to the first that does not hold. The plaintext is all
     /// that held; it is the age file's true content as far as it goes, whatever the error.
     ///
-    /// A full batch may be the last or not, as its last chunk says: [`super::cut::Ending`] compares
-    /// that with what follows, so that nobody has to wait for it.
+    /// A full batch may be the last or not, as its last chunk says: [`super::batches::EndCheck`]
+    /// compares that with what follows, so that nobody has to wait for it.
     ///
     /// `payload_at` is where the first chunk of the stream begins, for the sake of errors;
     /// `between` is called between chunks.
@@ -449,7 +450,7 @@ impl ChunkPlace {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cut::{Ending, PlainCutter, SealedCutter};
+    use super::super::batches::{EndCheck, PlainBatcher, SealedBatcher};
     use super::*;
 
     fn cipher() -> ChunkCipher {
@@ -457,21 +458,21 @@ mod tests {
     }
 
     fn seal(text: &[u8]) -> Vec<u8> {
-        let mut cutter = PlainCutter::new(text, Vec::new(), 0);
+        let mut batcher = PlainBatcher::new(text, Vec::new(), 0);
         let mut out = Vec::new();
-        while let Some(batch) = cutter.next(buffer()).unwrap() {
+        while let Some(batch) = batcher.next(buffer()).unwrap() {
             out.extend_from_slice(batch.seal(&cipher(), || {}).bytes());
         }
         out
     }
 
     fn open(bytes: &[u8]) -> (Vec<u8>, Option<Error>) {
-        let mut cutter = SealedCutter::new(bytes);
-        let mut ending = Ending::new(1000);
+        let mut batcher = SealedBatcher::new(bytes);
+        let mut end_check = EndCheck::new(1000);
         let mut out = Vec::new();
-        while let Some(batch) = cutter.next(buffer()).unwrap() {
+        while let Some(batch) = batcher.next(buffer()).unwrap() {
             let (plain, problem) = batch.open(&cipher(), 1000, || {});
-            if let Err(trailing) = ending.take(&plain) {
+            if let Err(trailing) = end_check.take(&plain) {
                 return (out, Some(trailing));
             }
             plain.write(&mut out, 0).unwrap();
@@ -479,7 +480,7 @@ mod tests {
                 return (out, problem);
             }
         }
-        (out, ending.finish().err())
+        (out, end_check.finish().err())
     }
 
     fn text(len: usize) -> Vec<u8> {
@@ -576,9 +577,9 @@ mod tests {
             }
         }
         let text = text(BATCH_PLAIN_BYTES + CHUNK_BYTES);
-        let mut cutter = PlainCutter::new(Drip(&text), Vec::new(), 0);
+        let mut batcher = PlainBatcher::new(Drip(&text), Vec::new(), 0);
         let mut out = Vec::new();
-        while let Some(batch) = cutter.next(buffer()).unwrap() {
+        while let Some(batch) = batcher.next(buffer()).unwrap() {
             out.extend_from_slice(batch.seal(&cipher(), || {}).bytes());
         }
         assert!(out == seal(&text));

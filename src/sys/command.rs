@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::clock::Clock;
-use super::signals::{Last, Watch};
+use super::signals::{SecondSignalJob, SignalWatch};
 use super::wake::Wake;
 use super::{Error, wait};
 use crate::units::Duration;
@@ -22,12 +22,15 @@ pub struct ChildGroup {
     /// Readable when the command has ended.
     pid: OwnedFd,
     /// A second signal ends us at once, and the command with us.
-    last: Option<Last>,
+    last: Option<SecondSignalJob>,
+    /// Once it is waited for, its number may be another's.
+    ended: bool,
 }
 
 impl ChildGroup {
-    /// Takes charge of a command that leads a process group.
-    pub fn new(mut child: Child, watch: &Watch) -> Result<Self, Error> {
+    /// Takes charge of a command that leads a process group; with `watch`, also when a second
+    /// signal ends this process.
+    pub fn new(mut child: Child, watch: Option<&SignalWatch>) -> Result<Self, Error> {
         let number = Pid::from_child(&child);
         let pid = pidfd_open(number, PidfdFlags::empty()).map_err(|e| {
             // What cannot be watched must not go on; it may have ended already.
@@ -38,14 +41,18 @@ impl ChildGroup {
                 source: e.into(),
             }
         })?;
-        // Before our end of a pipe closes: it must not take what it has for the whole.
-        let last = watch.at_last(move || {
-            let _ = kill_process_group(number, Signal::KILL);
+        // Kill the command before our end of a pipe closes: otherwise it would see the end of its
+        // input, and take a partial stream for a complete one.
+        let last = watch.map(|watch| {
+            watch.on_second_signal(move || {
+                let _ = kill_process_group(number, Signal::KILL);
+            })
         });
         Ok(Self {
             child,
             pid,
-            last: Some(last),
+            last,
+            ended: false,
         })
     }
 
@@ -57,7 +64,7 @@ impl ChildGroup {
         if fds[0].revents().is_empty() {
             return None;
         }
-        // Once it is waited for, its number may be another's.
+        self.ended = true;
         self.last = None;
         self.child.try_wait().transpose()
     }
@@ -97,7 +104,7 @@ impl ChildGroup {
 
     /// Sends a signal to the command and all that it started. Until it has ended.
     pub fn signal(&self, signal: Signal) {
-        if self.last.is_some() {
+        if !self.ended {
             // It may have ended by itself.
             let _ = kill_process_group(Pid::from_child(&self.child), signal);
         }

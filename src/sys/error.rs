@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 /// An edge that could not be opened or closed.
 #[derive(Debug, thiserror::Error)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Error {
     /// Data would be read from a terminal.
     #[error("standard input is a terminal")]

@@ -11,6 +11,7 @@ pub mod signals;
 pub mod sparse;
 pub mod start_signal;
 pub mod stdio;
+pub mod stoppable;
 pub mod user_names;
 pub mod wait;
 pub mod wake;

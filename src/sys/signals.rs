@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -10,7 +9,6 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
 use super::Error;
-use super::wake::Wake;
 
 /// The signals that end us and that we were not told to ignore, as `nohup` and shells in the
 /// background tell their children.
@@ -102,75 +100,80 @@ fn clean_up_on_signals() -> io::Result<()> {
 }
 
 /// Notices signals instead of dying of them, for those who have something to say first.
-pub struct Watch {
-    caught: Arc<AtomicI32>,
-    last: LastJob,
+#[derive(Debug)]
+pub struct SignalWatch {
+    last: Arc<LastJobs>,
 }
 
 /// What is to be done before a second signal ends the process; held while it is done.
-type LastJob = Arc<Mutex<Option<Job>>>;
+#[derive(Default)]
+struct LastJobs(Mutex<(u64, BTreeMap<u64, Job>)>);
 
-/// The promise of [`Watch::at_last`]; dropping it forgets the job.
-pub struct Last(LastJob);
+impl LastJobs {
+    fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<u64, Job>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
-/// Watches for SIGINT, SIGTERM, SIGHUP and SIGQUIT. The first wakes `wake` up and is noted; the
-/// second does what it does by default, after the job of [`Watch::at_last`].
+impl std::fmt::Debug for LastJobs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} jobs", self.lock().1.len())
+    }
+}
+
+/// The promise of [`SignalWatch::on_second_signal`]; dropping it forgets the job.
+#[derive(Debug)]
+pub struct SecondSignalJob(Arc<LastJobs>, u64);
+
+/// Watches for SIGINT, SIGTERM, SIGHUP and SIGQUIT. `first` hears of the first; the second does
+/// what it does by default, after the jobs of [`SignalWatch::on_second_signal`]. The thread that
+/// waits for them is the process's, and ends with it.
 ///
 /// # Errors
 /// [`Error::System`] when the handlers cannot be installed.
-pub fn watch(wake: Wake) -> Result<Watch, Error> {
+pub fn watch(first: impl FnOnce(i32) + Send + 'static) -> Result<SignalWatch, Error> {
     let system = |source| Error::System {
         what: "cannot watch for signals",
         source,
     };
     let mut signals = Signals::new(heeded()).map_err(system)?;
-    let caught = Arc::new(AtomicI32::new(0));
-    let last = LastJob::default();
-    let (shared, job) = (Arc::clone(&caught), Arc::clone(&last));
+    let last = Arc::<LastJobs>::default();
+    let jobs = Arc::clone(&last);
+    let mut first = Some(first);
     std::thread::Builder::new()
         .name("sc-signal".into())
         .spawn(move || {
             for signal in signals.forever() {
-                if shared.swap(signal, Ordering::SeqCst) != 0 {
-                    // Held to the end: nobody forgets the job while it is done.
-                    let mut job = job.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(job) = job.take() {
-                        job();
-                    }
-                    die_of(signal);
+                if let Some(first) = first.take() {
+                    first(signal);
+                    continue;
                 }
-                wake.wake();
+                // Held to the end: nobody forgets a job while it is done.
+                let mut jobs = jobs.lock();
+                while let Some((_, job)) = jobs.1.pop_last() {
+                    job();
+                }
+                die_of(signal);
             }
         })
         .map_err(system)?;
-    Ok(Watch { caught, last })
+    Ok(SignalWatch { last })
 }
 
-impl Watch {
-    /// The signal that was caught, if one was.
-    pub fn caught(&self) -> Option<i32> {
-        Some(self.caught.load(Ordering::SeqCst)).filter(|&signal| signal != 0)
-    }
-
-    /// Does `job`, in place of any other, before a second signal ends the process.
-    pub fn at_last(&self, job: impl FnOnce() + Send + 'static) -> Last {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = Some(Box::new(job));
-        Last(Arc::clone(&self.last))
+impl SignalWatch {
+    /// Does `job` before a second signal ends the process.
+    pub fn on_second_signal(&self, job: impl FnOnce() + Send + 'static) -> SecondSignalJob {
+        let mut last = self.last.lock();
+        last.0 += 1;
+        let number = last.0;
+        last.1.insert(number, Box::new(job));
+        SecondSignalJob(Arc::clone(&self.last), number)
     }
 }
 
-impl std::fmt::Debug for Watch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch")
-            .field("caught", &self.caught())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Drop for Last {
+impl Drop for SecondSignalJob {
     fn drop(&mut self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.0.lock().1.remove(&self.1);
     }
 }
 

@@ -17,12 +17,25 @@ use super::Error;
 
 /// Whether somebody wants to start.
 #[derive(Debug)]
-pub struct Starter {
+pub struct StartSignal {
     signal: Arc<AtomicBool>,
     terminal: Option<File>,
 }
 
-impl Starter {
+impl StartSignal {
+    /// Listens to nobody: only [`StartSignal::request`] starts.
+    pub fn manual() -> Self {
+        Self {
+            signal: Arc::default(),
+            terminal: None,
+        }
+    }
+
+    /// Asks to start.
+    pub fn request(&self) {
+        self.signal.store(true, Ordering::Relaxed);
+    }
+
     /// Listens for SIGUSR1, and to the terminal that we were started from, if standard
     /// error is one.
     ///
@@ -60,7 +73,7 @@ impl Starter {
     }
 
     /// Whether somebody asked to start since the last call.
-    pub fn asked(&self) -> bool {
+    pub fn requested(&self) -> bool {
         self.signal.swap(false, Ordering::Relaxed) || self.entered()
     }
 

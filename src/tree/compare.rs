@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
 
-use super::metadata::{Source, Xattrs, mtime};
+use super::metadata::{MetadataSource, Xattrs, mtime};
 use super::walk::{Step, Walk};
 use super::{Error, MODE_BITS, open_dir};
 use crate::archive::Xattr;
@@ -98,7 +98,7 @@ impl Survey {
         let stat = rustix::fs::fstat(&fd).map_err(|e| error()(e))?;
         let xattrs = self
             .xattrs
-            .read(Source::open(&fd))
+            .read(MetadataSource::open(&fd))
             .map_err(|e| error()(e))?;
         let facts = self.common(&stat, "directory", xattrs);
         walk.enter(fd, &stat, path.clone())
@@ -117,7 +117,7 @@ impl Survey {
         let error = || Error::system("read", &path);
         let xattrs = self
             .xattrs
-            .read(Source::Named(dir, name))
+            .read(MetadataSource::Named(dir, name))
             .map_err(|e| error()(e))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         let word = match kind {

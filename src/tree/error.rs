@@ -8,6 +8,7 @@ use crate::archive::name::Shown;
 
 /// A tree that could not be packed, restored or compared.
 #[derive(Debug, thiserror::Error)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Error {
     /// The archive was refused.
     #[error(transparent)]

@@ -10,15 +10,15 @@ use std::thread::{Builder, Scope};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType, Mode, linkat, makedev, mkdirat, mknodat, symlinkat};
 
-use super::confine::confine;
 use super::dirs::Dirs;
 use super::flush::Flusher;
 use super::new_file::{Body, Job, create, write_all};
-use super::place::{MARKER, Merged, Stage};
+use super::sandbox::confine_thread;
+use super::staging::{INCOMPLETE_MARKER, Merged, Staging};
 use super::writers::Writers;
-use super::{Error, Existing, Owners, restore};
+use super::{Error, Existing, IdMap, restore};
 use crate::archive::name::split;
-use crate::archive::{Content, Device, Entry, Kind, Lend, Meta, Reader, Segment, Totals};
+use crate::archive::{Content, Device, Entry, Kind, Meta, ReadBytes, Reader, Segment, Totals};
 use crate::sys::user_names::UserNames;
 
 /// The most bytes of attributes of directories, which are kept until the end.
@@ -33,7 +33,8 @@ const MINOR_MAX: u32 = 0xf_ffff;
 
 /// How a tree is restored.
 #[derive(Clone, Debug)]
-pub struct Unpack {
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
+pub struct TreeUnpackConfig {
     /// The directory that will hold the tree.
     pub target: PathBuf,
     /// What happens to what it holds already.
@@ -41,7 +42,7 @@ pub struct Unpack {
     /// Whether a tree that could not be completed is kept beside the target.
     pub keep_partial: bool,
     /// Whose the objects become.
-    pub owners: Owners,
+    pub owners: IdMap,
     /// Whether device nodes are made.
     pub devices: bool,
     /// Whether set-user-id and set-group-id bits and capabilities of files are restored.
@@ -52,6 +53,26 @@ pub struct Unpack {
     pub sync: bool,
     /// How much an archive may hold.
     pub limits: Limits,
+}
+
+impl TreeUnpackConfig {
+    /// Restores everything into a new or empty directory.
+    pub fn new(target: impl Into<PathBuf>) -> Self {
+        Self {
+            target: target.into(),
+            existing: Existing::Refuse,
+            keep_partial: false,
+            owners: IdMap::default(),
+            devices: true,
+            setuid: true,
+            xattrs: true,
+            sync: true,
+            limits: Limits {
+                entries: u64::MAX,
+                bytes: u64::MAX,
+            },
+        }
+    }
 }
 
 /// Limits on an archive.
@@ -65,7 +86,7 @@ pub struct Limits {
 
 /// What was restored, and what could not be for want of privilege.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Restored {
+pub struct TreeRestored {
     /// What the archive held.
     pub totals: Totals,
     /// Whether the archive was made by this program, and so had totals to compare.
@@ -87,13 +108,13 @@ pub struct Restored {
 /// # Errors
 /// [`Error::Archive`], [`Error::Entry`] and [`Error::Limit`] when the archive is refused; the
 /// others when the system or the target does not allow it.
-pub fn unpack<R: Lend + Send>(
-    config: &Unpack,
+pub fn unpack<R: ReadBytes + Send>(
+    config: &TreeUnpackConfig,
     input: R,
     tell: &dyn Fn(&str),
-) -> Result<Restored, Error> {
-    let stage = Stage::new(&config.target, config.existing, config.keep_partial)?;
-    for left in stage.left() {
+) -> Result<TreeRestored, Error> {
+    let stage = Staging::new(&config.target, config.existing, config.keep_partial)?;
+    for left in stage.leftovers() {
         tell(&format!("an earlier unpack left {}", left.display()));
     }
     let umask = rustix::process::umask(Mode::empty());
@@ -109,12 +130,12 @@ pub fn unpack<R: Lend + Send>(
     result
 }
 
-fn restore_into<R: Lend + Send>(
-    config: &Unpack,
-    stage: Stage,
+fn restore_into<R: ReadBytes + Send>(
+    config: &TreeUnpackConfig,
+    stage: Staging,
     input: R,
     umask: Mode,
-) -> Result<Restored, Error> {
+) -> Result<TreeRestored, Error> {
     let root = stage
         .dir()
         .try_clone()
@@ -149,7 +170,7 @@ fn restore_into<R: Lend + Send>(
         |path: &[u8]| path.iter().filter(|&&b| b == b'/').count() + usize::from(!path.is_empty());
     pending.sort_by_key(|(path, _)| std::cmp::Reverse(depth(path)));
     let root_time = pending.iter().find_map(|(path, meta)| match meta {
-        Directory::Said(meta) if path.is_empty() => Some(meta.mtime),
+        Directory::Explicit(meta) if path.is_empty() => Some(meta.mtime),
         _ => None,
     });
     stage.commit(config.sync, root_time, |root, merged| {
@@ -160,23 +181,23 @@ fn restore_into<R: Lend + Send>(
         }
         Ok(())
     })?;
-    let lost = restorer.take_lost();
-    restored.owners_lost = lost.owners;
-    restored.xattrs_lost = lost.xattrs;
+    let skipped = restorer.take_skipped();
+    restored.owners_lost = skipped.owners;
+    restored.xattrs_lost = skipped.xattrs;
     Ok(restored)
 }
 
 /// Makes everything below `root` that an archive holds.
-fn extract<'scope, R: Lend>(
+fn extract<'scope, R: ReadBytes>(
     scope: &'scope Scope<'scope, '_>,
-    config: &Unpack,
+    config: &TreeUnpackConfig,
     root: OwnedFd,
     inside: bool,
     input: R,
 ) -> Result<Extracted, Error> {
     let names = UserNames::load();
     // Whether the system can do that or not, nothing else depends on it.
-    let _ = confine(&root);
+    let _ = confine_thread(&root);
     let resolve = |group: bool, name: &[u8]| names.number(group, name);
     let mut reader = Reader::new(input, &resolve);
     let restorer = restore::Restorer::new(config.setuid, config.xattrs);
@@ -204,7 +225,7 @@ fn extract<'scope, R: Lend>(
 
 /// What becomes of a directory at the end.
 enum Directory {
-    Said(Meta),
+    Explicit(Meta),
     Implied(Implied),
 }
 
@@ -232,7 +253,7 @@ fn finish_directory(
     let parent = dirs.get(parent).map_err(Error::system("open", parent))?;
     let fd = super::open_dir(&*parent, name).map_err(Error::system("open", path))?;
     match meta {
-        Directory::Said(meta) => restorer.open(&fd, path, meta, restore::Given::Nothing),
+        Directory::Explicit(meta) => restorer.open(&fd, path, meta, restore::AlreadySet::Nothing),
         Directory::Implied(Implied::New) => {
             let stat = rustix::fs::fstat(&fd).map_err(Error::system("examine", path))?;
             if merged.contains(&(stat.st_dev, stat.st_ino)) {
@@ -254,7 +275,7 @@ fn finish_directory(
 
 /// What stands at a path so far. Paths are kept as hashes: an archive may have very many.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Seen {
+enum Made {
     /// A directory that was made because something is in it.
     Implied,
     Directory,
@@ -263,11 +284,11 @@ enum Seen {
 }
 
 struct Extractor<'a> {
-    config: &'a Unpack,
+    config: &'a TreeUnpackConfig,
     writers: Writers,
     flusher: Option<Flusher>,
     dirs: Dirs,
-    seen: HashMap<[u8; 16], Seen>,
+    seen: HashMap<[u8; 16], Made>,
     /// Directories, whose metadata comes last.
     pending: Vec<(Vec<u8>, Directory)>,
     /// Directories that the archive did not mention when something came into them.
@@ -283,11 +304,11 @@ struct Extractor<'a> {
 struct Extracted {
     pending: Vec<(Vec<u8>, Directory)>,
     restorer: restore::Restorer,
-    restored: Restored,
+    restored: TreeRestored,
 }
 
 impl Extractor<'_> {
-    fn all<R: Lend>(mut self, reader: &mut Reader<'_, R>) -> Result<Extracted, Error> {
+    fn all<R: ReadBytes>(mut self, reader: &mut Reader<'_, R>) -> Result<Extracted, Error> {
         let Limits { entries, bytes } = self.config.limits;
         while let Some(mut entry) = reader.next()? {
             let seen = reader.seen();
@@ -309,23 +330,27 @@ impl Extractor<'_> {
             self.config.owners.apply(&mut entry, self.config.xattrs)?;
             self.entry(entry, reader)?;
         }
-        self.writers.settle()?;
-        self.restorer.add_lost(self.writers.lost());
+        self.writers.wait_idle()?;
+        self.restorer.add_skipped(self.writers.skipped());
         Ok(Extracted {
             pending: self.pending,
             restorer: self.restorer,
-            restored: Restored {
+            restored: TreeRestored {
                 totals: reader.totals().unwrap_or(reader.seen()),
                 ours: reader.version().is_some(),
                 devices_left_out: self.devices_left_out,
-                ..Restored::default()
+                ..TreeRestored::default()
             },
         })
     }
 
-    fn entry<R: Lend>(&mut self, entry: Entry, reader: &mut Reader<'_, R>) -> Result<(), Error> {
+    fn entry<R: ReadBytes>(
+        &mut self,
+        entry: Entry,
+        reader: &mut Reader<'_, R>,
+    ) -> Result<(), Error> {
         let path = &entry.path;
-        if self.inside && path.starts_with(MARKER) {
+        if self.inside && path.starts_with(INCOMPLETE_MARKER) {
             return Err(refuse(path, "its name is reserved in such a target"));
         }
         let key = key(path);
@@ -338,7 +363,7 @@ impl Extractor<'_> {
         }
         let (parent, name) = split(path);
         let dir = self.parent(parent)?;
-        let mut seen = Seen::Other;
+        let mut seen = Made::Other;
         match &entry.kind {
             Kind::File(Content { size, map: None }) => {
                 self.seen.insert(key, seen);
@@ -372,16 +397,16 @@ impl Extractor<'_> {
         &mut self,
         entry: &Entry,
         key: [u8; 16],
-        before: Option<Seen>,
+        before: Option<Made>,
     ) -> Result<(), Error> {
         let path = &entry.path;
         match before {
-            Some(Seen::Directory) => return Err(refuse(path, "it is there twice")),
-            Some(Seen::Other | Seen::LeftOut) => {
+            Some(Made::Directory) => return Err(refuse(path, "it is there twice")),
+            Some(Made::Other | Made::LeftOut) => {
                 return Err(refuse(path, "something else has its name"));
             }
             // What is said comes after what was implied, and so has the last word.
-            Some(Seen::Implied) => {}
+            Some(Made::Implied) => {}
             None if path.is_empty() => {}
             None => {
                 let (parent, name) = split(path);
@@ -389,7 +414,7 @@ impl Extractor<'_> {
                 mkdirat(&*dir, name, Mode::RWXU).map_err(Error::system("create", path))?;
             }
         }
-        self.seen.insert(key, Seen::Directory);
+        self.seen.insert(key, Made::Directory);
         // Only what is used at the end is kept; names of owners are not.
         let said = &entry.meta;
         let meta = Meta {
@@ -403,12 +428,12 @@ impl Extractor<'_> {
             },
             ..Meta::default()
         };
-        self.keep(path, Directory::Said(meta))
+        self.keep(path, Directory::Explicit(meta))
     }
 
     /// Keeps a directory's metadata for the end, within limits.
     fn keep(&mut self, path: &[u8], meta: Directory) -> Result<(), Error> {
-        if let Directory::Said(meta) = &meta {
+        if let Directory::Explicit(meta) = &meta {
             let bytes = meta
                 .xattrs
                 .iter()
@@ -435,8 +460,8 @@ impl Extractor<'_> {
         let mut at = path;
         while !at.is_empty() {
             match self.seen.get(&key(at)) {
-                Some(Seen::Directory | Seen::Implied) => break,
-                Some(Seen::Other | Seen::LeftOut) => {
+                Some(Made::Directory | Made::Implied) => break,
+                Some(Made::Other | Made::LeftOut) => {
                     return Err(refuse(
                         at,
                         "it is no directory, but other entries are in it",
@@ -458,14 +483,14 @@ impl Extractor<'_> {
             let (above, name) = split(dir);
             let above = self.dirs.get(above).map_err(Error::system("open", above))?;
             mkdirat(&*above, name, Mode::RWXU).map_err(Error::system("create", dir))?;
-            self.seen.insert(key(dir), Seen::Implied);
+            self.seen.insert(key(dir), Made::Implied);
             self.keep(dir, Implied::New.into())?;
         }
         self.dirs.get(path).map_err(Error::system("open", path))
     }
 
     /// Has a file made, and lends what is in it.
-    fn file<R: Lend>(
+    fn file<R: ReadBytes>(
         &mut self,
         dir: Arc<OwnedFd>,
         size: u64,
@@ -483,7 +508,7 @@ impl Extractor<'_> {
             meta,
             body,
         };
-        let mut part = reader.lend()?;
+        let mut part = reader.take_bytes()?;
         if part.len() as u64 == size {
             return self.writers.give(job(Body::Whole(part)));
         }
@@ -492,9 +517,9 @@ impl Extractor<'_> {
         while !part.is_empty() {
             if parts_in.send(part).is_err() {
                 // Who makes it has failed, and need not see the rest.
-                return self.writers.settle();
+                return self.writers.wait_idle();
             }
-            part = reader.lend()?;
+            part = reader.take_bytes()?;
         }
         Ok(())
     }
@@ -531,20 +556,20 @@ impl Extractor<'_> {
     }
 
     /// Another name of an earlier entry: known by our own table, not by what the system finds.
-    fn link(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8], to: &[u8]) -> Result<Seen, Error> {
+    fn link(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8], to: &[u8]) -> Result<Made, Error> {
         match self.seen.get(&key(to)) {
-            Some(Seen::Other) => {}
-            Some(Seen::LeftOut) => {
+            Some(Made::Other) => {}
+            Some(Made::LeftOut) => {
                 self.devices_left_out += 1;
-                return Ok(Seen::LeftOut);
+                return Ok(Made::LeftOut);
             }
-            Some(Seen::Directory | Seen::Implied) => {
+            Some(Made::Directory | Made::Implied) => {
                 return Err(refuse(path, "it is a hard link to a directory"));
             }
             None => return Err(refuse(path, "it is a hard link to no earlier entry")),
         }
         // It may be a file that is not made yet.
-        self.writers.settle()?;
+        self.writers.wait_idle()?;
         let (to_dir, to_name) = split(to);
         let to_dir = self
             .dirs
@@ -552,7 +577,7 @@ impl Extractor<'_> {
             .map_err(Error::system("open", to_dir))?;
         linkat(&*to_dir, to_name, dir, name, AtFlags::empty())
             .map_err(Error::system("link", path))?;
-        Ok(Seen::Other)
+        Ok(Made::Other)
     }
 
     fn device(
@@ -562,22 +587,22 @@ impl Extractor<'_> {
         entry: &Entry,
         kind: FileType,
         device: Device,
-    ) -> Result<Seen, Error> {
+    ) -> Result<Made, Error> {
         if device.major > MAJOR_MAX || device.minor > MINOR_MAX {
             return Err(refuse(&entry.path, "no device has such numbers"));
         }
         if !self.config.devices {
             self.devices_left_out += 1;
-            return Ok(Seen::LeftOut);
+            return Ok(Made::LeftOut);
         }
         let number = makedev(device.major, device.minor);
         match self.node(dir, name, entry, kind, number) {
-            Ok(()) => Ok(Seen::Other),
+            Ok(()) => Ok(Made::Other),
             Err(Error::System { source, .. })
                 if !self.restorer.root && source.kind() == std::io::ErrorKind::PermissionDenied =>
             {
                 self.devices_left_out += 1;
-                Ok(Seen::LeftOut)
+                Ok(Made::LeftOut)
             }
             Err(Error::System { path, source, .. }) => Err(Error::Device { path, source }),
             Err(e) => Err(e),
@@ -613,7 +638,7 @@ fn refuse(path: &[u8], what: &'static str) -> Error {
     }
 }
 
-impl std::fmt::Display for Restored {
+impl std::fmt::Display for TreeRestored {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Totals { entries, bytes, .. } = self.totals;
         write!(f, "{entries} entries with {bytes} bytes of content")

@@ -19,14 +19,14 @@ const XATTR_BYTES_FIRST: usize = 1 << 10;
 /// Where attributes are read from: an open object, or a name in an open directory when the object
 /// cannot be opened without consequences.
 #[derive(Clone, Copy)]
-pub(super) enum Source<'a> {
+pub(super) enum MetadataSource<'a> {
     Open(BorrowedFd<'a>),
     Named(BorrowedFd<'a>, &'a [u8]),
     /// Likewise, of what a symbolic link by that name leads to.
     Followed(BorrowedFd<'a>, &'a [u8]),
 }
 
-impl<'a> Source<'a> {
+impl<'a> MetadataSource<'a> {
     pub(super) fn open(fd: &'a impl AsFd) -> Self {
         Self::Open(fd.as_fd())
     }
@@ -47,15 +47,17 @@ impl Xattrs {
     }
 
     /// All attributes that this process may read, in the order of their names.
-    pub(super) fn read(&mut self, source: Source<'_>) -> Result<Vec<Xattr>> {
+    pub(super) fn read(&mut self, source: MetadataSource<'_>) -> Result<Vec<Xattr>> {
         let path = match source {
-            Source::Open(_) => Vec::new(),
-            Source::Named(dir, name) | Source::Followed(dir, name) => proc_path(dir, name),
+            MetadataSource::Open(_) => Vec::new(),
+            MetadataSource::Named(dir, name) | MetadataSource::Followed(dir, name) => {
+                proc_path(dir, name)
+            }
         };
         let listed = ask(&mut self.list, |space| match source {
-            Source::Open(fd) => flistxattr(fd, space),
-            Source::Named(..) => llistxattr(&*path, space),
-            Source::Followed(..) => listxattr(&*path, space),
+            MetadataSource::Open(fd) => flistxattr(fd, space),
+            MetadataSource::Named(..) => llistxattr(&*path, space),
+            MetadataSource::Followed(..) => listxattr(&*path, space),
         });
         match listed {
             Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
@@ -67,9 +69,9 @@ impl Xattrs {
         let mut xattrs = Vec::new();
         for name in self.list.split(|&b| b == 0).filter(|n| !n.is_empty()) {
             let got = ask(&mut self.value, |space| match source {
-                Source::Open(fd) => fgetxattr(fd, name, space),
-                Source::Named(..) => lgetxattr(&*path, name, space),
-                Source::Followed(..) => getxattr(&*path, name, space),
+                MetadataSource::Open(fd) => fgetxattr(fd, name, space),
+                MetadataSource::Named(..) => lgetxattr(&*path, name, space),
+                MetadataSource::Followed(..) => getxattr(&*path, name, space),
             });
             match got {
                 Ok(_) => xattrs.push(Xattr {

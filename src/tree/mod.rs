@@ -2,32 +2,32 @@
 //! touches a path below a root does so by descriptors of directories, one name at a time.
 
 mod compare;
-mod confine;
 mod dirs;
 mod error;
 mod extract;
 mod flush;
-mod listed;
+mod id_map;
 mod metadata;
 mod mounts;
 mod new_file;
-mod owners;
 mod pack;
-mod place;
+mod path_list;
 mod remove;
 mod restore;
 mod sample;
+mod sandbox;
+mod staging;
 mod walk;
 mod writers;
 
 pub use compare::differences;
 pub use error::Error;
-pub use extract::{Limits, Restored, Unpack, unpack};
-pub use owners::{Overlap, Owners, Range};
-pub use pack::{Note, Pack, pack};
-pub use place::Existing;
+pub use extract::{Limits, TreeRestored, TreeUnpackConfig, unpack};
+pub use id_map::{IdMap, Overlap, Range};
+pub use pack::{Note, TreePackConfig, pack};
 pub use remove::remove_tree;
 pub use sample::sample;
+pub use staging::Existing;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, RawMode};

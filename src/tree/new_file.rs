@@ -55,12 +55,12 @@ pub(super) fn create(
     path: &[u8],
     meta: &Meta,
     restorer: &restore::Restorer,
-) -> Result<(OwnedFd, restore::Given), Error> {
+) -> Result<(OwnedFd, restore::AlreadySet), Error> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let (mode, given) = if restorer.is_plain(meta) {
-        (meta.mode, restore::Given::Mode)
+        (meta.mode, restore::AlreadySet::Mode)
     } else {
-        (0o600, restore::Given::Nothing)
+        (0o600, restore::AlreadySet::Nothing)
     };
     openat(dir, name, flags, Mode::from_raw_mode(mode))
         .map(|fd| (fd, given))

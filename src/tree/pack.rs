@@ -11,8 +11,8 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, read
 use rustix::io::Errno;
 
 use super::Error;
-use super::listed::{self, Listed};
-use super::metadata::{Source, Xattrs, meta, mtime};
+use super::metadata::{MetadataSource, Xattrs, meta, mtime};
+use super::path_list::{self, ListedPath};
 use super::walk::{Step, Walk};
 use crate::archive::name::{Shown, check, join};
 use crate::archive::{
@@ -23,7 +23,8 @@ use crate::sys::user_names::UserNames;
 
 /// What to pack, and how.
 #[derive(Debug, Default)]
-pub struct Pack {
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
+pub struct TreePackConfig {
     /// Where relative paths begin; the current directory when there is none.
     pub base: Option<PathBuf>,
     /// One directory, whose contents are packed, or several paths, which keep their names.
@@ -50,6 +51,7 @@ pub struct Pack {
 
 /// Something that a person may want to know about the packing.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Note {
     /// A socket was left out: it lives only as long as its program.
     Socket(Vec<u8>),
@@ -97,8 +99,8 @@ impl fmt::Display for Note {
 /// # Errors
 /// [`Error::Output`] from `out`, [`Error::System`] when a path that was asked for cannot be opened,
 /// [`Error::Argument`] when it cannot be named in an archive, [`Error::Strict`].
-pub fn pack<W: archive::Sink>(
-    config: &Pack,
+pub fn pack<W: archive::BufWrite>(
+    config: &TreePackConfig,
     out: W,
     tell: &dyn Fn(&Note),
 ) -> Result<(W, Totals), Error> {
@@ -138,7 +140,7 @@ pub fn pack<W: archive::Sink>(
     for path in &config.paths {
         let name = name_of(path)?;
         // Two such names would meet in the archive, which no reader could restore.
-        let meets = |n: &Vec<u8>| listed::is_in(n, &name) || listed::is_in(&name, n);
+        let meets = |n: &Vec<u8>| path_list::is_in(n, &name) || path_list::is_in(&name, n);
         if named.iter().any(meets) {
             return Err(Error::Argument {
                 path: path.clone(),
@@ -198,20 +200,20 @@ struct Found {
 }
 
 struct Packer<'a, W> {
-    config: &'a Pack,
+    config: &'a TreePackConfig,
     tell: &'a dyn Fn(&Note),
     names: UserNames,
     writer: archive::Writer<W>,
     /// Objects with several names that were packed, by device and inode, and as what.
-    links: HashMap<(u64, u64), (Vec<u8>, Looks)>,
+    links: HashMap<(u64, u64), (Vec<u8>, Snapshot)>,
     xattrs: Xattrs,
     no_atime: bool,
 }
 
 /// By what an object is known again: its type, its size and its time.
-type Looks = (FileType, i64, Time);
+type Snapshot = (FileType, i64, Time);
 
-fn looks(stat: &Stat) -> Looks {
+fn snapshot(stat: &Stat) -> Snapshot {
     (
         FileType::from_raw_mode(stat.st_mode),
         stat.st_size,
@@ -219,7 +221,7 @@ fn looks(stat: &Stat) -> Looks {
     )
 }
 
-impl<W: archive::Sink> Packer<'_, W> {
+impl<W: archive::BufWrite> Packer<'_, W> {
     /// Packs what is in the directory `path`, with its own metadata as the root's; false when it
     /// is no directory.
     fn contents_of(&mut self, base: Option<&OwnedFd>, path: &Path) -> Result<bool, Error> {
@@ -249,9 +251,9 @@ impl<W: archive::Sink> Packer<'_, W> {
         paths: impl Iterator<Item = &'p PathBuf>,
     ) -> Result<(), Error> {
         let mut last: Option<(Vec<u8>, FileType)> = None;
-        for Listed { name, path } in listed::sorted(paths, name_or_root)? {
+        for ListedPath { name, path } in path_list::sorted(paths, name_or_root)? {
             if let Some((above, kind)) = &last
-                && listed::is_in(&name, above)
+                && path_list::is_in(&name, above)
             {
                 // It was packed with its directory, unless that is only a link to one.
                 if *kind != FileType::Directory {
@@ -317,7 +319,7 @@ impl<W: archive::Sink> Packer<'_, W> {
                 .map_err(Error::system("return from", walk.path()))?;
             let (name, kind) = match step {
                 None => return Ok(()),
-                Some(Step::Left) => continue,
+                Some(Step::Leave) => continue,
                 Some(Step::Name(name, kind)) => (name, kind),
             };
             let path = join(walk.path(), &name);
@@ -452,7 +454,7 @@ impl<W: archive::Sink> Packer<'_, W> {
 
     /// Packs a directory without its contents; false when it could not be.
     fn empty_directory(&mut self, fd: &OwnedFd, stat: &Stat, path: Vec<u8>) -> Result<bool, Error> {
-        match self.xattrs.read(Source::open(fd)) {
+        match self.xattrs.read(MetadataSource::open(fd)) {
             Ok(xattrs) => self.put(path, Kind::Directory, stat, xattrs),
             Err(e) => self.failed(path, e).map(|()| false),
         }
@@ -510,8 +512,8 @@ impl<W: archive::Sink> Packer<'_, W> {
             return Ok(());
         }
         let source = match self.config.dereference {
-            true => Source::Followed(dir, name),
-            false => Source::Named(dir, name),
+            true => MetadataSource::Followed(dir, name),
+            false => MetadataSource::Named(dir, name),
         };
         match self.xattrs.read(source) {
             Ok(xattrs) => self.put(path, kind, &stat, xattrs).map(drop),
@@ -547,7 +549,7 @@ impl<W: archive::Sink> Packer<'_, W> {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let shape = self
             .xattrs
-            .read(Source::open(&fd))
+            .read(MetadataSource::open(&fd))
             .and_then(|xattrs| Ok((xattrs, holes(&fd, &stat)?)));
         let (xattrs, map) = match shape {
             Ok(shape) => shape,
@@ -581,7 +583,7 @@ impl<W: archive::Sink> Packer<'_, W> {
                 let got = match read_at(fd, room, segment.offset + done) {
                     Ok(got) => got,
                     Err(e) => {
-                        self.writer.settle().map_err(Error::Output)?;
+                        self.writer.end_entry().map_err(Error::Output)?;
                         return self.failed(path, e);
                     }
                 };
@@ -593,7 +595,7 @@ impl<W: archive::Sink> Packer<'_, W> {
                 done += want as u64;
             }
         }
-        self.writer.settle().map_err(Error::Output)?;
+        self.writer.end_entry().map_err(Error::Output)?;
         let after = match fstat(fd) {
             Ok(after) => after,
             Err(e) => return self.failed(path, e),
@@ -614,7 +616,7 @@ impl<W: archive::Sink> Packer<'_, W> {
             return Ok(false);
         };
         self.put(path.to_vec(), Kind::HardLink(first), stat, Vec::new())?;
-        if looks(stat) != then {
+        if snapshot(stat) != then {
             // It was written to, or it is gone and its inode serves another.
             self.say(&Note::Changed(path.to_vec()))?;
         }
@@ -658,7 +660,7 @@ impl<W: archive::Sink> Packer<'_, W> {
         self.writer.entry(&entry).map_err(Error::Output)?;
         if first {
             let id = (stat.st_dev, stat.st_ino);
-            self.links.insert(id, (entry.path, looks(stat)));
+            self.links.insert(id, (entry.path, snapshot(stat)));
         }
         Ok(true)
     }

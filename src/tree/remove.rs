@@ -44,7 +44,7 @@ pub(super) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     branch.push(name.to_vec());
     while let Some(step) = walk.step()? {
         match step {
-            Step::Left => {
+            Step::Leave => {
                 let parent = walk.dir().unwrap_or(dir);
                 if let Some(name) = branch.pop() {
                     gone(unlinkat(parent, &*name, AtFlags::REMOVEDIR))?;

@@ -17,7 +17,7 @@ const SET_ID_BITS: u32 = 0o6000;
 
 /// What an object has already.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Given {
+pub(super) enum AlreadySet {
     Nothing,
     /// Owner and mode are right.
     Mode,
@@ -30,17 +30,17 @@ pub(super) struct Restorer {
     gid: u32,
     setuid: bool,
     xattrs: bool,
-    lost: Lost,
+    skipped: Skipped,
 }
 
 /// How much this user was not allowed to restore.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Lost {
+pub(super) struct Skipped {
     pub(super) owners: u64,
     pub(super) xattrs: u64,
 }
 
-impl Lost {
+impl Skipped {
     pub(super) const fn and(self, other: Self) -> Self {
         Self {
             owners: self.owners + other.owners,
@@ -75,26 +75,26 @@ impl Restorer {
             gid: rustix::process::getegid().as_raw(),
             setuid,
             xattrs,
-            lost: Lost::default(),
+            skipped: Skipped::default(),
         }
     }
 
-    /// One like this for another thread, which has lost nothing yet.
+    /// One like this for another thread, which has skipped nothing yet.
     pub(super) fn another(&self) -> Self {
         Self {
-            lost: Lost::default(),
+            skipped: Skipped::default(),
             ..*self
         }
     }
 
-    /// What was lost since this was asked before.
-    pub(super) fn take_lost(&mut self) -> Lost {
-        std::mem::take(&mut self.lost)
+    /// What was skipped since this was asked before.
+    pub(super) fn take_skipped(&mut self) -> Skipped {
+        std::mem::take(&mut self.skipped)
     }
 
-    /// Adds what another has lost.
-    pub(super) const fn add_lost(&mut self, lost: Lost) {
-        self.lost = self.lost.and(lost);
+    /// Adds what another has skipped.
+    pub(super) const fn add_skipped(&mut self, skipped: Skipped) {
+        self.skipped = self.skipped.and(skipped);
     }
 
     /// Whether an object made by us with its mode has all of its metadata but the time.
@@ -111,7 +111,7 @@ impl Restorer {
         fd: &OwnedFd,
         path: &[u8],
         meta: &Meta,
-        given: Given,
+        given: AlreadySet,
     ) -> Result<(), Error> {
         self.restore(Object::Open(fd), path, meta, given)
     }
@@ -126,7 +126,7 @@ impl Restorer {
         symlink: bool,
     ) -> Result<(), Error> {
         let object = Object::Named { dir, name, symlink };
-        self.restore(object, path, meta, Given::Nothing)
+        self.restore(object, path, meta, AlreadySet::Nothing)
     }
 
     fn restore(
@@ -134,9 +134,9 @@ impl Restorer {
         object: Object<'_>,
         path: &[u8],
         meta: &Meta,
-        given: Given,
+        given: AlreadySet,
     ) -> Result<(), Error> {
-        if given == Given::Nothing {
+        if given == AlreadySet::Nothing {
             let owned = self.owner(object, path, meta)?;
             let keep_set_id = self.setuid && owned;
             let mode = meta.mode & if keep_set_id { 0o7777 } else { !SET_ID_BITS };
@@ -174,7 +174,7 @@ impl Restorer {
         // An ordinary user may give things to groups of their own.
         let group = meta.gid == self.gid || chown(None, Some(gid(meta.gid))).is_ok();
         let owned = group && meta.uid == self.uid;
-        self.lost.owners += u64::from(!owned);
+        self.skipped.owners += u64::from(!owned);
         Ok(owned)
     }
 
@@ -216,7 +216,7 @@ impl Restorer {
             match result {
                 Ok(()) => {}
                 Err(Errno::PERM | Errno::ACCESS | Errno::NOTSUP) if !self.root => {
-                    self.lost.xattrs += 1;
+                    self.skipped.xattrs += 1;
                 }
                 Err(source) => {
                     return Err(Error::Attribute {

@@ -52,7 +52,7 @@ pub(super) enum Step {
     /// A name in the directory at hand.
     Name(Vec<u8>, FileType),
     /// The directory at hand has no more names and was left.
-    Left,
+    Leave,
 }
 
 impl Walk {
@@ -125,7 +125,7 @@ impl Walk {
             }
             parent.fd = Some(fd);
         }
-        Ok(Some(Step::Left))
+        Ok(Some(Step::Leave))
     }
 
     /// The directory at hand.

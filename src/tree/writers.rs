@@ -37,7 +37,7 @@ struct Queue {
     awaited: Option<usize>,
     ended: bool,
     error: Option<Error>,
-    lost: restore::Lost,
+    skipped: restore::Skipped,
 }
 
 impl Writers {
@@ -84,7 +84,7 @@ impl Writers {
     ///
     /// # Errors
     /// Why one could not be made.
-    pub(super) fn settle(&self) -> Result<(), Error> {
+    pub(super) fn wait_idle(&self) -> Result<(), Error> {
         self.drain(self.0.lock(), 0).take_error()
     }
 
@@ -100,8 +100,8 @@ impl Writers {
     }
 
     /// What could not be restored for want of privilege, when all files are made.
-    pub(super) fn lost(&self) -> restore::Lost {
-        self.0.lock().lost
+    pub(super) fn skipped(&self) -> restore::Skipped {
+        self.0.lock().skipped
     }
 }
 
@@ -131,13 +131,13 @@ impl Shared {
     }
 
     fn run(&self, mut restorer: restore::Restorer) {
-        let _fuse = Fuse(self);
+        let _guard = PanicGuard(self);
         while let Some(job) = self.next() {
             let cost = job.cost();
             let result = make_file(job, &mut restorer);
             let mut queue = self.lock();
             queue.waiting_bytes -= cost;
-            queue.lost = queue.lost.and(restorer.take_lost());
+            queue.skipped = queue.skipped.and(restorer.take_skipped());
             if let Err(error) = result {
                 queue.error.get_or_insert(error);
             }
@@ -163,9 +163,9 @@ impl Shared {
 }
 
 /// Ends the wait for a thread that panics: what it had to do would never be done.
-struct Fuse<'a>(&'a Shared);
+struct PanicGuard<'a>(&'a Shared);
 
-impl Drop for Fuse<'_> {
+impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let error = Error::system_thread(std::io::Error::other("one has panicked"));
@@ -209,10 +209,10 @@ mod tests {
         writers.0.lock().waiting_bytes = JOB_BYTES;
         let shared = Arc::clone(&writers.0);
         let thread = std::thread::spawn(move || {
-            let _fuse = Fuse(&shared);
+            let _guard = PanicGuard(&shared);
             panic!("as the test wants it");
         });
-        assert!(writers.settle().is_err());
+        assert!(writers.wait_idle().is_err());
         assert!(thread.join().is_err());
     }
 }

@@ -12,22 +12,24 @@ use sealcast::crypt::sign::SigningKey;
 use sealcast::proto::{
     OneWay, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, SenderConfig, SenderKeys,
 };
-use sealcast::seal::cut::PlainCutter;
+use sealcast::seal::batches::PlainBatcher;
 use sealcast::seal::opener::{Checker, Policy};
 use sealcast::seal::signed::Preamble;
 use sealcast::seal::stream::buffer;
 use sealcast::seal::{
-    Error, FileKey, Header, Identity, Passphrase, Recipient, Ring, Sender, armor, parse_recipients,
-    parse_senders, parse_signing_key,
+    Error, FileKey, Header, Identity, Keyring, Passphrase, Recipient, SenderKey, armor,
+    parse_recipients, parse_sender_keys, parse_signing_key,
 };
-use sealcast::tree::{Existing, Limits, Unpack, unpack};
+use sealcast::tree::{Existing, Limits, TreeUnpackConfig, unpack};
 use sealcast::units::{Duration, Instant};
 use sealcast::wire;
 
 /// An armored file has one text, give or take line ends and white space around it.
 pub fn armor(data: &[u8]) {
     let mut decoded = Vec::new();
-    let taken = armor::Reader::new(data).read_to_end(&mut decoded).is_ok();
+    let taken = armor::ArmorReader::new(data)
+        .read_to_end(&mut decoded)
+        .is_ok();
     let white = |c: char| " \t\r\n".contains(c);
     let text = String::from_utf8_lossy(data);
     let text = text.trim_matches(white);
@@ -35,7 +37,7 @@ pub fn armor(data: &[u8]) {
         return;
     }
     let mut again = Vec::new();
-    let mut writer = armor::Writer::new(&mut again).unwrap();
+    let mut writer = armor::ArmorWriter::new(&mut again).unwrap();
     writer.write_all(&decoded).unwrap();
     writer.finish().unwrap();
     assert_eq!(again, (text.replace("\r\n", "\n") + "\n").as_bytes());
@@ -49,7 +51,7 @@ pub fn header(data: &[u8]) {
     assert_eq!([header.bytes(), &rest].concat(), data);
     assert!(header.bytes().len() <= 64 << 10);
     let signing = SigningKey::from_seed([2; 32]);
-    let ring = Ring::new(&[
+    let ring = Keyring::new(&[
         Identity::from_seed([1; 32]),
         Identity::Ssh(Box::new(signing)),
         Identity::hybrid_from_seed([3; 32]),
@@ -79,8 +81,8 @@ pub fn keys(data: &[u8]) {
         assert_eq!(again, named.key);
         assert_eq!(named.key.fingerprint().len(), 32);
     }
-    for named in parse_senders(text).iter().flat_map(|list| &list.keys) {
-        let again: Sender = named.key.to_string().parse().unwrap();
+    for named in parse_sender_keys(text).iter().flat_map(|list| &list.keys) {
+        let again: SenderKey = named.key.to_string().parse().unwrap();
         assert_eq!(again, named.key);
     }
     for identity in Identity::parse_file(text, None).iter().flatten() {
@@ -103,9 +105,9 @@ pub fn payload(data: &[u8]) {
         .wrap(&file_key, [2; 32]);
     let bytes = Header::emit(&[stanza.unwrap()], &file_key);
     let (header, _) = Header::read(&mut &*bytes, 1 << 10).unwrap();
-    let sender = Sender::new(SigningKey::from_seed([4; 32]).public());
-    let mut cutter = PlainCutter::of_payload(data);
-    let first = cutter.next(buffer()).unwrap().unwrap();
+    let sender = SenderKey::new(SigningKey::from_seed([4; 32]).public());
+    let mut batcher = PlainBatcher::of_payload(data);
+    let first = batcher.next(buffer()).unwrap().unwrap();
     let trust = (&[sender][..], &Policy::default());
     let begun = Checker::begin(&header, &[0; 16], first, trust);
     let error = begun.map(|_| ()).unwrap_err();
@@ -230,7 +232,7 @@ pub fn extract(data: &[u8]) {
     symlink("../../victim", area.join("old/l")).unwrap();
     symlink("../../victim/a", area.join("old/a")).unwrap();
     let merge = data.len() % 2 == 1;
-    let config = Unpack {
+    let config = TreeUnpackConfig {
         target: area.join(if merge { "old" } else { "new" }),
         existing: if merge {
             Existing::Merge

@@ -221,9 +221,9 @@ pub(crate) fn squeeze(data: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn squeeze_at(level: i32, data: &[u8]) -> Vec<u8> {
-    let mut squeezer = sealcast::archive::Squeezer::new().unwrap();
+    let mut compressor = sealcast::archive::FrameCompressor::new().unwrap();
     let mut frame = Vec::new();
-    let announcement = squeezer.squeeze(data, level, &mut frame).unwrap();
+    let announcement = compressor.compress(data, level, &mut frame).unwrap();
     [&announcement[..], &frame].concat()
 }
 

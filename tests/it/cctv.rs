@@ -10,10 +10,9 @@ use std::process::Command;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sealcast::crypt::hash;
-use sealcast::filters::seal::Incoming;
+use sealcast::filters::{Monitor, SealedInput};
 use sealcast::seal::opener::Trust;
-use sealcast::seal::{Error, Identity, Passphrase, Ring};
-use sealcast::sys::wake::Wake;
+use sealcast::seal::{Error, Identity, Keyring, Passphrase};
 use zeroize::Zeroizing;
 
 use crate::support::have;
@@ -111,7 +110,7 @@ impl Vector {
     fn open(&self) -> (Vec<u8>, Result<(), Error>) {
         let mut out = Vec::new();
         let mut open = || {
-            let incoming = Incoming::read(&self.file[..], 1 << 20)?;
+            let incoming = SealedInput::read(&self.file[..], 1 << 20)?;
             let mut result = None;
             for passphrase in self.all("passphrase") {
                 let passphrase = Passphrase::new(Zeroizing::new(passphrase.to_string()));
@@ -125,10 +124,9 @@ impl Vector {
                 for line in lines {
                     identities.extend(Identity::parse_file(line, None)?);
                 }
-                incoming.unwrap(&Ring::new(&identities), 2)?
+                incoming.unwrap(&Keyring::new(&identities))?
             };
-            let cancel = Wake::new().unwrap();
-            incoming.open(&key, &Trust::Unsigned, &mut out, 2, &cancel, |_| {})
+            incoming.open(&key, &Trust::Unsigned, &mut out, 2, Monitor::default())
         };
         let result = open().map(|_| ());
         (out, result)

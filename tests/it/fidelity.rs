@@ -383,7 +383,7 @@ fn of_attributes() -> Vec<Mutation> {
     ]
 }
 
-/// Compares two trees that somebody names, parted by a colon: tests/whole does.
+/// Compares two trees that somebody names, parted by a colon: tests/debian_image does.
 #[test]
 fn trees_of_choice() {
     if let Ok(trees) = std::env::var("SEALCAST_TREES") {

@@ -13,18 +13,19 @@
 )]
 
 mod archive;
+mod byte_flips;
 mod cctv;
 mod constants;
-mod corpora;
-mod corpus;
-mod cut;
 mod fidelity;
-mod fire;
+mod fuzz_corpus;
 mod hostile;
 mod image;
 mod interop;
+mod interruption;
 mod network;
 mod options;
+mod process;
+mod published_archives;
 mod racing;
 mod script;
 mod seal;

@@ -11,12 +11,13 @@ use std::path::Path;
 
 use sealcast::crypt::sign::SigningKey;
 use sealcast::crypt::{aead, kdf};
-use sealcast::filters::seal::{Incoming, seal, wrap};
+use sealcast::filters::{Monitor, SealedInput, seal_with, wrap};
 use sealcast::seal::opener::{Policy, Trust};
 use sealcast::seal::sealer::{Sealer, Signer};
 use sealcast::seal::stream::{BATCH_BYTES, BATCH_PLAIN_BYTES, CHUNK_BYTES, SLOT_BYTES};
-use sealcast::seal::{Error, FileKey, Header, Identity, Recipient, Ring, Sender, signing_key_line};
-use sealcast::sys::wake::Wake;
+use sealcast::seal::{
+    Error, FileKey, Header, Identity, Keyring, Recipient, SenderKey, signing_key_line,
+};
 
 const LABEL: &str = "lab";
 const PREAMBLE: usize = 70 + LABEL.len();
@@ -58,7 +59,7 @@ fn signer(key: SigningKey) -> Signer {
 fn sealed_by(signer: Option<Signer>, stanzas: &[String], nonce: [u8; 16], text: &[u8]) -> Vec<u8> {
     let sealer = Sealer::new(stanzas, &file_key(), &nonce, signer).unwrap();
     let mut out = Vec::new();
-    seal(text, &mut out, &sealer, &Wake::new().unwrap(), 2, |_| {}).unwrap();
+    seal_with(&sealer, text, &mut out, 2, Monitor::default()).unwrap();
     out
 }
 
@@ -69,17 +70,16 @@ pub(crate) fn sealed(text: &[u8]) -> Vec<u8> {
 fn opened_as(bytes: &[u8], trust: Trust) -> (Vec<u8>, Result<(), Error>) {
     let mut out = Vec::new();
     let mut open = || {
-        let incoming = Incoming::read(bytes, 1 << 20)?;
-        let key = incoming.unwrap(&Ring::new(&[node()]), 2)?;
-        let cancel = Wake::new().unwrap();
-        incoming.open(&key, &trust, &mut out, 2, &cancel, |_| {})
+        let incoming = SealedInput::read(bytes, 1 << 20)?;
+        let key = incoming.unwrap(&Keyring::new(&[node()]))?;
+        incoming.open(&key, &trust, &mut out, 2, Monitor::default())
     };
     let result = open().map(|_| ());
     (out, result)
 }
 
 fn opened(bytes: &[u8]) -> (Vec<u8>, Result<(), Error>) {
-    let senders = vec![Sender::new(admin().public())];
+    let senders = vec![SenderKey::new(admin().public())];
     opened_as(bytes, Trust::Senders(senders, Policy::default()))
 }
 
@@ -349,7 +349,7 @@ fn only_the_named_senders_count() {
     // Both are trusted, but one does not speak for the other.
     let both = || {
         let keys = [admin(), other.clone()];
-        let senders = keys.iter().map(|k| Sender::new(k.public())).collect();
+        let senders = keys.iter().map(|k| SenderKey::new(k.public())).collect();
         Trust::Senders(senders, Policy::default())
     };
     opened_as(&theirs, both()).1.unwrap();
@@ -376,8 +376,7 @@ fn a_signed_stream_is_not_opened_unchecked_nor_an_unsigned_one_trusted() {
     // What would be taken for a signed payload is not sealed without a signature.
     let sealer = Sealer::new(&stanzas(), &file_key(), &NONCE, None).unwrap();
     let looks = payload(&sealed(&text));
-    let cancel = Wake::new().unwrap();
-    let result = seal(&looks[..], &mut Vec::new(), &sealer, &cancel, 2, |_| {});
+    let result = seal_with(&sealer, &looks[..], &mut Vec::new(), 2, Monitor::default());
     assert!(matches!(result, Err(Error::Ambiguous)));
 }
 
@@ -416,7 +415,7 @@ fn the_format_stays_as_it_is() {
     vector("node.key", format!("{}\n", line.as_str()).as_bytes());
     let line = signing_key_line(&admin());
     vector("admin.key", format!("{}\n", line.as_str()).as_bytes());
-    let sender = Sender::new(admin().public());
+    let sender = SenderKey::new(admin().public());
     vector("admin.pub", format!("{sender} admin\n").as_bytes());
     let fingerprint = sender.fingerprint();
     vector("admin.fingerprint", format!("{fingerprint}\n").as_bytes());

@@ -11,8 +11,8 @@ use sealcast::net::{GROUP_DEFAULT, PORT_DEFAULT};
 use sealcast::wire::{DatagramKind, VERSION, peek};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::cast_files::{noise, same};
 use crate::lab;
-use crate::raw::{noise, same};
 use crate::topology::Lab;
 
 /// Datagrams a second.

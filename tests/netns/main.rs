@@ -14,17 +14,17 @@
     reason = "tests may be terse"
 )]
 
+mod addressing;
+mod cast_files;
 mod flood;
-mod life;
 mod oneway;
 mod pace;
 mod passes;
 mod rates;
-mod raw;
 mod repair;
+mod session_lifecycle;
 mod topology;
 mod trees;
-mod ways;
 
 use topology::Lab;
 

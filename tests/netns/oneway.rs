@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::cast_files::{catch_all, noise, same};
 use crate::lab;
-use crate::raw::{catch_all, noise, same};
 use crate::topology::Lab;
 
 /// How a report ends.

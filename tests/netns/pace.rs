@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::cast_files::noise;
 use crate::lab;
-use crate::raw::noise;
 
 #[test]
 fn a_given_rate_is_kept_on_the_wire() {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::cast_files::{noise, same};
 use crate::lab;
-use crate::raw::{noise, same};
 use crate::topology::{Job, Lab};
 
 /// Waits until a receiver has written so many bytes.

@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
+use crate::cast_files::{cast_to_all, catch_all, noise};
 use crate::lab;
-use crate::raw::{cast_to_all, catch_all, noise};
 use crate::topology::Lab;
 
 /// Casts the input to all receivers; says how long the data took, by the sender's own word.

@@ -1,7 +1,7 @@
 //! What repair costs on a link of 100 Mbit/s: symbols sent for those of the stream.
 
+use crate::cast_files::{cast_to_all, noise};
 use crate::lab;
-use crate::raw::{cast_to_all, noise};
 use crate::topology::Lab;
 
 /// Casts the input to all receivers; returns the symbols sent for each one of the stream.

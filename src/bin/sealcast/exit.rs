@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ErrorKind};
 
-use crate::report::Voice;
+use crate::present::console::Console;
 
 mod convert;
 
@@ -109,14 +109,14 @@ impl Failure {
 }
 
 /// Turns the outcome of a subcommand into the process's status and says what went wrong.
-pub(crate) fn finish(result: Result<(), Failure>, voice: &Voice) -> ExitCode {
+pub(crate) fn finish(result: Result<(), Failure>, console: &Console) -> ExitCode {
     let Err(failure) = result else {
         return ExitCode::SUCCESS;
     };
     if failure.status != ExitStatus::ClosedPipe {
-        voice.error(&failure.message);
+        console.error(&failure.message);
         for hint in &failure.hints {
-            voice.hint(hint);
+            console.hint(hint);
         }
     }
     ExitCode::from(failure.status as u8)
@@ -128,7 +128,7 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     if error.kind() == ErrorKind::UnknownArgument && !names_an_option(error) {
         let hint = "data comes on standard input: redirect a file with `<`, or pipe it in";
-        crate::report::line(&format!("sealcast: hint: {hint}\n"));
+        crate::present::console::line(&format!("sealcast: hint: {hint}\n"));
     }
     if error.use_stderr() {
         ExitCode::from(ExitStatus::Usage as u8)
@@ -145,7 +145,7 @@ fn names_an_option(error: &clap::Error) -> bool {
 /// A panic is a bug: say so, name the version, and leave with a status of its own.
 pub(crate) fn report_panics() {
     std::panic::set_hook(Box::new(|info| {
-        crate::report::line(&format!(
+        crate::present::console::line(&format!(
             "sealcast: bug: {info}\nsealcast: hint: please report this with the command line; \
              this is version {}\n",
             env!("CARGO_PKG_VERSION")

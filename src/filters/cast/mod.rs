@@ -8,26 +8,23 @@ use std::thread;
 
 use rustix::event::{PollFd, PollFlags};
 
+mod event;
 mod passes;
-mod report;
 mod source;
 
-use passes::{Next, Pass, Series};
-pub use report::{News, Report};
-use source::{Chunk, Tap};
-pub use source::{Feed, Make};
+pub use event::{CastEvent, CastReport};
+use passes::{AfterPass, PassOutcome, PassSequence};
+pub use source::{BlockSource, CommandSource, InputSource, ReadSource};
+use source::{Chunk, ReadThread};
 
-use super::{Control, Error};
+use super::{Error, Runtime};
 use crate::crypt::kdf;
-use crate::net::{self, Buffers, Link, NetConfig, Way, ip_udp_len, send_error};
+use crate::net::{self, Buffers, Destination, Link, NetConfig, ip_udp_len, send_error};
 use crate::proto::config::{k_for, symbol_len};
 use crate::proto::limits::K_DEFAULT;
 use crate::proto::{Sender, SenderConfig, SenderEnd, SenderEvent, Target};
-use crate::sys::clock::Clock;
-use crate::sys::signals::Watch;
-use crate::sys::start_signal::Starter;
+use crate::sys::start_signal::StartSignal;
 use crate::sys::wait;
-use crate::sys::wake::Wake;
 use crate::units::{Duration, Instant};
 use crate::wire::AbortReason;
 
@@ -40,117 +37,148 @@ const READS_MAX: usize = 8;
 /// Batches sent before the socket is looked at again.
 const SENDS_MAX: usize = 4;
 
-/// What is waited for is told this often.
+/// What is waited for is reported this often.
 const WAITING_EVERY: Duration = Duration::from_secs(1);
 
-/// Where the stream comes from, and who may say that it is time to send it.
-pub struct Source<'a> {
-    /// The data.
-    pub feed: Feed<'a>,
-    /// Who starts the session before its conditions hold.
-    pub starter: Starter,
-    /// Wait for receivers again when all have the stream, until a signal comes.
+/// A cast: to whom, how, and when it starts.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
+pub struct CastConfig {
+    /// The session. The sizes of its blocks, symbols and headers are set as the network asks for.
+    pub sender: SenderConfig,
+    /// Where on the network the session is.
+    pub net: NetConfig,
+    /// How datagrams get to the receivers.
+    pub destination: Destination,
+    /// Starts the session before its conditions hold.
+    pub start: StartSignal,
+    /// Wait for receivers again when all have the stream, until the runtime is stopped.
     pub repeat: bool,
 }
 
+impl Default for CastConfig {
+    /// One session to the default group, which starts when the conditions of `sender` hold.
+    fn default() -> Self {
+        Self {
+            sender: SenderConfig::default(),
+            net: NetConfig::default(),
+            destination: Destination::default(),
+            start: StartSignal::manual(),
+            repeat: false,
+        }
+    }
+}
+
 /// Sends `source` to all receivers that join, and returns when each has confirmed or is given up;
-/// if `config` says that the series goes on, sends it again as long as receivers wait for that. The
-/// sizes of blocks, symbols and headers in `config` are set as the way asks for.
+/// if `config` says that the series goes on, sends it again as long as receivers wait for that.
+/// `tell` hears what happens meanwhile.
 ///
-/// A source that is to be repeated ends by a signal: without a report when nothing was under way,
-/// as [`News::RoundOver`] has told all there is.
+/// A source that is to be repeated ends when the runtime is stopped: without a report when nothing
+/// was under way, as [`CastEvent::RoundOver`] has told all there is.
 ///
 /// # Errors
 /// Any [`Error`]; receivers were told to give up first, if there are any and it can still be said.
 pub fn cast(
-    mut config: SenderConfig,
-    net: &NetConfig,
-    way: &Way,
-    source: Source<'_>,
-    control: Control<'_>,
-    tell: &mut dyn FnMut(News<'_>),
-) -> Result<Option<Report>, Error> {
-    let Source {
-        feed,
-        starter,
-        repeat,
-    } = source;
-    let mut tap = Tap::new(feed, repeat, control)?;
-    let link = net.sender(way).inspect_err(|_| tap.close())?;
-    config.ip_udp_len = ip_udp_len(link.target);
-    config.symbol_len = symbol_len(link.mtu, config.ip_udp_len);
-    // Of many symbols the unlucky are a smaller share, and there is no second chance.
-    config.k = match config.one_way {
-        Some(_) => K_DEFAULT,
-        None => k_for(config.symbol_len),
+    config: &CastConfig,
+    source: &mut dyn BlockSource,
+    runtime: &Runtime,
+    tell: &mut dyn FnMut(CastEvent<'_>),
+) -> Result<Option<CastReport>, Error> {
+    let link = match config.net.sender(&config.destination) {
+        Ok(link) => link,
+        Err(error) => {
+            source.close();
+            return Err(error.into());
+        }
     };
-    let clock = Clock::new();
+    let mut sender = config.sender.clone();
+    sender.ip_udp_len = ip_udp_len(link.target);
+    sender.symbol_len = symbol_len(link.mtu, sender.ip_udp_len);
+    // Of many symbols the unlucky are a smaller share, and there is no second chance.
+    sender.k = match sender.one_way {
+        Some(_) => K_DEFAULT,
+        None => k_for(sender.symbol_len),
+    };
     // A burst lasts half a millisecond on a gigabit link: the system must not wake us later than it
     // can. Where it will not have that, the rate is kept with later bursts.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS));
-    let mut series = Series::new(&config, tap.can_rewind(), repeat);
-    let setting = Setting {
+    let mut passes = PassSequence::new(&sender, source.can_rewind(), config.repeat);
+    let session = SessionContext {
         link: &link,
-        starter: &starter,
-        clock: &clock,
-        control,
-        repeat,
+        start: &config.start,
+        runtime,
+        repeat: config.repeat,
     };
     loop {
-        match setting.cast(config, &mut tap, tell) {
-            Ok(pass) => match series.take(pass, tell) {
-                Next::Pass(next) => config = *next,
-                Next::End(report) => return Ok(report),
+        match session.run(sender, source, tell) {
+            Ok(pass) => match passes.finish_pass(pass, tell) {
+                AfterPass::Pass(next) => sender = *next,
+                AfterPass::End(report) => return Ok(report),
             },
-            Err(Error::Changed) if repeat => config = series.changed(tell),
+            Err(Error::Changed) if config.repeat => sender = passes.changed(tell),
             Err(error) => {
-                series.broken(tell);
+                passes.broken(tell);
                 return Err(error);
             }
         }
-        tap.rewind().inspect_err(|_| series.broken(tell))?;
+        source.rewind().inspect_err(|_| passes.broken(tell))?;
     }
 }
 
 /// What all sessions of a series share.
-struct Setting<'a> {
+struct SessionContext<'a> {
     link: &'a Link,
-    starter: &'a Starter,
-    clock: &'a Clock,
-    control: Control<'a>,
+    start: &'a StartSignal,
+    runtime: &'a Runtime,
     repeat: bool,
 }
 
-impl Setting<'_> {
+impl SessionContext<'_> {
     /// One session, from the first ANNOUNCE to its end.
-    fn cast(
+    fn run(
         &self,
         config: SenderConfig,
-        tap: &mut Tap<'_>,
-        tell: &mut dyn FnMut(News<'_>),
-    ) -> Result<Pass, Error> {
-        let (control, number) = (self.control, config.series.number);
-        let stop = tap.stop();
-        let (go, may_go) = channel();
+        source: &mut dyn BlockSource,
+        tell: &mut dyn FnMut(CastEvent<'_>),
+    ) -> Result<PassOutcome, Error> {
+        let number = config.series.number;
+        let stop = source.stopper();
+        let waits = self.repeat || source.waits_for_start();
+        let (go, started) = channel();
         let (chunks_in, chunks) = sync_channel(READS_MAX);
-        let (spare, spare_out) = channel();
+        let (free, free_out) = channel();
+        let thread = ReadThread {
+            chunks: chunks_in,
+            free: free_out,
+            started,
+            wake: self.runtime.wake().clone(),
+        };
         let info = [b"sealcast pass".as_slice(), &number.to_be_bytes()].concat();
-        let seed = *kdf::derive(&control.seed, &[], &info).expose();
+        let seed = *kdf::derive(&self.runtime.seed, &[], &info).expose();
         thread::scope(|scope| {
             thread::Builder::new()
                 .name("sc-read".into())
-                .spawn_scoped(scope, move || {
-                    let pipes = (&chunks_in, &spare_out);
-                    tap.run(&may_go, pipes, control);
-                })
+                .spawn_scoped(scope, move || thread.run(source, waits))
                 .map_err(Error::system("cannot start a thread"))?;
+            if number > 0 {
+                // What was asked for before was not meant for this session.
+                self.start.requested();
+            }
+            let sender = Sender::new(config, seed, self.runtime.clock.now());
+            tell(CastEvent::Announced {
+                session: sender.session(),
+                to: self.link.target,
+                mtu: self.link.mtu,
+                pass: number + 1,
+            });
             let mut driver = Driver {
-                sender: Sender::new(config, seed, self.clock.now()),
-                link: self.link,
-                starter: self.starter,
+                sender,
+                context: self,
+                chunks,
+                free,
+                go,
                 told_at: None,
-                finishing_since: None,
-                clock: self.clock,
+                committing_since: None,
                 pending: None,
                 buf: Vec::new(),
                 chunk: None,
@@ -158,28 +186,18 @@ impl Setting<'_> {
                 failure: None,
                 end: None,
                 started: None,
-                go,
-                repeat: self.repeat,
-                stopped: false,
+                stopped_idle: false,
             };
-            if number > 0 {
-                // What was asked for before was not meant for this session.
-                self.starter.asked();
+            let result = driver.run(tell);
+            let Driver { sender, .. } = driver;
+            if let Some(stop) = stop {
+                stop.wake();
             }
-            tell(News::Announced {
-                session: driver.sender.session(),
-                to: self.link.target,
-                mtu: self.link.mtu,
-                pass: number + 1,
-            });
-            let result = driver.run(&chunks, &spare, control, tell);
-            drop(chunks);
-            stop.wake();
-            Ok(Pass {
+            Ok(PassOutcome {
                 report: result?,
-                series: driver.sender.series(),
-                end: driver.sender.stream_end(),
-                waiting: driver.sender.waiting_for_next(self.clock.now()),
+                series: sender.series(),
+                end: sender.stream_end(),
+                waiting: sender.waiting_for_next(self.runtime.clock.now()),
             })
         })
     }
@@ -191,55 +209,51 @@ fn is_firewall(error: &io::Error) -> bool {
 
 struct Driver<'a> {
     sender: Sender,
-    link: &'a Link,
-    starter: &'a Starter,
+    context: &'a SessionContext<'a>,
+    /// What the reading thread has read.
+    chunks: Receiver<Chunk>,
+    /// Buffers for it.
+    free: Channel<Vec<u8>>,
+    /// Tells it that the session has started.
+    go: Channel<()>,
     /// When it was told what is waited for.
     told_at: Option<Instant>,
     /// Since when only consumers have something to do.
-    finishing_since: Option<Instant>,
-    clock: &'a Clock,
+    committing_since: Option<Instant>,
     /// Datagrams that the socket had no room for: where they go, their length, bytes that left.
     pending: Option<(SocketAddr, usize, usize)>,
     /// The newest datagrams.
     buf: Vec<u8>,
     /// Data that the sender had no room for, from this place on.
     chunk: Option<(Vec<u8>, usize)>,
+    /// The reading thread has told how the stream ended.
     finished: bool,
     failure: Option<Error>,
     end: Option<SenderEnd>,
     started: Option<Instant>,
-    /// Tells the reading thread that the session has started.
-    go: Channel<()>,
-    repeat: bool,
-    /// A signal came while nothing was under way.
-    stopped: bool,
+    /// It was stopped while nothing was under way.
+    stopped_idle: bool,
 }
 
 impl Driver<'_> {
-    fn run(
-        &mut self,
-        chunks: &Receiver<Chunk>,
-        spare: &Channel<Vec<u8>>,
-        control: Control<'_>,
-        tell: &mut dyn FnMut(News<'_>),
-    ) -> Result<Report, Error> {
+    fn run(&mut self, tell: &mut dyn FnMut(CastEvent<'_>)) -> Result<CastReport, Error> {
         let mut buffers = Buffers::default();
+        let link = self.context.link;
         loop {
-            let now = self.clock.now();
-            self.notice_signal(control.watch, now);
-            self.take_input(chunks, spare, now, tell);
+            let now = self.now();
+            self.poll_stop(now);
+            self.take_input(now, tell);
             let sender = &mut self.sender;
-            self.link
-                .port
+            link.socket
                 .receive(&mut buffers, |from, datagram| {
                     sender.handle_datagram(now, from, datagram);
                 })
-                .map_err(|e| net::Error::socket("cannot receive", self.link.target.ip(), e))?;
+                .map_err(|e| net::Error::socket("cannot receive", link.target.ip(), e))?;
             if self.sender.poll_timeout().is_some_and(|at| at <= now) {
                 self.sender.handle_timeout(now);
             }
-            self.see_to_start(now, tell);
-            self.see_to_end(now, tell);
+            self.check_start(now, tell);
+            self.check_end(now, tell);
             let more = match self.send() {
                 Ok(more) => more,
                 Err(error) => self.give_up(now, error)?,
@@ -248,22 +262,26 @@ impl Driver<'_> {
             if self.sender.is_done() && self.pending.is_none() {
                 return self.report();
             }
-            tell(News::Tick(&self.sender));
+            tell(CastEvent::Tick(&self.sender));
             if more {
                 continue;
             }
-            self.sleep(control.wake)?;
+            self.wait()?;
         }
     }
 
-    fn notice_signal(&mut self, watch: &Watch, now: Instant) {
-        if let Some(signal) = watch.caught()
+    fn now(&self) -> Instant {
+        self.context.runtime.clock.now()
+    }
+
+    fn poll_stop(&mut self, now: Instant) {
+        if let Some(signal) = self.context.runtime.stopped()
             && !matches!(self.failure, Some(Error::Interrupted(_)))
             && self.end.is_none()
         {
             // With nothing under way, it is how a source ends that is repeated.
-            let idle = self.repeat && (self.sender.is_waiting() || self.stopped);
-            self.stopped = idle;
+            let idle = self.context.repeat && (self.sender.is_waiting() || self.stopped_idle);
+            self.stopped_idle = idle;
             if !idle {
                 self.failure = Some(Error::Interrupted(signal));
             }
@@ -271,44 +289,38 @@ impl Driver<'_> {
         }
     }
 
-    /// Before the start: does what people ask for, and tells them what is waited for.
-    fn see_to_start(&mut self, now: Instant, tell: &mut dyn FnMut(News<'_>)) {
+    /// Before the start: starts when a person asks for it, and tells what is waited for.
+    fn check_start(&mut self, now: Instant, tell: &mut dyn FnMut(CastEvent<'_>)) {
         let due = |at: Instant| now.since(at) >= WAITING_EVERY;
-        let asked = self.sender.is_waiting() && self.starter.asked();
+        let asked = self.sender.is_waiting() && self.context.start.requested();
         if asked && !self.sender.start_now(now) {
-            tell(News::NobodyToStart);
+            tell(CastEvent::NobodyToStart);
         }
         if self.told_at.is_none_or(due)
             && let Some(waiting) = self.sender.waiting()
         {
             self.told_at = Some(now);
-            tell(News::Waiting {
+            tell(CastEvent::Waiting {
                 waiting: &waiting,
                 starts_in: waiting.starts_at.map(|at| at.since(now)),
-                enter: self.starter.terminal().is_some(),
+                enter: self.context.start.terminal().is_some(),
             });
         }
     }
 
     /// Near the end: says so when nothing is left to do but for consumers.
-    fn see_to_end(&mut self, now: Instant, tell: &mut dyn FnMut(News<'_>)) {
+    fn check_end(&mut self, now: Instant, tell: &mut dyn FnMut(CastEvent<'_>)) {
         let Some(receivers) = self.sender.committing() else {
-            self.finishing_since = None;
+            self.committing_since = None;
             return;
         };
-        let since = *self.finishing_since.get_or_insert(now);
+        let since = *self.committing_since.get_or_insert(now);
         if now.since(since) >= WAITING_EVERY {
-            tell(News::Finishing(receivers));
+            tell(CastEvent::Finishing(receivers));
         }
     }
 
-    fn take_input(
-        &mut self,
-        chunks: &Receiver<Chunk>,
-        spare: &Channel<Vec<u8>>,
-        now: Instant,
-        tell: &mut dyn FnMut(News<'_>),
-    ) {
+    fn take_input(&mut self, now: Instant, tell: &mut dyn FnMut(CastEvent<'_>)) {
         while !self.finished {
             if let Some((chunk, from)) = &mut self.chunk {
                 *from += self.sender.push(&chunk[*from..]);
@@ -317,10 +329,10 @@ impl Driver<'_> {
                 }
                 if let Some((chunk, _)) = self.chunk.take() {
                     // The reader may have ended already.
-                    let _ = spare.send(chunk);
+                    let _ = self.free.send(chunk);
                 }
             }
-            match chunks.try_recv() {
+            match self.chunks.try_recv() {
                 Ok(Chunk::Data(chunk)) => self.chunk = Some((chunk, 0)),
                 Ok(Chunk::End) => {
                     self.finished = true;
@@ -334,7 +346,7 @@ impl Driver<'_> {
                         other => (AbortReason::Input, other.to_string()),
                     };
                     self.sender.abort_at_start(now, reason, &why);
-                    tell(News::Failed(&error));
+                    tell(CastEvent::Failed(&error));
                     self.failure.get_or_insert(error);
                 }
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
@@ -346,12 +358,12 @@ impl Driver<'_> {
     fn send(&mut self) -> Result<bool, Error> {
         for _ in 0..SENDS_MAX {
             if self.pending.is_none() {
-                let now = self.clock.now();
+                let now = self.now();
                 let Some(transmit) = self.sender.poll_transmit(now, &mut self.buf) else {
                     return Ok(false);
                 };
                 let to = match transmit.to {
-                    Target::Group => self.link.target,
+                    Target::Group => self.context.link.target,
                     Target::Peer(peer) => peer,
                 };
                 self.pending = Some((to, transmit.segment, 0));
@@ -359,10 +371,15 @@ impl Driver<'_> {
             let Some((to, segment, sent)) = &mut self.pending else {
                 return Ok(false);
             };
-            *sent += match self.link.port.send(*to, &self.buf[*sent..], *segment) {
+            *sent += match self
+                .context
+                .link
+                .socket
+                .send(*to, &self.buf[*sent..], *segment)
+            {
                 Ok(n) => n,
                 // Whoever asked from an address that cannot be answered does not stop the others.
-                Err(_) if *to != self.link.target => self.buf.len() - *sent,
+                Err(_) if *to != self.context.link.target => self.buf.len() - *sent,
                 // A firewall of ours that drops now and then, as with a full table of connections,
                 // is a loss like any; one that lets nothing out shows itself before the start.
                 Err(e) if self.started.is_some() && is_firewall(&e) => self.buf.len() - *sent,
@@ -371,8 +388,8 @@ impl Driver<'_> {
             if *sent < self.buf.len() {
                 return Ok(false);
             }
-            if *to == self.link.target {
-                self.sender.on_transmitted(self.clock.now());
+            if *to == self.context.link.target {
+                self.sender.on_transmitted(self.now());
             }
             self.pending = None;
         }
@@ -392,22 +409,22 @@ impl Driver<'_> {
         Ok(true)
     }
 
-    fn tell_events(&mut self, now: Instant, tell: &mut dyn FnMut(News<'_>)) {
+    fn tell_events(&mut self, now: Instant, tell: &mut dyn FnMut(CastEvent<'_>)) {
         while let Some(event) = self.sender.poll_event() {
             match event {
                 SenderEvent::Started { .. } => {
                     self.started = Some(now);
-                    // Who reads already does not listen.
+                    // The reading thread may have begun already, and not listen.
                     let _ = self.go.send(());
                 }
                 SenderEvent::Ended(end) => self.end = Some(end),
                 _ => {}
             }
-            tell(News::Event(&event));
+            tell(CastEvent::Event(&event));
         }
     }
 
-    fn report(&mut self) -> Result<Report, Error> {
+    fn report(&mut self) -> Result<CastReport, Error> {
         if let Some(error) = self.failure.take() {
             return Err(error);
         }
@@ -415,7 +432,7 @@ impl Driver<'_> {
         if end == SenderEnd::Aborted(AbortReason::Changed) {
             return Err(Error::Changed);
         }
-        Ok(Report {
+        Ok(CastReport {
             passes: 1,
             end,
             members: self.sender.members(),
@@ -423,26 +440,28 @@ impl Driver<'_> {
             stats: self.sender.stats(),
             elapsed: self
                 .started
-                .map_or(Duration::ZERO, |at| self.clock.now().since(at)),
+                .map_or(Duration::ZERO, |at| self.now().since(at)),
         })
     }
 
-    fn sleep(&self, wake: &Wake) -> Result<(), Error> {
+    /// Sleeps until something can be done.
+    fn wait(&self) -> Result<(), Error> {
+        let wake = self.context.runtime.wake();
         let wanted = if self.pending.is_some() {
             PollFlags::IN | PollFlags::OUT
         } else {
             PollFlags::IN
         };
         let mut fds = vec![
-            PollFd::new(&self.link.port, wanted),
+            PollFd::new(&self.context.link.socket, wanted),
             PollFd::new(wake, PollFlags::IN),
         ];
         if self.sender.is_waiting()
-            && let Some(terminal) = self.starter.terminal()
+            && let Some(terminal) = self.context.start.terminal()
         {
             fds.push(PollFd::from_borrowed_fd(terminal, PollFlags::IN));
         }
-        let now = self.clock.now();
+        let now = self.now();
         let mut until = self.sender.poll_timeout();
         if self.sender.is_late() && until.is_some_and(|at| at.since(now) < SPIN_MAX) {
             // The system gave us back too late the last time.

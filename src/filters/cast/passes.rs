@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::report::{News, Report};
+use super::event::{CastEvent, CastReport};
 use crate::proto::config;
 use crate::proto::{Fate, Listed, MemberReport, SenderConfig, SenderEnd};
 use crate::units::Duration;
@@ -14,8 +14,8 @@ use crate::wire::{DropReason, End, SessionId};
 const PASS_WAIT: Duration = Duration::from_secs(5);
 
 /// A session that is over.
-pub(super) struct Pass {
-    pub(super) report: Report,
+pub(super) struct PassOutcome {
+    pub(super) report: CastReport,
     /// The first session of its series.
     pub(super) series: SessionId,
     /// How the stream ended, if its end was reached.
@@ -25,24 +25,24 @@ pub(super) struct Pass {
 }
 
 /// What comes after a pass.
-pub(super) enum Next {
+pub(super) enum AfterPass {
     /// Another one.
     Pass(Box<SenderConfig>),
     /// Nothing: how the series went, if that was not told already.
-    End(Option<Report>),
+    End(Option<CastReport>),
 }
 
 /// The passes so far.
-pub(super) struct Series {
+pub(super) struct PassSequence {
     config: SenderConfig,
-    total: Option<Report>,
+    total: Option<CastReport>,
     /// Each pass gives the same.
     same: bool,
     /// When nobody waits any more, others are waited for.
     repeat: bool,
 }
 
-impl Series {
+impl PassSequence {
     /// A series that begins with a session of this kind.
     pub(super) fn new(config: &SenderConfig, same: bool, repeat: bool) -> Self {
         Self {
@@ -54,15 +54,15 @@ impl Series {
     }
 
     /// Another pass fails: tells how those before it went.
-    pub(super) fn broken(&self, tell: &mut dyn FnMut(News<'_>)) {
+    pub(super) fn broken(&self, tell: &mut dyn FnMut(CastEvent<'_>)) {
         if let Some(total) = &self.total {
-            tell(News::Before(total));
+            tell(CastEvent::Before(total));
         }
     }
 
     /// The input has changed between two passes: whoever waited must begin anew, with others.
-    pub(super) fn changed(&mut self, tell: &mut dyn FnMut(News<'_>)) -> SenderConfig {
-        tell(News::RoundChanged(self.total.take().as_ref()));
+    pub(super) fn changed(&mut self, tell: &mut dyn FnMut(CastEvent<'_>)) -> SenderConfig {
+        tell(CastEvent::RoundChanged(self.total.take().as_ref()));
         let series = &mut self.config.series;
         *series = config::Series {
             end: None,
@@ -73,50 +73,57 @@ impl Series {
     }
 
     /// Takes in how a pass went, and says what follows.
-    pub(super) fn take(&mut self, pass: Pass, tell: &mut dyn FnMut(News<'_>)) -> Next {
-        let Pass {
-            report, waiting, ..
-        } = pass;
-        let stopped = matches!(report.end, SenderEnd::Aborted(_));
-        let goes_on = waiting > 0 && self.config.series.next_pass.takes_late() && !stopped;
-        if goes_on && report.end != SenderEnd::NoReceivers {
-            tell(News::PassOver {
-                report: &report,
+    pub(super) fn finish_pass(
+        &mut self,
+        pass: PassOutcome,
+        tell: &mut dyn FnMut(CastEvent<'_>),
+    ) -> AfterPass {
+        let served = Served::of(&pass.report);
+        let waiting = pass.waiting;
+        let next_pass =
+            waiting > 0 && self.config.series.next_pass.takes_late() && served != Served::Stopped;
+        match served {
+            Served::Some if next_pass => tell(CastEvent::PassOver {
+                report: &pass.report,
                 waiting,
-            });
+            }),
+            Served::Nobody if self.total.is_some() => tell(CastEvent::NobodyCameAgain),
+            Served::Some | Served::Nobody | Served::Stopped => {}
         }
-        // Whoever seemed to wait was not there, or nothing was sent yet.
-        let nothing = stopped || report.end == SenderEnd::NoReceivers;
-        if nothing && !stopped && self.total.is_some() {
-            tell(News::NobodyCameAgain);
-        }
-        let total = match self.total.take() {
-            None if stopped => None,
-            None => Some(report),
-            Some(total) if nothing => Some(total),
-            Some(total) => Some(total.and(report, self.config.keys.listed.as_deref())),
+        let total = match (self.total.take(), served) {
+            (None, Served::Stopped) => None,
+            (None, _) => Some(pass.report),
+            (Some(total), Served::Some) => {
+                Some(total.and(pass.report, self.config.keys.listed.as_deref()))
+            }
+            (Some(total), _) => Some(total),
         };
-        if !goes_on && !self.repeat {
-            return Next::End(total);
+        if !next_pass && !self.repeat {
+            return AfterPass::End(total);
         }
         let series = &mut self.config.series;
         *series = config::Series {
             id: Some(pass.series),
-            end: series.end.or(pass.end).filter(|_| self.same && goes_on),
+            end: series.end.or(pass.end).filter(|_| self.same && next_pass),
             number: series.number + 1,
             ..*series
         };
-        if !goes_on {
-            if let Some(total) = total {
-                tell(News::RoundOver(&total));
-            }
-            return match stopped {
-                true => Next::End(None),
-                false => Next::Pass(Box::new(self.config.clone())),
-            };
+        if next_pass {
+            self.total = total;
+            return AfterPass::Pass(Box::new(self.next_pass(waiting)));
         }
-        self.total = total;
-        Next::Pass(Box::new(SenderConfig {
+        if let Some(total) = total {
+            tell(CastEvent::RoundOver(&total));
+        }
+        match served {
+            Served::Stopped => AfterPass::End(None),
+            Served::Some | Served::Nobody => AfterPass::Pass(Box::new(self.config.clone())),
+        }
+    }
+
+    /// A pass for so many receivers that wait for it.
+    fn next_pass(&self, waiting: u32) -> SenderConfig {
+        SenderConfig {
             receivers: waiting,
             expect: Vec::new(),
             min_wait: Duration::ZERO,
@@ -124,11 +131,35 @@ impl Series {
             start_timeout: Some(PASS_WAIT),
             at_start_timeout: config::StartTimeout::StartAnyway,
             ..self.config.clone()
-        }))
+        }
     }
 }
 
-impl Report {
+/// For whom a pass was.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Served {
+    /// The stream was sent.
+    Some,
+    /// Receivers that seemed to wait did not come.
+    Nobody,
+    /// A signal came before anybody was served.
+    Stopped,
+}
+
+impl Served {
+    const fn of(report: &CastReport) -> Self {
+        match report.end {
+            SenderEnd::Aborted(_) => Self::Stopped,
+            SenderEnd::NoReceivers => Self::Nobody,
+            SenderEnd::Complete
+            | SenderEnd::Partial { .. }
+            | SenderEnd::AllLost
+            | SenderEnd::Sent => Self::Some,
+        }
+    }
+}
+
+impl CastReport {
     /// This and what a further pass added to it, in which receivers of the `listed` keys took part.
     fn and(mut self, next: Self, listed: Option<&[Listed]>) -> Self {
         let mut missing: BTreeSet<String> = self.missing.into_iter().collect();

@@ -2,25 +2,26 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::thread;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustix::event::{PollFd, PollFlags};
+use rustix::process::Signal;
 
+mod event;
 mod sink;
+mod writer;
 
-pub use sink::Sink;
-use sink::{Outlet, Trouble};
+pub use event::{CatchEvent, CatchReport};
+pub use sink::{BlockSink, CommandSink, Consumer, OutputSink, WriteSink};
+use sink::{ConsumerFailure, outcome};
+use writer::{Done, WriteThread};
 
-use super::{Control, Error};
-use crate::net::{Buffers, Ears, NetConfig, RECEIVE_BUFFER_SMALL, ip_udp_len, mtu_to};
-use crate::proto::{
-    Awaits, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, ReceiverStats, Target,
-};
-use crate::sys::clock::Clock;
-use crate::sys::signals::Watch;
+use super::{Error, Runtime};
+use crate::net::{Buffers, NetConfig, RECEIVE_BUFFER_SMALL, ReceiverSockets, ip_udp_len, mtu_to};
+use crate::proto::{Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, Target};
 use crate::sys::wait;
-use crate::sys::wake::Wake;
 use crate::units::{Duration, Instant};
 use crate::wire::LeaveReason;
 
@@ -28,159 +29,143 @@ use crate::wire::LeaveReason;
 const EXIT_MAX: Duration = Duration::from_secs(2);
 /// A command that was told to stop has this long to do it; then it is killed.
 const STOP_MAX: Duration = Duration::from_secs(60);
-/// What is waited for is told this often.
+/// What is waited for is reported this often.
 const WAITING_EVERY: Duration = Duration::from_secs(1);
 /// Batches received before anything else is done.
 const BATCHES_MAX: usize = 8;
 
-/// What the driver tells while it runs.
-pub enum News<'a> {
-    /// Data does not flow yet; told once a second.
-    Waiting(Awaits),
-    /// The system grants so few bytes of receive buffer that the sender must go slowly.
-    SmallBuffer(u32),
-    /// The sender's datagrams do not fit our network.
-    Mtu {
-        /// Bytes of the longest of them, with headers.
-        datagram: usize,
-        /// Bytes that fit.
-        mtu: usize,
-    },
-    /// Something happened.
-    Event(&'a ReceiverEvent),
-    /// Time has passed.
-    Tick(&'a Receiver),
-}
-
-/// How a catch ended.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// The session.
-    pub end: ReceiverEnd,
-    /// What was counted.
-    pub stats: ReceiverStats,
-    /// From the first data to the end.
-    pub elapsed: Duration,
-    /// The stream was taken up in another session than the one in which it began.
-    pub resumed: bool,
-}
-
-/// Faults made on purpose, for tests.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Faults {
-    /// The share of incoming datagrams that is dropped, from 0 to 1.
-    pub loss: f64,
+/// A catch: which session, and where on the network.
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
+pub struct CatchConfig {
+    /// The session. The size of the socket's buffer is set as the system grants it.
+    pub receiver: ReceiverConfig,
+    /// Where on the network the session is.
+    pub net: NetConfig,
+    /// The share of incoming datagrams that is dropped on purpose, from 0 to 1: for tests.
+    pub test_loss: f64,
 }
 
 /// Receives one session into `sink`, which has done its work before the sender hears that we are
-/// done. A command is not left behind: when this returns it has ended.
+/// done. `tell` hears what happens meanwhile. A command is not left behind: when this returns it
+/// has ended.
 ///
 /// # Errors
 /// Any [`Error`]; the sender was told that we leave first, if there is one.
-pub fn catch(
-    mut config: ReceiverConfig,
-    net: &NetConfig,
-    sink: Sink,
-    faults: Faults,
-    control: Control<'_>,
-    tell: &mut dyn FnMut(News<'_>),
-) -> Result<Report, Error> {
-    let mut outlet = Outlet::new(sink, control.wake.clone(), control.watch)?;
-    let ears = match net.receiver() {
-        Ok(ears) => ears,
-        Err(e) => {
-            outlet.stop();
-            return Err(e.into());
+pub fn catch<'a>(
+    config: &CatchConfig,
+    mut sink: Box<dyn BlockSink + 'a>,
+    runtime: &Runtime,
+    tell: &mut dyn FnMut(CatchEvent<'_>),
+) -> Result<CatchReport, Error> {
+    let sockets = config.net.receiver()?;
+    let mut receiver = config.receiver.clone();
+    receiver.socket_bytes = sockets.receive_buffer();
+    let (stop, consumer) = (sink.stopper(), sink.consumer()?);
+    thread::scope(|scope| {
+        let mut driver = Driver {
+            receiver: Receiver::new(receiver, runtime.seed, runtime.clock.now()),
+            sockets,
+            runtime,
+            writer: WriteThread::start(scope, sink, runtime.wake())?,
+            consumer,
+            state: Consumption::Running,
+            loss: config.test_loss,
+            dice: StdRng::from_seed(runtime.seed),
+            told_at: None,
+            complete: false,
+            failure: None,
+            end: None,
+            started: None,
+            resumed: false,
+        };
+        let result = driver.run(tell);
+        if result.is_err() {
+            driver.signal(Signal::TERM);
         }
-    };
-    config.socket_bytes = ears.receive_buffer();
-    let clock = Clock::new();
-    let mut driver = Driver {
-        receiver: Receiver::new(config, control.seed, clock.now()),
-        ears,
-        told_at: None,
-        outlet,
-        clock,
-        faults,
-        dice: StdRng::from_seed(control.seed),
-        complete: false,
-        finishing: false,
-        gone_at: None,
-        stopped_at: None,
-        failure: None,
-        end: None,
-        started: None,
-        resumed: false,
-    };
-    let result = driver.run(control, tell);
-    if result.is_err() {
-        driver.outlet.stop();
-    }
-    result
+        if let Some(stop) = stop {
+            stop.wake();
+        }
+        result
+    })
 }
 
-struct Driver {
+struct Driver<'a> {
     receiver: Receiver,
-    ears: Ears,
+    sockets: ReceiverSockets,
+    runtime: &'a Runtime,
+    writer: WriteThread,
+    consumer: Option<Box<dyn Consumer>>,
+    state: Consumption,
+    /// The share of datagrams that is dropped on purpose.
+    loss: f64,
+    dice: StdRng,
     /// When it was told what is waited for.
     told_at: Option<Instant>,
-    outlet: Outlet,
-    clock: Clock,
-    faults: Faults,
-    dice: StdRng,
     /// The verified end was reached.
     complete: bool,
-    /// All is written; the consumer does the rest.
-    finishing: bool,
-    /// When a command closed its input.
-    gone_at: Option<Instant>,
-    /// When a command was told to stop.
-    stopped_at: Option<Instant>,
     failure: Option<Error>,
     end: Option<ReceiverEnd>,
     started: Option<Instant>,
     resumed: bool,
 }
 
-impl Driver {
-    fn run(
-        &mut self,
-        control: Control<'_>,
-        tell: &mut dyn FnMut(News<'_>),
-    ) -> Result<Report, Error> {
+/// How far the consumer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Consumption {
+    /// It takes blocks.
+    Running,
+    /// A command closed its input at this moment. It will say by its exit status why.
+    Closed(Instant),
+    /// The sink has the whole stream, and does what is left.
+    Committing,
+    /// So has a command, and is to end.
+    Exiting,
+    /// A command was told to stop at this moment.
+    Stopping(Instant),
+    /// Nothing of it is at work any more.
+    Ended,
+}
+
+impl Driver<'_> {
+    fn run(&mut self, tell: &mut dyn FnMut(CatchEvent<'_>)) -> Result<CatchReport, Error> {
         let mut buffers = Buffers::default();
         // First of all: what is said of sessions later is to be an answer to this.
-        self.tell_waiting(self.clock.now(), tell);
+        self.tell_waiting(self.now(), tell);
         loop {
             let more = self.receive(&mut buffers)?;
-            let now = self.clock.now();
-            self.notice_signal(control.watch, now);
+            let now = self.now();
+            self.poll_stop(now);
             if self.receiver.poll_timeout().is_some_and(|at| at <= now) {
                 self.receiver.handle_timeout(now);
             }
-            self.hand_out(now);
-            self.notice_end(now);
+            self.deliver(now);
+            self.poll_consumer(now);
             self.send(now);
             self.tell_events(now, tell);
             if self.receiver.is_done() && self.is_settled(now) {
                 return self.report();
             }
             self.tell_waiting(now, tell);
-            tell(News::Tick(&self.receiver));
+            tell(CatchEvent::Tick(&self.receiver));
             if !more {
-                self.sleep(control.wake)?;
+                self.wait()?;
             }
         }
     }
 
+    fn now(&self) -> Instant {
+        self.runtime.clock.now()
+    }
+
     fn receive(&mut self, buffers: &mut Buffers) -> Result<bool, Error> {
-        let (receiver, dice, clock) = (&mut self.receiver, &mut self.dice, &self.clock);
-        let loss = self.faults.loss;
+        let (receiver, dice, clock) = (&mut self.receiver, &mut self.dice, &self.runtime.clock);
+        let loss = self.loss;
         let mut more = false;
-        for port in self.ears.all() {
+        for socket in self.sockets.all() {
             for batch in 1..=BATCHES_MAX {
                 let now = clock.now();
-                let some = port
+                let some = socket
                     .receive(buffers, |from, datagram| {
                         if loss == 0.0 || !dice.random_bool(loss) {
                             receiver.handle_datagram(now, from, datagram);
@@ -196,8 +181,8 @@ impl Driver {
         Ok(more)
     }
 
-    fn notice_signal(&mut self, watch: &Watch, now: Instant) {
-        if let Some(signal) = watch.caught()
+    fn poll_stop(&mut self, now: Instant) {
+        if let Some(signal) = self.runtime.stopped()
             && self.failure.is_none()
         {
             self.failure = Some(Error::Interrupted(signal));
@@ -205,46 +190,71 @@ impl Driver {
         }
     }
 
+    fn is_command(&mut self) -> bool {
+        let consumer = self.consumer.as_mut();
+        consumer.is_some_and(|consumer| consumer.command().is_some())
+    }
+
     /// Hands blocks to the writer and takes its answers.
-    fn hand_out(&mut self, now: Instant) {
-        while let Some(result) = self.outlet.written() {
-            match result {
-                Ok(buf) => self.receiver.recycle(buf),
-                // It will say by its exit status why it reads no more.
-                Err(_) if self.outlet.is_command() => {
-                    self.gone_at.get_or_insert(now);
+    fn deliver(&mut self, now: Instant) {
+        while let Some(done) = self.writer.poll() {
+            match done {
+                Done::Written(buf) => self.receiver.recycle(buf),
+                Done::Failed(_) if self.is_command() => {
+                    if self.state == Consumption::Running {
+                        self.state = Consumption::Closed(now);
+                    }
                 }
-                Err(e) => self.fail_output(now, e),
+                Done::Failed(error) => self.fail_output(now, error),
+                Done::Finished(Ok(())) if self.state == Consumption::Committing => {
+                    self.receiver.consumed(now);
+                    self.state = Consumption::Ended;
+                }
+                // What a command has to say comes from its exit status.
+                Done::Finished(Ok(())) => {}
+                Done::Finished(Err(error)) => {
+                    self.fail(now, (error, LeaveReason::Local));
+                    self.state = Consumption::Ended;
+                }
             }
         }
-        while self.outlet.has_room()
-            && self.gone_at.is_none()
+        while self.writer.has_room()
+            && self.state == Consumption::Running
             && self.failure.is_none()
             && let Some(delivery) = self.receiver.pull(now)
         {
-            self.outlet.write(delivery);
+            self.writer.write(delivery);
         }
-        let written = self.complete && self.outlet.is_idle() && self.gone_at.is_none();
-        if written && !self.finishing && self.failure.is_none() {
-            self.finishing = true;
-            if let Err(trouble) = self.outlet.finish() {
-                self.fail(now, trouble);
-            }
+        let written = self.complete && self.writer.is_idle() && self.failure.is_none();
+        if written && self.state == Consumption::Running {
+            self.state = match self.is_command() {
+                true => Consumption::Exiting,
+                false => Consumption::Committing,
+            };
+            self.writer.finish();
         }
     }
 
-    /// Notices how the consumer ended; a command that stopped reading ends soon, or is stopped.
-    fn notice_end(&mut self, now: Instant) {
-        match self.outlet.ended() {
-            // Stopped by us: that is not why the session ended.
-            Some(_) if self.stopped_at.is_some() => {}
-            Some(Ok(())) if self.finishing => self.receiver.consumed(now),
-            Some(Ok(())) => self.fail(now, (Error::ConsumerEnded, LeaveReason::Consumer)),
-            Some(Err(trouble)) => self.fail(now, trouble),
-            None => {}
+    /// Notices how a command ended; one that stopped reading ends soon, or is stopped.
+    fn poll_consumer(&mut self, now: Instant) {
+        if self.state == Consumption::Ended {
+            return;
         }
-        let gone = |at: Instant| now.since(at) >= EXIT_MAX;
-        if self.gone_at.is_some_and(gone) && self.outlet.is_command() {
+        let Some(command) = self.consumer.as_mut().and_then(|c| c.command()) else {
+            return;
+        };
+        if let Some(ended) = command.ended() {
+            let state = std::mem::replace(&mut self.state, Consumption::Ended);
+            match (state, outcome(ended)) {
+                // Stopped by us: that is not why the session ended.
+                (Consumption::Stopping(_), _) => {}
+                (Consumption::Exiting, Ok(())) => self.receiver.consumed(now),
+                (_, Ok(())) => self.fail(now, (Error::ConsumerEnded, LeaveReason::Consumer)),
+                (_, Err(failure)) => self.fail(now, failure),
+            }
+        } else if let Consumption::Closed(since) = self.state
+            && now.since(since) >= EXIT_MAX
+        {
             self.fail(now, (Error::ConsumerClosed, LeaveReason::Consumer));
         }
     }
@@ -257,7 +267,7 @@ impl Driver {
         self.fail(now, (Error::Output(error), reason));
     }
 
-    fn fail(&mut self, now: Instant, (error, reason): Trouble) {
+    fn fail(&mut self, now: Instant, (error, reason): ConsumerFailure) {
         self.failure.get_or_insert(error);
         self.receiver.leave(now, reason);
     }
@@ -265,17 +275,30 @@ impl Driver {
     /// Whether the consumer is out of the way, now that the session is over. One that has the whole
     /// stream may take its time; any other must not take what it has for the whole.
     fn is_settled(&mut self, now: Instant) -> bool {
-        if !self.outlet.is_busy() {
-            return true;
-        }
-        if !self.finishing || self.failure.is_some() {
-            let since = *self.stopped_at.get_or_insert(now);
-            self.outlet.stop();
-            if now.since(since) >= STOP_MAX {
-                self.outlet.kill();
+        let is_command = self.is_command();
+        match self.state {
+            Consumption::Ended => return true,
+            Consumption::Committing => return false,
+            Consumption::Exiting if self.failure.is_none() => return false,
+            _ if !is_command => return true,
+            Consumption::Stopping(since) => {
+                if now.since(since) >= STOP_MAX {
+                    self.signal(Signal::KILL);
+                }
+            }
+            Consumption::Running | Consumption::Closed(_) | Consumption::Exiting => {
+                self.signal(Signal::TERM);
+                self.state = Consumption::Stopping(now);
             }
         }
         false
+    }
+
+    /// Sends a signal to a command that still runs.
+    fn signal(&mut self, signal: Signal) {
+        if let Some(command) = self.consumer.as_mut().and_then(|c| c.command()) {
+            command.signal(signal);
+        }
     }
 
     fn send(&mut self, now: Instant) {
@@ -287,81 +310,96 @@ impl Driver {
             // What finds no room is lost like any datagram, and said again. So is what cannot be
             // sent at all: an address that somebody made up must not end us, and a sender that
             // cannot be reached is noticed by its silence.
-            let _ = self.ears.send(to, &buf);
+            let _ = self.sockets.send(to, &buf);
         }
     }
 
-    fn tell_events(&mut self, now: Instant, tell: &mut dyn FnMut(News<'_>)) {
+    fn tell_events(&mut self, now: Instant, tell: &mut dyn FnMut(CatchEvent<'_>)) {
         while let Some(event) = self.receiver.poll_event() {
             match &event {
                 ReceiverEvent::Found {
                     from, datagram_len, ..
-                } => self.look_at_way(*from, *datagram_len, tell),
-                ReceiverEvent::Joined { from, .. } => self.ears.keep(*from),
+                } => self.check_path(*from, *datagram_len, tell),
+                ReceiverEvent::Joined { from, .. } => self.sockets.keep(*from),
                 ReceiverEvent::Started => {
                     self.started.get_or_insert(now);
                 }
                 ReceiverEvent::Waits { from } => self.resumed |= from.is_some(),
                 ReceiverEvent::Complete { .. } => {
                     self.complete = true;
-                    self.hand_out(now);
+                    self.deliver(now);
                 }
                 ReceiverEvent::Ended(end) => self.end = Some(end.clone()),
                 _ => {}
             }
-            tell(News::Event(&event));
+            tell(CatchEvent::Event(&event));
         }
     }
 
     /// Whether what this sender sends can come to us.
-    fn look_at_way(&mut self, from: SocketAddr, datagram: usize, tell: &mut dyn FnMut(News<'_>)) {
-        let buffer = self.ears.receive_buffer();
+    fn check_path(
+        &mut self,
+        from: SocketAddr,
+        datagram: usize,
+        tell: &mut dyn FnMut(CatchEvent<'_>),
+    ) {
+        let buffer = self.sockets.receive_buffer();
         if buffer < RECEIVE_BUFFER_SMALL {
-            tell(News::SmallBuffer(buffer));
+            tell(CatchEvent::SmallBuffer(buffer));
         }
         let datagram = datagram + ip_udp_len(from);
         if let Some(mtu) = mtu_to(from).filter(|&mtu| mtu < datagram) {
-            tell(News::Mtu { datagram, mtu });
+            tell(CatchEvent::Mtu { datagram, mtu });
         }
     }
 
-    fn tell_waiting(&mut self, now: Instant, tell: &mut dyn FnMut(News<'_>)) {
+    fn tell_waiting(&mut self, now: Instant, tell: &mut dyn FnMut(CatchEvent<'_>)) {
         let due = |at: Instant| now.since(at) >= WAITING_EVERY;
         if self.told_at.is_none_or(due)
             && let Some(awaits) = self.receiver.awaits()
         {
             self.told_at = Some(now);
-            tell(News::Waiting(awaits));
+            tell(CatchEvent::Waiting(awaits));
         }
     }
 
-    fn report(&mut self) -> Result<Report, Error> {
+    fn report(&mut self) -> Result<CatchReport, Error> {
         if let Some(error) = self.failure.take() {
             return Err(error);
         }
-        Ok(Report {
+        Ok(CatchReport {
             end: self.end.clone().unwrap_or(ReceiverEnd::NoSender),
             stats: self.receiver.stats(),
             resumed: self.resumed,
             elapsed: self
                 .started
-                .map_or(Duration::ZERO, |at| self.clock.now().since(at)),
+                .map_or(Duration::ZERO, |at| self.now().since(at)),
         })
     }
 
-    fn sleep(&mut self, wake: &Wake) -> Result<(), Error> {
-        let now = self.clock.now();
+    /// Sleeps until something can be done.
+    fn wait(&mut self) -> Result<(), Error> {
+        let wake = self.runtime.wake();
+        let now = self.now();
         let mut fds = vec![PollFd::new(wake, PollFlags::IN)];
-        fds.extend(self.outlet.poll_fd());
-        let outlet = fds.len() == 2;
-        fds.extend(self.ears.all().map(|port| PollFd::new(port, PollFlags::IN)));
+        let watched = match self.state {
+            Consumption::Committing | Consumption::Ended => None,
+            _ => self.consumer.as_ref().map(|consumer| consumer.poll_fd()),
+        };
+        fds.extend(watched);
+        let watched = fds.len() == 2;
+        fds.extend(
+            self.sockets
+                .all()
+                .map(|port| PollFd::new(port, PollFlags::IN)),
+        );
         wait::wait(&mut fds, now, self.receiver.poll_timeout())
             .map_err(Error::system("cannot wait"))?;
         if !fds[0].revents().is_empty() {
             wake.clear();
         }
         let lost = PollFlags::ERR | PollFlags::HUP;
-        let gone = outlet && fds[1].revents().intersects(lost) && !self.outlet.is_command();
+        let gone = watched && fds[1].revents().intersects(lost) && !self.is_command();
         if gone && self.failure.is_none() && self.end.is_none() {
             self.fail_output(now, io::ErrorKind::BrokenPipe.into());
         }

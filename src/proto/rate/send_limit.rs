@@ -7,6 +7,7 @@ const REASON_EVERY: Duration = Duration::from_secs(1);
 
 /// What keeps a sender from sending at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum SendLimit {
     /// The rate.
     #[default]
@@ -24,8 +25,8 @@ impl SendLimit {
 }
 
 /// Why the rate is what it is, and which receiver set it.
-#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum RateReason {
     /// The rate doubles from step to step: nothing has limited it yet.
     #[default]

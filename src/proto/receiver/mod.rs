@@ -53,6 +53,7 @@ mod alarm {
 
 /// What a receiver waits for before data flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Awaits {
     /// A session to take part in.
     Sender,

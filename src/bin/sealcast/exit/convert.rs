@@ -54,7 +54,7 @@ impl From<net::Error> for Failure {
                 .hint("choose an interface with --interface; `ip link` lists them"),
             net::Error::PortInUse { .. } => Self::new(ExitStatus::Local, message)
                 .hint("choose another --port on all sides, or stop that program"),
-            net::Error::WayMtu { mtu, .. } => Self::new(ExitStatus::Usage, message).hint(format!(
+            net::Error::PathMtu { mtu, .. } => Self::new(ExitStatus::Usage, message).hint(format!(
                 "--mtu {mtu} fits; without the option it is found out"
             )),
             net::Error::Mtu { .. } => {
@@ -188,10 +188,10 @@ impl From<archive::Error> for Failure {
         let message = error.to_string();
         match error {
             archive::Error::Read(_) => Self::new(ExitStatus::Local, message),
-            archive::Error::NotArchive(archive::Looks::Sealed) => {
+            archive::Error::NotArchive(archive::ForeignFormat::Sealed) => {
                 Self::new(ExitStatus::Data, message).hint("put `sealcast open` before this filter")
             }
-            archive::Error::NotArchive(archive::Looks::Compressed(_)) => {
+            archive::Error::NotArchive(archive::ForeignFormat::Compressed(_)) => {
                 Self::new(ExitStatus::Data, message).hint("decompress it before this filter")
             }
             archive::Error::Empty
@@ -201,7 +201,7 @@ impl From<archive::Error> for Failure {
             archive::Error::Version(_) => {
                 Self::new(ExitStatus::Data, message).hint("update this program")
             }
-            archive::Error::NotArchive(archive::Looks::Unknown)
+            archive::Error::NotArchive(archive::ForeignFormat::Unknown)
             | archive::Error::Trailing { .. }
             | archive::Error::Squeezed { .. }
             | archive::Error::Header { .. }
