@@ -16,6 +16,11 @@ fn ms(n: u64) -> Instant {
     Instant::from_us(n * 1_000)
 }
 
+/// What the `n`th receiver calls itself.
+fn name(n: u32) -> String {
+    format!("r{n}")
+}
+
 /// Of a moment in which most runs have something to do.
 fn moment(rng: &mut StdRng) -> Instant {
     ms(rng.random_range(0..6_000))
@@ -87,13 +92,17 @@ impl Plan {
                 0 => passes,
                 _ => NextPass::ForLate,
             };
+            // Of these names one may never come.
+            if rng.random_bool(0.1) {
+                sender.expect = (0..rng.random_range(1..=receivers + 1)).map(name).collect();
+            }
             if rng.random_bool(0.3) {
                 sender.floor = Some(Rate::from_bits_per_s(rate / rng.random_range(1..10)));
             }
         }
         let most = 4_000_000 / (receivers + 10);
         let receivers = (0..receivers)
-            .map(|_| ReceiverPlan::draw(&mut rng, &weather))
+            .map(|n| ReceiverPlan::draw(&mut rng, name(n), &weather))
             .collect();
         let input_pause = match rng.random_bool(0.2) {
             true => rng.random_range(100..7_000),
@@ -145,9 +154,9 @@ impl Plan {
                 .iter()
                 .map(|_| SecretKey::from_seed(rng.random()));
             let keys: Vec<_> = keys.collect();
-            let listed = keys.iter().map(|key| Listed {
+            let listed = (0..).zip(&keys).map(|(n, key)| Listed {
                 key: key.public(),
-                name: String::new(),
+                name: name(n),
             });
             self.sender.keys.listed = Some(listed.collect());
             for (receiver, key) in self.receivers.iter_mut().zip(keys) {
@@ -205,10 +214,10 @@ fn draw_sender_fault(rng: &mut StdRng) -> SenderFault {
 }
 
 impl ReceiverPlan {
-    fn draw(rng: &mut StdRng, weather: &Weather) -> Self {
+    fn draw(rng: &mut StdRng, name: String, weather: &Weather) -> Self {
         let rare = |rng: &mut StdRng, on| on && rng.random_bool(0.3);
         let config = ReceiverConfig {
-            name: format!("r{}", rng.random_range(0..1_000)),
+            name,
             memory: rng.random_range(10_000..2_000_000),
             start_timeout: Some(Duration::from_secs(20)),
             one_way: weather.one_way,

@@ -31,7 +31,8 @@ use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use link::Impairment;
-use plan::Plan;
+use plan::{Fault, Plan, ReceiverPlan, SenderFault};
+use sealcast::units::{Duration, Instant};
 use world::World;
 
 /// The seeds of every run: fixed, so that a failure is everybody's.
@@ -77,6 +78,73 @@ fn many_seeds() {
     });
     let failed = failed.into_inner();
     assert_eq!(failed, 0, "of {} seeds", seeds());
+}
+
+#[test]
+fn every_mode_and_every_fault_is_drawn() {
+    let plans: Vec<Plan> = (BASE..BASE + SEEDS).map(Plan::draw).collect();
+    let drawn = |what: fn(&Plan) -> bool| plans.iter().filter(|plan| what(plan)).count();
+    let modes: [(&str, fn(&Plan) -> bool); 13] = [
+        ("one-way", |p| p.sender.one_way.is_some()),
+        ("signed", |p| p.sender.keys.signing.is_some()),
+        ("listed", |p| p.sender.keys.listed.is_some()),
+        ("next pass", |p| p.sender.series.next_pass.takes_late()),
+        ("next pass for slow", |p| {
+            p.sender.series.next_pass.takes_slow()
+        }),
+        ("repeat", |p| p.repeats > 0),
+        ("floor", |p| p.sender.floor.is_some()),
+        ("names", |p| !p.sender.expect.is_empty()),
+        ("replays", |p| p.replays > 0.0),
+        ("input that pauses", |p| p.input_pause > Duration::ZERO),
+        ("sender crash", |p| {
+            p.has(|f| matches!(f, SenderFault::Crash { .. }))
+        }),
+        ("abort", |p| p.has(|f| matches!(f, SenderFault::Abort(_)))),
+        ("sleeping sender", |p| {
+            p.has(|f| matches!(f, SenderFault::Sleep(_)))
+        }),
+    ];
+    let faults: [(&str, fn(&ReceiverPlan) -> bool); 14] = [
+        ("late", |r| r.starts > Instant::from_us(3_000_000)),
+        ("bursts", |r| r.to.loss > 0.0 && r.to.burst > 1.0),
+        ("reordering", |r| r.to.detour > 0.0 && r.to.jitter_us > 0),
+        ("bit flips", |r| r.to.corrupt > 0.0),
+        ("truncation", |r| r.to.truncate > 0.0),
+        ("swallows", |r| {
+            r.to.swallows_over.or(r.from.swallows_over).is_some()
+        }),
+        ("slow port", |r| r.port.is_some()),
+        ("slow consumer", |r| r.consumer.is_some()),
+        ("cut one way", |r| {
+            r.has(|f| matches!(f, Fault::Cut { way: Some(_), .. }))
+        }),
+        ("cut both ways", |r| {
+            r.has(|f| matches!(f, Fault::Cut { way: None, .. }))
+        }),
+        ("restart", |r| {
+            r.has(|f| {
+                matches!(
+                    f,
+                    Fault::Crash {
+                        restart: Some(_),
+                        ..
+                    }
+                )
+            })
+        }),
+        ("sleep", |r| r.has(|f| matches!(f, Fault::Sleep(_)))),
+        ("moves", |r| r.has(|f| matches!(f, Fault::Moves(_)))),
+        ("leaves", |r| r.has(|f| matches!(f, Fault::Leaves(_)))),
+    ];
+    for (name, mode) in modes {
+        assert!(drawn(mode) >= 5, "{name}: {} of {SEEDS} plans", drawn(mode));
+    }
+    for (name, fault) in faults {
+        let receivers = plans.iter().flat_map(|plan| &plan.receivers);
+        let count = receivers.filter(|r| fault(r)).count();
+        assert!(count >= 5, "{name}: {count} receivers in {SEEDS} plans");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ fn plan(seed: u64, redundancy: u32, trouble: impl Fn(&mut StdRng) -> Impairment)
     let mut plan = Plan::draw(seed);
     plan.sender.one_way = Some(OneWay { redundancy });
     plan.sender.keys.listed = None;
+    plan.payload *= 6;
     plan.sender.k = plan.sender.k.max(64);
     plan.sender.memory = 2_000_000;
     plan.sender.min_wait = Duration::from_secs(2);

@@ -5,6 +5,7 @@
 //! has healed, every receiver that nothing keeps from it is complete, and any other ends for a
 //! reason that its own faults, or the sender's, explain.
 
+use sealcast::proto::limits::RATE_MIN;
 use sealcast::proto::{Fate, MemberReport, ReceiverEnd, SenderEnd};
 use sealcast::units::{Duration, Instant};
 use sealcast::wire::{AbortReason, DropReason, LeaveReason, RejectReason};
@@ -71,10 +72,7 @@ fn sender_is_right(world: &World) -> Result<(), String> {
             // Those that are there are told, and do not count.
             Some(SenderEnd::NoReceivers) => done == 0,
             Some(SenderEnd::Sent) => world.plan.sender.one_way.is_some(),
-            Some(SenderEnd::Aborted(why)) => {
-                let wanted = |fault: &SenderFault| matches!(fault, SenderFault::Abort(_));
-                why == AbortReason::Interrupted && world.plan.sender_faults.iter().any(wanted)
-            }
+            Some(SenderEnd::Aborted(why)) => why == AbortReason::Interrupted && aborts(&world.plan),
             None => crashes(&world.plan),
         };
         if !right {
@@ -117,23 +115,20 @@ fn member_is_right(
 }
 
 fn crashes(plan: &Plan) -> bool {
-    let crash = |fault: &SenderFault| matches!(fault, SenderFault::Crash { .. });
-    plan.sender_faults.iter().any(crash)
+    plan.has(|fault| matches!(fault, SenderFault::Crash { .. }))
 }
 
 fn aborts(plan: &Plan) -> bool {
-    let abort = |fault: &SenderFault| matches!(fault, SenderFault::Abort(_));
-    plan.sender_faults.iter().any(abort)
+    plan.has(|fault| matches!(fault, SenderFault::Abort(_)))
 }
 
 impl ReceiverPlan {
     fn leaves(&self) -> bool {
-        self.faults.iter().any(|f| matches!(f, Fault::Leaves(_)))
+        self.has(|fault| matches!(fault, Fault::Leaves(_)))
     }
 
     fn crashes(&self) -> bool {
-        let crash = |fault: &Fault| matches!(fault, Fault::Crash { .. });
-        self.faults.iter().any(crash)
+        self.has(|fault| matches!(fault, Fault::Crash { .. }))
     }
 
     /// Its consumer has not ended long after it might have everything.
@@ -160,7 +155,7 @@ impl ReceiverPlan {
     }
 
     fn sleeps_long(&self) -> bool {
-        self.faults.iter().any(|fault| match fault {
+        self.has(|fault| match fault {
             Fault::Sleep(span) => span.length() > SURVIVED,
             _ => false,
         })
@@ -168,7 +163,7 @@ impl ReceiverPlan {
 
     /// Its consumer takes nothing for a long time.
     fn stalls(&self) -> bool {
-        self.faults.iter().any(|fault| match fault {
+        self.has(|fault| match fault {
             Fault::Pause(span) => span.length() > Duration::from_secs(10),
             _ => false,
         })
@@ -191,6 +186,30 @@ impl Excuses<'_> {
             || plan.sleeps_long()
             || plan.is_long_cut(Way::ToReceiver)
             || plan.to.swallows_over.is_some()
+    }
+
+    /// One-way: it came when a session was about to begin or had begun. What it needs may have
+    /// overtaken what it must know first, and a recording may be all that it hears.
+    fn is_late(&self) -> bool {
+        let one_way = self.world.plan.sender.one_way.is_some();
+        let came = self.plan.starts + Duration::from_ms(500);
+        let mut started = self.world.past.iter().filter_map(|past| past.started_at);
+        one_way && started.any(|at| at < came)
+    }
+
+    /// Its process or its consumer does not run for a while.
+    fn gaps(&self) -> bool {
+        let gap = |fault: &Fault| matches!(fault, Fault::Sleep(_) | Fault::Pause(_));
+        self.plan.has(gap)
+    }
+
+    /// Datagrams are lost on the way to it, or come too late.
+    fn losses(&self) -> bool {
+        let (plan, to) = (self.plan, &self.plan.to);
+        let loses = to.loss + to.corrupt + to.truncate > 0.0 || to.swallows_over.is_some();
+        let cut = plan.cuts(Way::ToReceiver).next().is_some();
+        let full = self.world.overflowed > 0;
+        loses || cut || full || self.is_late() || plan.crashes() || self.gaps() || self.silence()
     }
 
     /// Nothing that it says comes through, or it gave the sender up.
@@ -249,10 +268,12 @@ fn receiver_is_right(world: &World, i: usize) -> Result<(), String> {
             let dropped = |m: &MemberReport| matches!(m.fate, Fate::Dropped(_));
             let of_it = |m: &&MemberReport| node(m.addr).is_some_and(|(n, _)| n == i + 1);
             let members = || world.past.iter().flat_map(|p| &p.members).filter(of_it);
+            let recorded = world.plan.replays > 0.0 && excuses.is_late();
             // The BYEs or the ABORTs were lost, or the sender counts on it no more.
             excuses.silence()
                 || members().any(dropped)
                 || aborts(&world.plan)
+                || recorded
                 || (listener.waited && (listener.ended_at >= over_at || excuses.unheard()))
                 || plan.works_long()
         }
@@ -274,10 +295,11 @@ fn receiver_is_right(world: &World, i: usize) -> Result<(), String> {
             let waited = plan.config.start_timeout.unwrap_or(Duration::ZERO);
             let came = listener.joined_at.is_none();
             let gone = over_at < listener.ended_at;
-            let moves = plan.faults.iter().any(|f| matches!(f, Fault::Moves(_)));
+            let moves = plan.has(|fault| matches!(fault, Fault::Moves(_)));
             came && (gone || excuses.unheard() || moves || over_at.since(plan.starts) < waited)
         }
-        ReceiverEnd::Lost { .. } | ReceiverEnd::Overrun { .. } => one_way,
+        ReceiverEnd::Lost { .. } => one_way && excuses.losses(),
+        ReceiverEnd::Overrun { .. } => one_way && (plan.consumer.is_some() || excuses.gaps()),
     };
     match explained {
         true => Ok(()),
@@ -285,7 +307,22 @@ fn receiver_is_right(world: &World, i: usize) -> Result<(), String> {
     }
 }
 
-/// When all must be over.
-fn bound(_world: &World) -> Instant {
-    DEADLINE
+/// When all must be over: some time after the last fault has healed, since a receiver that is not
+/// served any more is waited for a while, and each session has its own start.
+fn bound(world: &World) -> Instant {
+    let plan = &world.plan;
+    let bytes = plan.payload as u64;
+    let sessions = world.past.len() as u64;
+    // Loss may push the rate down to the least, and holds each window up.
+    let rate = plan
+        .slowest()
+        .as_bytes_per_s()
+        .min(RATE_MIN.as_bytes_per_s());
+    let transfer = Duration::from_us(bytes * 1_000_000 / rate).times(2);
+    let window = plan.receivers.iter().map(|r| r.config.memory);
+    let window = window.chain([plan.sender.memory]).min().unwrap_or(1) as u64;
+    let windows = Duration::from_secs(bytes / window);
+    let waits = Duration::from_secs(60) + Duration::from_secs(30).times(sessions);
+    let all = plan.healed_at() + waits + (transfer + windows).times(sessions);
+    all.min(DEADLINE)
 }

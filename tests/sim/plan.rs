@@ -186,6 +186,41 @@ impl Plan {
         of_sender.chain(of_receivers).max().unwrap_or(Instant::ZERO)
     }
 
+    /// When the last fault is over.
+    pub fn healed_at(&self) -> Instant {
+        let of_sender = self.sender_faults.iter().map(|fault| match fault {
+            SenderFault::Crash { at, restart } => restart.unwrap_or(*at),
+            SenderFault::Abort(at) => *at,
+            SenderFault::Sleep(span) => span.to,
+        });
+        let of_receivers = self.receivers.iter().flat_map(|r| &r.faults);
+        let of_receivers = of_receivers.map(|fault| match fault {
+            Fault::Cut { span, .. } | Fault::Sleep(span) | Fault::Pause(span) => span.to,
+            Fault::Crash { at, restart, .. } => restart.unwrap_or(*at),
+            Fault::Moves(at) | Fault::Leaves(at) => *at,
+            Fault::Works(_) => Instant::ZERO,
+        });
+        let input = Instant::ZERO + self.input_pause;
+        let last = of_sender.chain(of_receivers).max();
+        last.unwrap_or(input).max(input).max(self.last_start())
+    }
+
+    /// The rate of the slowest part, in which all else being well a stream passes.
+    pub fn slowest(&self) -> Rate {
+        let of = |r: &ReceiverPlan| r.port.map(|(rate, _)| rate).into_iter().chain(r.consumer);
+        let of_receivers = self.receivers.iter().flat_map(of);
+        let all = of_receivers
+            .chain(self.sender.rate_max)
+            .chain([self.link_rate]);
+        all.min_by_key(|rate| rate.as_bytes_per_s())
+            .unwrap_or(self.link_rate)
+    }
+
+    /// Whether such a fault of the sender happens.
+    pub fn has(&self, is: impl Fn(&SenderFault) -> bool) -> bool {
+        self.sender_faults.iter().any(is)
+    }
+
     /// When the sender's process does not run.
     pub fn sender_sleep(&self) -> Option<Span> {
         self.sender_faults.iter().find_map(|fault| match fault {
@@ -196,9 +231,14 @@ impl Plan {
 }
 
 impl ReceiverPlan {
+    /// Whether such a fault of it happens.
+    pub fn has(&self, is: impl Fn(&Fault) -> bool) -> bool {
+        self.faults.iter().any(is)
+    }
+
     /// Whether its path is cut.
     pub fn is_cut(&self, at: Instant, to: Way) -> bool {
-        self.faults.iter().any(|fault| match fault {
+        self.has(|fault| match fault {
             Fault::Cut { span, way } => span.contains(at) && way.is_none_or(|way| way == to),
             _ => false,
         })

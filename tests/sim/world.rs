@@ -300,8 +300,12 @@ impl World {
     /// Runs until all is over, or the deadline, or `stop` says so.
     pub fn run_until(&mut self, stop: impl Fn(&Self) -> bool) {
         while let Some(Reverse((at, _, what))) = self.queue.pop() {
+            // What is left over does not move the clock.
+            if self.is_over() && at > self.last_start {
+                break;
+            }
             self.now = at;
-            if at > DEADLINE || (self.is_over() && at > self.last_start) {
+            if at > DEADLINE {
                 break;
             }
             if stop(self) {
@@ -679,6 +683,14 @@ impl World {
                 (0, _) | (_, false) => (to, port),
                 (_, true) => (self.rng.random_range(1..=self.listeners.len()), None),
             };
+            // Where the attacker is, the last leg is the same.
+            let swallows = match to {
+                0 => None,
+                _ => self.plan.receivers[to - 1].to.swallows_over,
+            };
+            if swallows.is_some_and(|most| datagram.len() > most) {
+                continue;
+            }
             let what = What::Arrive {
                 to,
                 port,

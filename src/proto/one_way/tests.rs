@@ -194,6 +194,29 @@ fn a_receiver_that_comes_late_is_told_so() {
 }
 
 #[test]
+fn a_receiver_that_waits_for_the_next_session_outlasts_its_time_to_find_one() {
+    let mut config = config(SenderKeys::default());
+    config.series.repeat = true;
+    let mut cable = cable_of(config, Vec::new());
+    cable.data.truncate(200_000);
+    while cable.sender.is_waiting() {
+        cable.step();
+    }
+    cable.run_for(Duration::from_ms(100));
+    // Some of these times are over while the next session is announced, and has not begun.
+    for n in 0..12 {
+        let start_timeout = Some(Duration::from_ms(1_250 + 250 * n));
+        cable.add(ReceiverConfig {
+            start_timeout,
+            ..receiver(ReceiverKeys::default())
+        });
+    }
+    assert_eq!(cable.run(), Some(SenderEnd::Sent));
+    cable.restart(50);
+    assert_eq!(run(&mut cable), [COMPLETE; 12]);
+}
+
+#[test]
 fn one_of_many_ends_is_enough() {
     let but = |kept: u16| of_kind(DatagramKind::End, move |h| h.following != kept);
     let mut cable = losing(vec![but(0), but(5), but(ONE_WAY_COPIES - 1), but(99)]);

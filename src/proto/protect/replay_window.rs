@@ -30,7 +30,7 @@ impl ReplayWindow {
         sequence >= self.end || (self.end - sequence <= WINDOW_LEN && !self.bit(sequence))
     }
 
-    /// Marks `sequence`, which is authentic, as window.
+    /// Marks `sequence`, which is authentic, as heard.
     pub(in crate::proto) fn mark(&mut self, sequence: u64) {
         debug_assert!(self.is_new(sequence), "{sequence} was heard before");
         if sequence >= self.end {

@@ -99,6 +99,7 @@ impl<C: RateController> Pacing<C> {
     /// # Errors
     /// When enough may leave: small sips from the bucket would make many system calls out of one.
     pub(in crate::proto) fn batch(&mut self, now: Instant) -> Result<u64, Instant> {
+        debug_assert!(self.filled_at <= now, "the clock ran back");
         self.limits.note(now, SendLimit::Rate);
         let batch = (self.burst() / self.datagram).clamp(1, BATCH_MAX);
         let sip = batch.div_ceil(4) * self.datagram;

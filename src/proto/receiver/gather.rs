@@ -674,6 +674,25 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn the_last_block_is_asked_for_when_there_is_room_for_it_at_last() {
+        let (blocks, end) = stream();
+        let mut g = gather(1, 2);
+        for (block, symbols) in [(0, 0..4), (1, 0..4)] {
+            for symbol in symbols {
+                take(&mut g, source(&blocks, block, symbol));
+            }
+        }
+        assert!(g.finish(end));
+        let now = Instant::from_us(1_000);
+        assert_eq!(g.schedule(now, PATIENCE, || Duration::ZERO), None);
+        assert_eq!((pull(&mut g), pull(&mut g)), (Some(208), Some(208)));
+        g.schedule(now, PATIENCE, || Duration::ZERO);
+        let needs = g.needs(now, 9, |_| Duration::from_ms(1));
+        let needs: Vec<_> = needs.iter().map(|n| (n.block, n.symbols)).collect();
+        assert_eq!(needs, [(2, 4), (3, 2)]);
+    }
+
+    #[test]
     fn a_block_keeps_its_size() {
         let (blocks, end) = stream();
         let mut g = gather(1, 8);

@@ -135,6 +135,7 @@ impl TwoWaySender {
             let next = |w: &mut SendWindow, _| w.next_source(&send);
             self.outgoing.emit_symbols(window, count, buf, next)
         };
+        debug_assert!(sent <= count && self.outgoing.sequence() <= limits.sequence_end);
         self.stats.count_symbols(repairing, sent);
         self.pacing.spend(sent * self.pacing.datagram());
         if sent > 0 && self.state == State::Sending {

@@ -240,7 +240,7 @@ impl Member {
 }
 
 /// All receivers together.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GroupState {
     /// Receivers in the session, be it that they have not shown their keys.
     pub(super) present: u32,
@@ -450,11 +450,17 @@ impl Members {
             at /= 2;
             self.groups[at] = self.groups[at * 2].and(self.groups[at * 2 + 1]);
         }
+        debug_assert!(self.is_consistent(), "{:?}", self.group());
+    }
+
+    /// Whether the state of the group is that of its members, as far as a look at them is cheap.
+    fn is_consistent(&self) -> bool {
         let group = self.group();
-        debug_assert!(
-            group.active <= group.present && group.done <= group.joined,
-            "{group:?}"
-        );
+        let all = self.table.iter().map(GroupState::of);
+        group.active <= group.present
+            && group.active + group.done <= group.joined
+            && self.by_key.len() == self.table.len()
+            && (self.table.len() > 32 || group == all.fold(GroupState::EMPTY, GroupState::and))
     }
 
     /// All receivers together.

@@ -25,6 +25,7 @@ impl WaitingReceivers {
             return false;
         }
         self.0.insert(from, now);
+        debug_assert!(self.0.len() <= RECEIVERS_MAX);
         true
     }
 

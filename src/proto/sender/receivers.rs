@@ -303,6 +303,8 @@ impl TwoWaySender {
         if group.present == group.active && !has_room {
             self.window.release(group.next);
         }
+        // What an active receiver still needs is kept.
+        debug_assert!(self.window.first() <= group.next, "{group:?}");
     }
 
     /// Takes note of a receiver that is done or leaves.

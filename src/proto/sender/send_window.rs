@@ -261,6 +261,7 @@ impl SendWindow {
                     .map_or(AUTO_PARITY_MAX, |n| n.min(AUTO_PARITY_MAX)),
             };
             block.sent += 1;
+            debug_assert!(block.sent <= block.k && self.watermark <= number);
             if symbol.following == 0 {
                 self.advance_watermark(limits.now);
             }
@@ -283,6 +284,10 @@ impl SendWindow {
             self.watermark += 1;
         }
         debug_assert!(self.watermark <= self.ring.end());
+        debug_assert!(
+            self.finished
+                .is_none_or(|end| self.ring.end() == end.blocks)
+        );
     }
 
     /// Whether a source symbol could be sent below `block_end`.
