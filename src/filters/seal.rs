@@ -159,7 +159,7 @@ pub fn seal_with(
         |batch| {
             output.write_all(batch.bytes()).map_err(Error::Write)?;
             written += batch.bytes().len() as u64;
-            pool.give(batch.into_buffer());
+            pool.put(batch.into_buffer());
             (monitor.progress)(written);
             Ok(())
         },

@@ -158,8 +158,8 @@ fn frames<R: Read + Send>(
             None => Decompressor::new().map_err(archive::Error::Read)?,
         };
         piece.fill(|memory| frame.expand(&mut decompressor, memory))?;
-        decompressors.give(decompressor);
-        used.give(frame.into_memory());
+        decompressors.put(decompressor);
+        used.put(frame.into_memory());
         Ok(piece)
     };
     let send = |piece| Ok(pieces.send(Ok(Some(piece)))?);

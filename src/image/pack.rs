@@ -143,7 +143,7 @@ pub fn pack<W: archive::BufWrite>(image: &Image, out: W) -> Result<(W, Totals), 
     for segment in &segments {
         let (mut at, end) = (segment.offset, segment.offset + segment.len);
         while at < end {
-            let room = writer.room(end - at);
+            let room = writer.buffer(end - at);
             let want = room.len();
             let got = read_at(&image.file, room, at).map_err(|e| Error::Read {
                 path: image.path.clone(),
@@ -153,7 +153,7 @@ pub fn pack<W: archive::BufWrite>(image: &Image, out: W) -> Result<(W, Totals), 
             if got < want {
                 return Err(Error::Changed(image.path.clone()));
             }
-            writer.take(want).map_err(Error::Output)?;
+            writer.advance(want).map_err(Error::Output)?;
             at += want as u64;
         }
     }

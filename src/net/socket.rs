@@ -203,7 +203,7 @@ impl NetConfig {
             unicast: Vec::new(),
         };
         for (i, group) in self.groups().into_iter().enumerate() {
-            match self.hear(group) {
+            match self.open_receiver(group) {
                 Ok((group, unicast)) => {
                     sockets.group.push(group);
                     sockets.unicast.push(unicast);
@@ -217,7 +217,7 @@ impl NetConfig {
 
     /// A socket that hears the group, broadcasts, and what is sent to this host alone; and one of
     /// our unicast.
-    fn hear(&self, group: IpAddr) -> Result<(BatchSocket, BatchSocket), Error> {
+    fn open_receiver(&self, group: IpAddr) -> Result<(BatchSocket, BatchSocket), Error> {
         self.check(group)?;
         let (socket, index) = self.open(group)?;
         let setup = |e| Error::socket("cannot set up the receiver's socket", group, e);

@@ -152,7 +152,7 @@ where
         S: FnMut(R) -> Result<(), E>,
     {
         let _guard = PanicGuard(self);
-        while let Some((number, job)) = self.take() {
+        while let Some((number, job)) = self.next_job() {
             self.hand_on(number, job.and_then(work));
         }
         lock(&self.results).working -= 1;
@@ -160,7 +160,7 @@ where
     }
 
     /// The next job and its number, when there is room for its result.
-    fn take<J>(&self) -> Option<(u64, Result<J, E>)>
+    fn next_job<J>(&self) -> Option<(u64, Result<J, E>)>
     where
         N: FnMut() -> Result<Option<J>, E>,
     {

@@ -63,7 +63,7 @@ impl Writers {
     ///
     /// # Errors
     /// Why an earlier file could not be made.
-    pub(super) fn give(&self, job: Job) -> Result<(), Error> {
+    pub(super) fn push(&self, job: Job) -> Result<(), Error> {
         let mut queue = self.0.lock();
         if queue.waiting_bytes > WAITING_BYTES_MAX {
             // Not only until there is room for one: each wait costs a change of threads.
