@@ -1,6 +1,7 @@
 //! sealcast packs, seals and multicasts one tree to many machines. Each of the six filters of the
-//! program is a call of this library: [`pack`], [`seal`], [`cast`], [`catch`], [`open`], [`unpack`].
-//! They read from `Read`, write to `Write`, and run as many threads as they need until they return.
+//! program is a call of this library: [`pack`], [`seal`], [`cast`], [`catch`], [`open`],
+//! [`unpack`]. They read from `Read`, write to `Write`, and run as many threads as they need until
+//! they return.
 //!
 //! # A tree into a sealed stream, and back
 //!

@@ -34,14 +34,14 @@ impl Announced {
     /// returns its length.
     ///
     /// # Errors
-    /// [`Error::Squeezed`] when the frame is damaged.
+    /// [`Error::Compression`] when the frame is damaged.
     pub fn expand(
         &self,
         decompressor: &mut Decompressor<'_>,
         out: &mut [u8],
     ) -> Result<usize, Error> {
         let done = decompressor.decompress_to_buffer(&self.frame, out);
-        done.map_err(|e| Error::Squeezed {
+        done.map_err(|e| Error::Compression {
             at: self.at,
             what: e.to_string(),
         })
@@ -106,9 +106,8 @@ impl<R: Read> Decoder<R> {
     /// The next frame, in memory that has served before, if it is announced, not empty and no
     /// longer than ours. Otherwise there is nothing, and [`Decoder::decode`] goes on from here.
     ///
-    /// # Errors
-    /// [`Error::Truncated`], [`Error::Read`], and [`Error::Squeezed`] when the frame is not as long
-    /// as its announcement says.
+    /// # Errors [`Error::Truncated`], [`Error::Read`], and [`Error::Compression`] when the frame is
+    /// not as long as its announcement says.
     pub fn announced(&mut self, mut frame: Vec<u8>) -> Result<Option<Announced>, Error> {
         if !matches!(self.state, State::First | State::Between) {
             return Ok(None);
@@ -144,7 +143,7 @@ impl<R: Read> Decoder<R> {
         }
         match zstd_safe::find_frame_compressed_size(&frame) {
             Ok(whole) if whole == size => Ok(Some(Announced { at, frame })),
-            _ => Err(Error::Squeezed {
+            _ => Err(Error::Compression {
                 at,
                 what: "a frame is not as long as announced".into(),
             }),
@@ -221,7 +220,7 @@ impl<R: Read> Decoder<R> {
         }
         let len = self.peek_u32(4).unwrap_or(u32::MAX);
         if len > SKIPPABLE_BYTES_MAX {
-            return Err(Error::Squeezed {
+            return Err(Error::Compression {
                 at: self.at,
                 what: format!("a frame to skip has {len} bytes"),
             });
@@ -246,7 +245,7 @@ impl<R: Read> Decoder<R> {
         let (used, made) = (input.pos(), output.pos());
         let full = made == out.len();
         self.advance(used);
-        let hint = hint.map_err(|e| Error::Squeezed {
+        let hint = hint.map_err(|e| Error::Compression {
             at: self.at,
             what: e.to_string(),
         })?;
@@ -447,6 +446,6 @@ mod tests {
         // A frame that asks for a window of 2 GiB: descriptor without content size, window byte.
         let mut frame = 0xFD2F_B528u32.to_le_bytes().to_vec();
         frame.extend_from_slice(&[0x00, (31 - 10) << 3, 0x01, 0x00, 0x00]);
-        assert!(matches!(read_all(&frame), Err(Error::Squeezed { .. })));
+        assert!(matches!(read_all(&frame), Err(Error::Compression { .. })));
     }
 }

@@ -35,7 +35,7 @@ pub enum Error {
     },
     /// The compressed stream is damaged, or needs more than we grant.
     #[error("the compressed stream is damaged near byte {at}: {what}")]
-    Squeezed {
+    Compression {
         /// Near which byte of the input.
         at: u64,
         /// What the decompressor says.

@@ -3,7 +3,9 @@
 use std::io;
 
 use super::armor;
-use super::signed::LABEL_BYTES_MAX;
+
+/// Bytes of the longest label.
+pub(super) const LABEL_BYTES_MAX: usize = 255;
 
 /// What went wrong with a sealed stream or a key.
 #[derive(Debug, thiserror::Error)]

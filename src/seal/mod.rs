@@ -24,7 +24,7 @@ pub use error::Error;
 pub use header::{FileKey, Header};
 pub use keys::{
     AnyKey, Identity, KeyList, Keyring, NamedKey, Passphrase, Recipient, SenderKey, check,
-    check_mix, parse_any_keys, parse_recipients, parse_sender_keys, parse_signing_key, passphrase,
-    signing_key_line,
+    check_mix, decrypt, encrypt, is_encrypted, parse_any_keys, parse_recipients, parse_sender_keys,
+    parse_signing_key, passphrase, signing_key_line,
 };
 pub use sealer::Signer;

@@ -6,13 +6,12 @@
 use crate::crypt::sign::{SIGNATURE_LEN, SigningKey, VerifyingKey};
 
 use super::Error;
+use super::error::LABEL_BYTES_MAX;
 use super::keys::SenderKey;
 use super::stream::{Plain, batch_at};
 
 /// How a signed payload begins.
 pub const MAGIC: &[u8; 16] = b"sealcast-signed1";
-/// Bytes of the longest label.
-pub const LABEL_BYTES_MAX: usize = 255;
 /// Bytes of a preamble without its label.
 const FIXED_BYTES: usize = 70;
 

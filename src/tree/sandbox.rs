@@ -14,7 +14,7 @@ const KNOWN: ABI = ABI::V6;
 /// already: no other file can be opened, made or changed by name, no TCP connection made, and no
 /// process outside signalled. Where Landlock is missing, or cannot tell files that are linked from
 /// one directory to another, everything stays as it is.
-pub(super) fn confine_thread(dir: &OwnedFd) -> Result<RestrictionStatus, RulesetError> {
+pub(super) fn restrict_thread(dir: &OwnedFd) -> Result<RestrictionStatus, RulesetError> {
     let everything = AccessFs::from_all(KNOWN);
     Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
@@ -45,7 +45,7 @@ mod tests {
         let dir = fs::File::open(inside.path()).unwrap().into();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                match confine_thread(&dir) {
+                match restrict_thread(&dir) {
                     Ok(status) if status.ruleset != RulesetStatus::NotEnforced => {}
                     // The system has none.
                     _ => return,

@@ -67,13 +67,20 @@ struct StagingDir {
 /// Directories that were in the target before, by device and number.
 pub(super) type Merged = HashSet<(u64, u64)>;
 
+/// What a stage takes the place of by being renamed.
+#[derive(Clone, Copy)]
+enum Over {
+    /// Nothing has the name.
+    Nothing,
+    /// An empty directory, which gives way.
+    Empty(Stat),
+    /// A full one, with which it is exchanged.
+    Full(Stat),
+}
+
 enum Plan {
     /// The stage becomes the target by being renamed.
-    Rename {
-        name: Vec<u8>,
-        there: Option<Stat>,
-        swap: bool,
-    },
+    Rename { name: Vec<u8>, over: Over },
     /// The target cannot be renamed over: the stage is inside, and its contents move out.
     Inside {
         target: OwnedFd,
@@ -102,7 +109,7 @@ impl Staging {
         if there.is_some() {
             return Self::over(target, there, existing, keep);
         }
-        Self::beside(target, None, false, keep)
+        Self::beside(target, Over::Nothing, keep)
     }
 
     /// A stage for a target that is there.
@@ -118,7 +125,7 @@ impl Staging {
         let names = walk::list(&dir).map_err(Error::system("read", raw))?;
         let full = names
             .iter()
-            .any(|(name, _)| !(is_leftover(name) || mount && name == b"skipped+found"));
+            .any(|(name, _)| !(is_leftover(name) || mount && name == b"lost+found"));
         if full && existing == Existing::Refuse {
             return Err(Error::NotEmpty(target));
         }
@@ -139,10 +146,15 @@ impl Staging {
         if mount || here || !writable || leftovers || existing == Existing::Merge {
             return Self::inside(target, dir, existing, keep);
         }
-        Self::beside(target, there, full, keep)
+        let over = match there {
+            None => Over::Nothing,
+            Some(stat) if full => Over::Full(stat),
+            Some(stat) => Over::Empty(stat),
+        };
+        Self::beside(target, over, keep)
     }
 
-    fn beside(target: PathBuf, there: Option<Stat>, swap: bool, keep: bool) -> Result<Self, Error> {
+    fn beside(target: PathBuf, over: Over, keep: bool) -> Result<Self, Error> {
         let raw = target.as_os_str().as_bytes();
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(Error::NotDirectory(target));
@@ -150,7 +162,7 @@ impl Staging {
         let name = name.as_bytes().to_vec();
         let parent_fd =
             open_dir(CWD, parent.as_os_str().as_bytes()).map_err(Error::system("open", raw))?;
-        let plan = Plan::Rename { name, there, swap };
+        let plan = Plan::Rename { name, over };
         let parent = parent.to_path_buf();
         let left = leftovers(&parent_fd, &parent);
         let mut stage = Self::make(target, parent_fd, &parent, plan, keep)?;
@@ -271,8 +283,11 @@ impl Staging {
     /// What was at the target before, when the stage takes its place whole.
     pub(super) fn replaced(&self) -> Option<&Stat> {
         match &self.plan {
-            Plan::Rename { there, .. } => there.as_ref(),
-            Plan::Inside { .. } => None,
+            Plan::Rename {
+                over: Over::Empty(stat) | Over::Full(stat),
+                ..
+            } => Some(stat),
+            Plan::Rename { .. } | Plan::Inside { .. } => None,
         }
     }
 
@@ -293,14 +308,14 @@ impl Staging {
         let place = Arc::clone(&self.place);
         let _busy = place.busy.lock().unwrap_or_else(PoisonError::into_inner);
         match &self.plan {
-            Plan::Rename { name, there, swap } => {
-                if *swap {
+            Plan::Rename { name, over } => {
+                if matches!(over, Over::Full(_)) {
                     let above = self.target.parent().unwrap_or(Path::new("/"));
                     mounts::refuse(place.parent.as_fd(), name, above)?;
                 }
                 finish(&self.dir, &Merged::new())?;
                 self.flush(&self.dir, sync)?;
-                self.rename(name, there.is_some(), *swap, sync)
+                self.rename(name, *over, sync)
             }
             Plan::Inside {
                 target,
@@ -340,17 +355,17 @@ impl Staging {
     }
 
     /// Gives the stage the target's name.
-    fn rename(&self, name: &[u8], there: bool, swap: bool, sync: bool) -> Result<(), Error> {
+    fn rename(&self, name: &[u8], over: Over, sync: bool) -> Result<(), Error> {
         let (place, parent, raw) = (&self.place, &self.place.parent, self.raw_target());
         // The old tree is to be removed under the stage's name, which takes a while.
         let _old = open_dir(parent, name).inspect(occupy);
-        if swap {
-            swap_in(place, name).map_err(Error::system("replace", raw))?;
-        } else if there {
-            // An empty directory gives way.
-            renameat(parent, &*place.name, parent, name).map_err(Error::system("replace", raw))?;
-        } else {
-            rename_new(parent, &place.name, name).map_err(Error::system("create", raw))?;
+        match over {
+            Over::Full(_) => swap_in(place, name).map_err(Error::system("replace", raw))?,
+            Over::Empty(_) => renameat(parent, &*place.name, parent, name)
+                .map_err(Error::system("replace", raw))?,
+            Over::Nothing => {
+                rename_new(parent, &place.name, name).map_err(Error::system("create", raw))?;
+            }
         }
         if sync {
             rustix::fs::fsync(parent).map_err(Error::system("write out", raw))?;
@@ -396,7 +411,7 @@ impl Staging {
         let raw = self.target.as_os_str().as_bytes();
         let names = walk::list(target).map_err(Error::system("read", raw))?;
         let old = |name: &Vec<u8>| {
-            *name != self.place.name && name != INCOMPLETE_MARKER && name != b"skipped+found"
+            *name != self.place.name && name != INCOMPLETE_MARKER && name != b"lost+found"
         };
         Ok(names
             .into_iter()
@@ -579,11 +594,11 @@ fn swap_in(place: &StagingDir, name: &[u8]) -> rustix::io::Result<()> {
 
 /// Looks for things that cannot be merged before anything is touched.
 fn check_merge(from: &OwnedFd, to: &OwnedFd, at: &Path) -> Result<(), Error> {
-    each_pair(from, to, at, &mut |path, new, old, mounted| {
-        let what = match (new, old) {
+    each_pair(from, to, at, &mut |path, pair| {
+        let what = match (pair.new_is_dir, pair.old_is_dir) {
             (true, false) => "it is no directory, but the archive's is",
             (false, true) => "it is a directory, but the archive's is none",
-            _ if mounted => "something is mounted there",
+            _ if pair.mounted => "something is mounted there",
             _ => return Ok(()),
         };
         Err(Error::Conflict {
@@ -593,12 +608,20 @@ fn check_merge(from: &OwnedFd, to: &OwnedFd, at: &Path) -> Result<(), Error> {
     })
 }
 
+/// What is in two trees under the same path.
+struct Pair {
+    new_is_dir: bool,
+    old_is_dir: bool,
+    /// Something is mounted on the old one.
+    mounted: bool,
+}
+
 /// Visits what is in both trees under the same path.
 fn each_pair(
     from: &OwnedFd,
     to: &OwnedFd,
     at: &Path,
-    visit: &mut impl FnMut(&Path, bool, bool, bool) -> Result<(), Error>,
+    visit: &mut impl FnMut(&Path, &Pair) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let raw = at.as_os_str().as_bytes();
     for (name, _) in walk::list(from).map_err(Error::system("read", raw))? {
@@ -613,8 +636,13 @@ fn each_pair(
         };
         let mounted = mounts::is_mount(to.as_fd(), &name);
         let mounted = mounted.map_err(Error::system("examine", &name))?;
-        visit(&path, is_dir(&new), is_dir(&old), mounted)?;
-        if is_dir(&new) && is_dir(&old) {
+        let pair = Pair {
+            new_is_dir: is_dir(&new),
+            old_is_dir: is_dir(&old),
+            mounted,
+        };
+        visit(&path, &pair)?;
+        if pair.new_is_dir && pair.old_is_dir {
             let open = |dir| open_dir(dir, &name).map_err(Error::system("open", &name));
             each_pair(&open(from)?, &open(to)?, &path, visit)?;
         }

@@ -32,5 +32,4 @@ mod seal;
 mod seal_cli;
 mod support;
 mod targets;
-mod tidy;
 mod tree;

@@ -40,13 +40,13 @@ pub(crate) struct Cli {
 /// Options that every subcommand takes.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct GlobalArgs {
-    /// Say nothing but errors.
+    /// Write only errors to standard error.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Say more; `cast` and `catch` say still more when it is given twice.
+    /// Say more; `cast` and `catch` say even more when it is given twice.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Draw a line of progress on standard error: on a terminal, always, or never.
+    /// When to show a line of progress on standard error.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) progress: When,
 }
@@ -56,9 +56,9 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum When {
     /// Only when standard error is a terminal.
     Auto,
-    /// Even into a file.
+    /// Also into a file.
     Always,
-    /// Not at all.
+    /// Never.
     Never,
 }
 

@@ -59,7 +59,7 @@ impl ExitStatus {
         ),
         (
             7,
-            "the sender let this receiver go: it was slower than the sender puts up with",
+            "the sender dropped this receiver, because it was too slow for the others",
         ),
         (70, "a bug in sealcast: please report it with the message"),
         (130, "interrupted (143: terminated)"),

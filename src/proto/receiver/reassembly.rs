@@ -475,7 +475,7 @@ impl Reassembler {
         }
     }
 
-    /// When a symbol of this block was sent, all of the blocks below the returned one were: of those
+    /// When a symbol of this block was sent, the whole of those below the returned one were. Of those
     /// that are interleaved each may be under way.
     pub(in crate::proto) fn sent_before(&self, number: u32) -> u32 {
         number.saturating_add(1).saturating_sub(self.depth)

@@ -2,6 +2,7 @@
 //! lists that hold them.
 
 mod any_key;
+mod encrypted_file;
 mod identity;
 mod list;
 pub mod passphrase;
@@ -10,6 +11,7 @@ mod sender_key;
 mod ssh;
 
 pub use any_key::{AnyKey, parse_any_keys};
+pub use encrypted_file::{decrypt, encrypt, is_encrypted};
 pub use identity::{Identity, Keyring, check};
 pub use list::{KeyList, NamedKey};
 pub use passphrase::Passphrase;

@@ -10,9 +10,9 @@ use crate::crypt::{LowOrder, aead, hash, kdf};
 
 use super::list::{self, KeyList, ListEntry, NamedKey};
 use super::ssh;
-use crate::seal::Error;
 use crate::seal::header::FileKey;
 use crate::seal::text::{base64, bech32, fingerprint, unbech32};
+use crate::seal::{Error, stanza};
 
 pub(crate) const X25519: &str = "X25519";
 pub(crate) const X25519_INFO: &[u8] = b"age-encryption.org/v1/X25519";
@@ -61,7 +61,7 @@ impl Recipient {
             Self::Hybrid(theirs) => return hybrid_stanza(theirs, file_key, seed),
         };
         let key = key.map_err(|_| UNSOUND)?;
-        Ok(format!("-> {args}\n{}\n", wrap(&key, file_key)))
+        Ok(format!("-> {args}\n{}\n", stanza::wrap(&key, file_key)))
     }
 
     /// What people compare.
@@ -165,16 +165,6 @@ fn hybrid_stanza(
     let (share, body) = sealed.map_err(|_| UNSOUND)?;
     let (share, body) = (base64(&share), base64(&body));
     Ok(format!("-> {HYBRID} {share}\n{body}\n"))
-}
-
-/// The body of a stanza, a line of 43 characters: the file key under a key that serves this once.
-pub(crate) fn wrap(key: &aead::Key, file_key: &FileKey) -> String {
-    let mut body = [0; 32];
-    let (inner, tag) = body.split_at_mut(16);
-    inner.copy_from_slice(file_key.expose());
-    let made = aead::seal_in_place(key, &[0; 12], b"", inner);
-    tag.copy_from_slice(&made);
-    base64(&body)
 }
 
 /// The wrapping key of an X25519 stanza.

@@ -10,8 +10,8 @@ use super::value::{self, Require};
 
 /// Send standard input to every receiver at once, by reliable UDP multicast.
 ///
-/// Announces a session, waits for receivers, sends the stream once to all of them and repairs what
-/// each of them lost with parity. Ends with status 0 only if every receiver confirmed that it has
+/// Announces a session, waits for receivers, and sends the stream once to all of them. Parity
+/// repairs what each of them lost. Ends with status 0 only if every receiver confirmed that it has
 /// the whole stream and that its consumer took it.
 #[derive(Args, Debug)]
 pub(crate) struct CastArgs {
@@ -20,16 +20,16 @@ pub(crate) struct CastArgs {
     /// Start as soon as N receivers have joined.
     ///
     /// Without it and --expect the session starts when receivers have joined and no further one
-    /// came for the time of --settle. Whatever it waits for, Enter on the terminal or the signal
-    /// USR1 starts it at once if one receiver is there.
+    /// came for the time of --settle. With --to the default is 1. Enter on the terminal or the
+    /// signal USR1 starts the session at once if at least one receiver has joined.
     #[arg(short = 'n', long, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=16_384))]
     pub(crate) receivers: Option<u32>,
     /// Start as soon as the receivers with these names have joined; @FILE has one a line.
     ///
-    /// Names are what `sealcast catch --as` gives, or else a host's own name; with -R they are the
-    /// names of the listed keys, whatever a receiver calls itself. Others may join as well. In
-    /// FILE, blank lines and lines that begin with `#` are passed over.
+    /// The name of a receiver is that of `sealcast catch --as`, or else its host name. With -R it
+    /// is the name of the listed key. Other receivers may join as well. In FILE, blank lines and
+    /// lines that begin with `#` are ignored.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) expect: Vec<String>,
     /// Without --receivers and --expect, start this long after the last receiver joined.
@@ -41,75 +41,77 @@ pub(crate) struct CastArgs {
     /// With --one-way, start when it has passed since the first ANNOUNCE [default: 2s].
     #[arg(long, value_name = "TIME", value_parser = value::milliseconds)]
     pub(crate) min_wait: Option<u64>,
-    /// Start this long after the first receiver joined, whoever is there.
+    /// Start at the latest this long after the first receiver joined.
     #[arg(long, value_name = "TIME", value_parser = value::milliseconds)]
     pub(crate) max_wait: Option<u64>,
-    /// Give up when the session has not started after this time; 0 waits for ever.
+    /// Give up when the session has not started after this time; 0 means no limit.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = value::milliseconds)]
     pub(crate) start_timeout: u64,
     /// End with status 0 if this many receivers have everything: all, a number, or a share.
     ///
-    /// `all` and a share such as 95% are of those that were awaited: those that --expect names, and
-    /// those that were there at the start. A number counts every receiver.
+    /// `all` and a share such as 95% are of the awaited receivers: those that --expect names, and
+    /// those that had joined at the start. A number counts every receiver.
     #[arg(long, value_name = "HOW-MANY", default_value = "all", value_parser = value::require)]
     pub(crate) require: Require,
-    /// Let a receiver go that keeps all others waiting for this time; 0 waits for ever.
+    /// Drop a receiver that makes all others wait for this time; 0 means no limit.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = value::milliseconds)]
     pub(crate) stall_timeout: u64,
-    /// Let a receiver go that has everything, but whose consumer has not ended after this time.
+    /// Drop a receiver that has everything, but whose consumer has not ended after this time.
     ///
-    /// 0 waits for ever.
+    /// 0 means no limit.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = value::milliseconds)]
     pub(crate) finish_timeout: u64,
-    /// What to do about receivers that hold the others up: wait, evict those below a floor, or
-    /// leave them for later.
+    /// What to do about receivers that are too slow.
     ///
-    /// With `wait`, the default, the slowest receiver sets the pace of all. With `evict`, one that
-    /// keeps the stream below --min-rate for the time of --slow-grace is let go: its `catch` ends
-    /// with status 7, and `cast` counts it as failed. That is a receiver whose consumer or whose
-    /// silence keeps the sender waiting, or whose loss makes it slow down; not one that most others
-    /// are no better than, and not while all that is left to send is repair at the end.
+    /// A receiver is too slow if it keeps the stream below --min-rate for the time of --slow-grace.
+    /// Its consumer or its silence makes the sender wait, or its loss makes the sender slow down. A
+    /// receiver is not too slow if most others are no faster. No receiver is too slow while only
+    /// repair at the end remains to be sent.
     ///
-    /// With `later` the same receivers are let go, but only for now: they keep what they have
-    /// written, wait for the next pass over the input, and go on there with the rest. That takes an
-    /// input that can be read again, as `--late next` does.
+    /// A receiver that is evicted counts as failed, and its `catch` ends with status 7. With
+    /// `later` it keeps what it has written, and gets the rest in the next pass. Like `--late
+    /// next`, this needs an input that can be read again.
+    ///
+    /// The default is `wait`, and with --min-rate `evict`.
     #[arg(long, value_name = "POLICY", value_enum)]
     pub(crate) slow: Option<Slow>,
-    /// Evict receivers that keep the stream below BITS a second; k, M and G are understood.
+    /// Evict receivers that keep the stream below BITS a second; units are k, M and G.
     ///
-    /// With `--slow later` they are left for later. 10M when --slow evict or --slow later stands
-    /// alone. Bytes of the stream count, not repair and headers.
+    /// With `--slow later` they get the rest in the next pass. The default is 10M with --slow evict
+    /// or --slow later. Bytes of the stream count, not repair and headers.
     #[arg(long, value_name = "BITS", value_parser = value::bits_per_s)]
     pub(crate) min_rate: Option<u64>,
-    /// How long a receiver may do so, with --slow evict, --slow later or --min-rate [default: 3s].
+    /// How long a receiver may keep the stream below --min-rate [default: 3s].
     #[arg(long, value_name = "TIME", value_parser = value::milliseconds)]
     pub(crate) slow_grace: Option<u64>,
-    /// What to do about receivers that come too late: serve them in another pass, or refuse them.
+    /// What to do about receivers that come too late.
     ///
-    /// With `next`, the default when standard input is a file or a block device, they are told to
-    /// wait, and the stream is sent once more when all others have it, from where standard input
-    /// stood; and again, as long as somebody waits. With `refuse`, the only choice for a pipe and,
-    /// without --repeat, for COMMAND, they are turned away.
+    /// With `next`, they wait until all others have the stream. Then the stream is sent once more,
+    /// from the position at which standard input was. Passes follow as long as receivers wait.
+    ///
+    /// The default is `next` when standard input is a file or a block device, and for COMMAND with
+    /// --repeat. Else `refuse` is the only choice.
     #[arg(long, value_name = "POLICY", value_enum)]
     pub(crate) late: Option<Late>,
     /// When all have the stream, wait for receivers again, until a signal comes.
     ///
-    /// For a machine that serves the same file, or what COMMAND writes, to whoever asks. Waits
-    /// without a time limit. SIGINT and SIGTERM end it: while nothing is being sent with status 0,
-    /// if everything before went well. COMMAND is run anew each time, when the session starts.
+    /// For a machine that serves the same file, or the output of COMMAND, again and again. There is
+    /// no time limit for the start. COMMAND is run anew each time, when the session starts. SIGINT
+    /// and SIGTERM end the cast. The status is then 0 if nothing was being sent and all rounds were
+    /// successful.
     #[arg(long, conflicts_with = "start_timeout")]
     pub(crate) repeat: bool,
-    /// Send at most BITS a second, headers included; k, M and G are understood.
+    /// Send at most BITS a second, headers included; units are k, M and G.
     ///
-    /// Without it the sender finds the rate itself: it becomes faster until a receiver loses more
-    /// than it used to.
+    /// Without it the sender finds the rate itself: the rate rises until a queue grows on the way
+    /// to a receiver, or a receiver loses more than usual.
     #[arg(short, long, value_name = "BITS", value_parser = value::bits_per_s)]
     pub(crate) rate: Option<u64>,
-    /// Send to receivers that cannot answer, at --rate, and never hear of them.
+    /// Send at --rate to receivers that do not answer.
     ///
     /// For networks on which receivers must not or cannot send: satellites, data diodes. Parity for
     /// losses is sent in advance, as --redundancy says. Receivers run `catch --one-way`. Status 0
-    /// then means that everything was sent, not that anybody has it.
+    /// then means that everything was sent, not that a receiver has it.
     #[arg(long, requires = "rate", conflicts_with_all = ["receivers", "expect", "settle",
           "max_wait", "start_timeout", "require", "stall_timeout", "finish_timeout", "slow",
           "min_rate", "slow_grace", "late", "recipients_file"])]
@@ -118,7 +120,7 @@ pub(crate) struct CastArgs {
     #[arg(long, value_name = "PERCENT", value_parser = value::redundancy, default_value = "10",
           requires = "one_way")]
     pub(crate) redundancy: u32,
-    /// Keep up to BYTES of the stream for repairs; K, M and G are understood.
+    /// Keep up to BYTES of the stream for repairs; units are K, M and G.
     #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = value::bytes)]
     pub(crate) memory: u64,
     /// Call the session NAME, at most 64 bytes, so that receivers can choose it.
@@ -126,17 +128,17 @@ pub(crate) struct CastArgs {
     pub(crate) name: String,
     /// Send to one receiver, HOST or HOST:PORT, instead of a multicast group.
     ///
-    /// For networks that pass no multicast on, and across routers.
+    /// For networks without multicast, and across routers.
     #[arg(long, value_name = "HOST", conflicts_with_all = ["group", "broadcast"])]
     pub(crate) to: Option<String>,
-    /// Send to everybody on the interface's IPv4 network, instead of a multicast group.
+    /// Send to all hosts on the interface's IPv4 network, instead of a multicast group.
     ///
     /// For networks whose switches lose multicast.
     #[arg(long, conflicts_with_all = ["group", "ipv6"])]
     pub(crate) broadcast: bool,
-    /// Fill datagrams of BYTES, the MTU of the path; all receivers must be reached with it.
+    /// Fill datagrams of BYTES, the MTU of the path to all receivers.
     ///
-    /// Without it, that of the interface is taken, at most 9000; more than that is refused.
+    /// The default is the MTU of the interface, at most 9000; a greater one is refused.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(576..=9000))]
     pub(crate) mtu: Option<u16>,
     /// Let datagrams pass HOPS - 1 routers [default: 1, with --to 64].
@@ -145,11 +147,11 @@ pub(crate) struct CastArgs {
     /// Sign with the secret key in KEYFILE.
     ///
     /// KEYFILE is made by `sealcast keygen --sign`; an OpenSSH private key of type ed25519 serves
-    /// as well. Receivers name the public half to `sealcast catch --from`; then nobody else can
-    /// pass for the sender, and no receiver can change what another one writes.
+    /// as well. Receivers give the public half to `sealcast catch --from`. Then no other machine
+    /// can claim to be the sender, and no receiver can change what another one writes.
     #[arg(short, long, value_name = "KEYFILE", help_heading = "Keys")]
     pub(crate) sign: Option<PathBuf>,
-    /// Take in only receivers that hold a key of the recipients in FILE. Can be given many times.
+    /// Admit only receivers that hold a key of the recipients in FILE. Can be given many times.
     ///
     /// FILE is what `sealcast seal -R` takes; receivers give their secret half to `sealcast catch
     /// -i`.
@@ -157,7 +159,7 @@ pub(crate) struct CastArgs {
     pub(crate) recipients_file: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) shared: SharedKeyArgs,
-    /// Append a report to FILE, not to `-`: what happens, each as a JSON object in a line.
+    /// Append a report to FILE: one JSON object a line for each event. FILE cannot be `-`.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
     /// Run COMMAND and send what it writes, instead of standard input.
@@ -170,10 +172,10 @@ pub(crate) struct CastArgs {
 /// A secret that all sides have in common.
 #[derive(Args, Debug)]
 pub(crate) struct SharedKeyArgs {
-    /// Take part only with those who have the same secret in FILE.
+    /// Take part only with machines that have the same secret in FILE.
     ///
-    /// All of FILE counts but blank space at its end: a random key or a passphrase. Without it
-    /// nothing of the session can be read, and nobody can pass for its sender.
+    /// The secret is a random key or a passphrase: all of FILE, without blank space at its end. A
+    /// machine without it can neither read the session nor claim to be its sender.
     #[arg(long, value_name = "FILE", help_heading = "Keys")]
     pub(crate) key: Option<PathBuf>,
     /// Ask for the common secret on the terminal.
@@ -181,7 +183,7 @@ pub(crate) struct SharedKeyArgs {
     pub(crate) passphrase: bool,
     /// Take passphrases from the first line of FILE, not from the terminal.
     ///
-    /// This one is used for -p, and for key files that have one.
+    /// The passphrase is used for -p, and for key files that are encrypted with one.
     #[arg(long, value_name = "FILE", help_heading = "Keys")]
     pub(crate) passphrase_file: Option<PathBuf>,
 }
@@ -189,11 +191,11 @@ pub(crate) struct SharedKeyArgs {
 /// What to do about slow receivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Slow {
-    /// The slowest sets the pace.
+    /// The slowest receiver sets the pace of all.
     Wait,
-    /// Who keeps the stream below the floor is let go.
+    /// The sender drops receivers that are too slow.
     Evict,
-    /// Who keeps the stream below the floor gets the rest in the next pass.
+    /// Receivers that are too slow get the rest in the next pass.
     Later,
 }
 
@@ -202,14 +204,14 @@ pub(crate) enum Slow {
 pub(crate) enum Late {
     /// They are served in another pass over the input.
     Next,
-    /// They are turned away.
+    /// They are refused.
     Refuse,
 }
 
 /// Where on the network a session is: the same on all sides.
 #[derive(Args, Debug)]
 pub(crate) struct NetArgs {
-    /// Use this network interface; without it the system's multicast route decides.
+    /// Use this network interface; without it the routes of the system decide.
     #[arg(
         short = 'I',
         long,
@@ -219,7 +221,7 @@ pub(crate) struct NetArgs {
     pub(crate) interface: Option<String>,
     /// Use this multicast group of IPv4 or IPv6 [default: 239.255.83.67, with -6 ff15::5343].
     ///
-    /// Without it, `catch` listens to both of these.
+    /// Without it, `catch` listens to both default groups.
     #[arg(long, value_name = "ADDRESS", help_heading = "Network options")]
     pub(crate) group: Option<IpAddr>,
     /// Use IPv6.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Make keys, and show what is public of them.
+/// Make keys, and show their public halves.
 ///
 /// Without options, makes an identity: the key with which a receiver opens streams. With --sign,
 /// makes a signing key, by which receivers know the sender. The public half of either is one line
@@ -13,7 +13,7 @@ use clap::Args;
 pub(crate) struct KeygenArgs {
     /// Make a signing key for a sender, not an identity for a receiver.
     ///
-    /// With -y, print an OpenSSH key, which may be a public one then, as the key of a sender.
+    /// With -y, print an OpenSSH key in the form of a sender's key. It may be a public key.
     #[arg(short, long, conflicts_with = "list")]
     pub(crate) sign: bool,
     /// Make an identity that withstands quantum computers as well.
@@ -24,7 +24,7 @@ pub(crate) struct KeygenArgs {
     pub(crate) pq: bool,
     /// Encrypt the key with a passphrase, which is asked for twice.
     ///
-    /// The key file is then an age file in armor. Whatever reads it asks for the passphrase.
+    /// The key file is then an age file in armor. A program that reads it asks for the passphrase.
     #[arg(short, long, conflicts_with_all = ["public", "list"])]
     pub(crate) passphrase: bool,
     /// Take the passphrase from the first line of FILE, not from the terminal.

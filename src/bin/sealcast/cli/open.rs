@@ -8,9 +8,8 @@ use super::value;
 
 /// Check the sender, decrypt.
 ///
-/// Reads a sealed stream from standard input and writes the data that was sealed. Of a signed
-/// stream nothing is written that was not checked to be the sender's, for this stream, and in its
-/// place.
+/// Reads a sealed stream from standard input and writes the data that was sealed. Data of a signed
+/// stream is written only after a check that it is the sender's, for this stream, and in its place.
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("trust").required(true).args(["from", "unsigned"]))]
 #[command(group = ArgGroup::new("with").required(true).multiple(true)
@@ -30,32 +29,33 @@ pub(crate) struct OpenArgs {
     pub(crate) passphrase: bool,
     /// Take passphrases from the first line of FILE, not from the terminal.
     ///
-    /// This one is used for everything that needs one: the stream with -p, and identities that have
+    /// The passphrase is used for the stream with -p, and for identities that are encrypted with
     /// one. FILE may be a descriptor, such as /dev/fd/3.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
     /// Check a payload that another program has decrypted from SEALED.
     ///
-    /// Standard input is what for example age(1) with a hardware key gives for the sealed stream in
-    /// the file SEALED, of which only the header is read here. Signatures are checked as ever.
+    /// Standard input is the output of the other program for the sealed stream in the file SEALED,
+    /// for example of age(1) with a hardware key. `open` reads only the header of SEALED, and
+    /// checks the signatures.
     #[arg(
         long,
         value_name = "SEALED",
         conflicts_with_all = ["identity", "passphrase", "unsigned"]
     )]
     pub(crate) inner: Option<PathBuf>,
-    /// Take streams signed by SENDER: a public key, or a file of them. Can be given many times.
+    /// Accept streams signed by SENDER: a public key, or a file of them. Can be given many times.
     ///
-    /// A key is `sealsign1…` as printed by `sealcast keygen`, or `ssh-ed25519 AAAA…`. A file has
-    /// one a line, perhaps followed by a name; blank lines and lines that begin with `#` are passed
-    /// over. ssh keys may stand behind names, as in known_hosts or allowed_signers. What is no key
-    /// is taken for the name of a file.
+    /// A key is `sealsign1…` as printed by `sealcast keygen`, or `ssh-ed25519 AAAA…`. Any other
+    /// text is the name of a file. A file has one key a line, perhaps followed by a name. ssh keys
+    /// may stand after names, as in known_hosts or allowed_signers. Blank lines and lines that
+    /// begin with `#` are ignored.
     #[arg(short, long, value_name = "SENDER")]
     pub(crate) from: Vec<String>,
-    /// Take streams without a signature, from whomever.
+    /// Accept streams without a signature, from any sender.
     ///
-    /// Any age file can be opened so. Data is then written chunk by chunk, as age(1) does. A signed
-    /// stream is refused: its sender is there to be checked.
+    /// This opens any age file. Data is written chunk by chunk, as age(1) does. A signed stream is
+    /// refused, because its sender can be checked.
     #[arg(long)]
     pub(crate) unsigned: bool,
     /// Insist on the label TEXT.
@@ -63,9 +63,8 @@ pub(crate) struct OpenArgs {
     pub(crate) label: Option<String>,
     /// Refuse streams sealed longer than DURATION ago, such as 90s, 15m, 12h, 7d or 2w.
     ///
-    /// A number alone is seconds.
-    /// The time is the one that the sender signed. A stream from more than five minutes in the
-    /// future is refused, too.
+    /// A number alone is seconds. The time is the one that the sender signed. A stream from more
+    /// than five minutes in the future is refused, too.
     #[arg(long, value_name = "DURATION", conflicts_with = "unsigned",
           value_parser = value::seconds)]
     pub(crate) max_age: Option<u64>,
@@ -74,11 +73,11 @@ pub(crate) struct OpenArgs {
     pub(crate) min_serial: Option<u64>,
     /// Read headers of up to BYTES, such as 64K or 8M.
     ///
-    /// The header grows by about 100 bytes a recipient, and all of it is read before the first
-    /// byte can be checked.
+    /// The header grows by about 100 bytes a recipient, and all of it is read before the first byte
+    /// can be checked.
     #[arg(long, value_name = "BYTES", default_value = "2M", value_parser = value::header_bytes)]
     pub(crate) max_header: usize,
-    /// Write to FILE, which appears only when all of the stream was good.
+    /// Write to FILE, which appears only when all of the stream was accepted.
     ///
     /// `-` is standard output, even when that is a terminal.
     #[arg(short, long, value_name = "FILE")]

@@ -10,35 +10,34 @@ use super::value;
 /// Stream a tree as a compressed archive.
 ///
 /// Writes the tree at PATH to standard output as a tar archive in zstd frames, which `sealcast
-/// unpack`, `zstd -d | tar x` and other tools restore. Everything that makes the tree what it is
-/// goes along: hard links, holes, device nodes, extended attributes, access lists, capabilities,
-/// labels, numeric owners, and times with nanoseconds. The same tree gives the same bytes.
+/// unpack`, `zstd -d | tar x` and other tools restore. The archive keeps hard links, holes, device
+/// nodes, extended attributes, access lists, capabilities, labels, numeric owners, and times with
+/// nanoseconds. The same tree gives the same bytes.
 #[derive(Args, Debug)]
 pub(crate) struct PackArgs {
     /// One directory, whose contents are packed, or several paths, which keep their names.
     ///
-    /// With a single directory the archive holds what is in it, by names relative to it, and the
-    /// directory's own metadata. With several paths, or one that is no directory, each is packed
-    /// under its own name without leading slashes, as tar does.
+    /// With a single directory the archive holds its contents, with names relative to it, and its
+    /// own metadata. With several paths, or one that is no directory, each is packed under its own
+    /// name without leading slashes, as tar does.
     #[arg(value_name = "PATH", required_unless_present_any = ["image", "files_from"])]
     pub(crate) paths: Vec<PathBuf>,
     /// Pack the block device or disk image SOURCE instead of a tree.
     ///
     /// The archive holds one file with the last part of SOURCE as its name, which `sealcast unpack
-    /// --image` restores to a device or a file. The holes of a file are left out; runs of zero
-    /// bytes cost next to nothing. An image that changes while it is read, or a part of which
-    /// cannot be read, is an error at once.
+    /// --image` restores to a device or a file. The holes of a file are left out. Runs of zero
+    /// bytes take almost no space. If the image changes while it is read, or a part of it cannot be
+    /// read, `pack` ends at once with an error.
     #[arg(long, value_name = "SOURCE", conflicts_with_all = ["paths", "files_from", "directory",
           "exclude", "exclude_from", "dereference", "one_file_system", "numeric_owner",
           "clamp_mtime"])]
     pub(crate) image: Option<PathBuf>,
     /// Pack the paths in FILE as well, one a line; may be given several times.
     ///
-    /// `-` is standard input. Lines are names as they are, whatever they begin with; empty ones are
-    /// passed over. A directory is packed with everything below it. All paths keep their names
-    /// then, in the order of a walk over the tree; what is listed twice, or lies in a directory
-    /// that is listed as well, is packed once. What is missing is named and counted in the archive,
-    /// and the exit status is 1 at the end.
+    /// `-` is standard input. A line is a name exactly as it is. Empty lines are ignored. A
+    /// directory is packed with everything below it. All paths keep their names, in the order of a
+    /// walk over the tree. A path that is listed twice, or is in a listed directory, is packed
+    /// once. `pack` names a missing path, counts it in the archive, and ends with status 1.
     #[arg(short = 'T', long, value_name = "FILE")]
     pub(crate) files_from: Vec<PathBuf>,
     /// Names in the files of -T end in a zero byte, not a newline, as `find -print0` writes them.
@@ -52,19 +51,20 @@ pub(crate) struct PackArgs {
     /// `-` is standard output, even when that is a terminal.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Leave out what GLOB fits, with everything below it; may be given several times. That a PATH
-    /// or a list begins below it makes no difference.
+    /// Leave out what GLOB matches, with everything below it; may be given several times.
     ///
-    /// In GLOB, `*` and `?` stand for bytes other than a slash, `**` for any bytes, `[...]` for one
-    /// byte of a set, and a backslash takes the next byte as it is. A pattern without a slash is
-    /// compared with the last part of each name; one with a slash, with the whole name as it would
-    /// stand in the archive, where a leading slash means its root. A slash at the end fits
-    /// directories only.
+    /// This also holds when a PATH or a list begins below it. In GLOB, `*` and `?` stand for bytes
+    /// other than a slash, `**` for any bytes, and `[...]` for one byte of a set. A backslash takes
+    /// the next byte as it is.
+    ///
+    /// A pattern without a slash is compared with the last part of each name. A pattern with a
+    /// slash is compared with the whole name in the archive; a leading slash means the root of the
+    /// archive. A slash at the end matches directories only.
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<OsString>,
-    /// Leave out what the patterns in FILE fit, one a line; may be given several times.
+    /// Leave out what the patterns in FILE match, one a line; may be given several times.
     ///
-    /// Blank lines, and lines that begin with `#`, are passed over; `-` is standard input.
+    /// Blank lines, and lines that begin with `#`, are ignored; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) exclude_from: Vec<PathBuf>,
     /// Stay on the file system of each PATH; mount points are packed as empty directories.
@@ -72,8 +72,9 @@ pub(crate) struct PackArgs {
     pub(crate) one_file_system: bool,
     /// Pack what symbolic links lead to in place of the links.
     ///
-    /// A file that comes by several ways is packed once and linked to. A link that leads nowhere,
-    /// or to a directory that it is in, is named and counted as an error. This is the -h of tar.
+    /// A file that is reached by several ways is packed once, and the other ways become hard links.
+    /// A link that leads nowhere, or to a directory that it is in, counts as an error. This is the
+    /// -h of tar.
     #[arg(short = 'L', long)]
     pub(crate) dereference: bool,
     /// Leave the names of owners and groups out; their numbers are always there.
@@ -81,7 +82,7 @@ pub(crate) struct PackArgs {
     pub(crate) numeric_owner: bool,
     /// Pack times of modification later than SECONDS since 1970 as that time.
     ///
-    /// SECONDS may be negative and begin with `@`. For archives that are the same whenever their
+    /// SECONDS may be negative and begin with `@`. The archive is then the same, no matter when its
     /// files were made; see $SOURCE_DATE_EPOCH.
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true,
           value_parser = value::unix_seconds)]
@@ -92,24 +93,24 @@ pub(crate) struct PackArgs {
     pub(crate) level: i32,
     /// Compress in frames of 64 MiB, not 16, and find repetitions all over them.
     ///
-    /// The archive gets smaller and takes two to three times as long to compress. Packing then
-    /// needs some 140 MiB of memory and 100 more for each thread; unpacking needs no more than
-    /// otherwise.
+    /// The archive becomes smaller and takes two to three times as long to compress. Packing then
+    /// needs some 140 MiB of memory, and 100 MiB more for each thread. Unpacking needs no more
+    /// memory than without this option.
     #[arg(long)]
     pub(crate) long: bool,
-    /// Compress as hard as a network that takes RATE leaves time for, such as 100M or 1G.
+    /// Compress as hard as a network of RATE leaves time for, such as 100M or 1G.
     ///
-    /// RATE is in bits a second, as for `sealcast cast --rate`. The level that this comes to
-    /// depends on RATE and on the number of threads alone.
+    /// RATE is in bits a second, as for `sealcast cast --rate`. The level depends only on RATE and
+    /// on the number of threads.
     #[arg(long, value_name = "RATE", value_parser = value::bits_per_s, conflicts_with = "level")]
     pub(crate) rate: Option<u64>,
     /// Compress as hard as the output leaves time for, frame by frame.
     ///
-    /// The levels follow what compressing and writing take meanwhile, so that the archive gets
-    /// through soonest. Its bytes are then not the same every time.
+    /// `pack` measures how long compressing and writing take, and chooses the level with which the
+    /// archive is through first. Its bytes are then not the same every time.
     #[arg(long, conflicts_with_all = ["level", "long", "rate"])]
     pub(crate) adapt: bool,
-    /// Compress on N threads; as many as there are processors unless given.
+    /// Compress on N threads; the default is the number of processors.
     ///
     /// Each takes about 35 MiB of memory. The number does not change the archive.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -117,8 +118,8 @@ pub(crate) struct PackArgs {
     /// Stop at the first object that cannot be packed as it is.
     ///
     /// Without this, a file that changes while it is read is cut or filled with zero bytes to the
-    /// size it had, one that cannot be read is left out, each is named and counted in the archive,
-    /// and the exit status is 1 at the end.
+    /// size it had, and a file that cannot be read is left out. `pack` names each of them, counts
+    /// it in the archive, and ends with status 1.
     #[arg(long)]
     pub(crate) strict: bool,
 }

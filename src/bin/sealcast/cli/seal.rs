@@ -17,37 +17,38 @@ pub(crate) struct SealArgs {
     pub(crate) recipient: Vec<String>,
     /// Seal for all recipients in FILE. Can be given many times.
     ///
-    /// FILE has one recipient a line, perhaps followed by a name; blank lines and lines that begin
-    /// with `#` are passed over. Public ssh keys, and lists of them such as known_hosts and the
-    /// output of ssh-keyscan(1), are recipients files, too; of those only the ed25519 keys count.
+    /// FILE has one recipient a line, perhaps followed by a name. Blank lines and lines that begin
+    /// with `#` are ignored. Public ssh keys, and lists of them such as known_hosts and the output
+    /// of ssh-keyscan(1), are recipients files, too; of those only the ed25519 keys count.
     #[arg(short = 'R', long, value_name = "FILE")]
     pub(crate) recipients_file: Vec<PathBuf>,
     /// Seal with a passphrase in place of recipients.
     ///
-    /// It is asked for twice on the terminal, or taken from --passphrase-file. Whoever knows it can
-    /// open the stream, and could have made it.
+    /// It is asked for twice on the terminal, or taken from --passphrase-file. A person who knows
+    /// it can open the stream, and could have made it.
     #[arg(short, long, conflicts_with_all = ["recipient", "recipients_file"])]
     pub(crate) passphrase: bool,
     /// Take passphrases from the first line of FILE, not from the terminal.
     ///
-    /// This one is used for everything that needs one: the stream with -p, and a KEYFILE that has
-    /// one. FILE may be a descriptor, such as /dev/fd/3.
+    /// The passphrase is used for the stream with -p, and for a KEYFILE that is encrypted with one.
+    /// FILE may be a descriptor, such as /dev/fd/3.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
     /// Sign with the secret key in KEYFILE.
     ///
     /// KEYFILE is made by `sealcast keygen --sign`; an OpenSSH private key of type ed25519 serves
-    /// as well. If it has a passphrase, that is asked for. Receivers name the public half to
+    /// as well. If it has a passphrase, that is asked for. Receivers give the public half to
     /// `sealcast open --from`.
     #[arg(short, long, value_name = "KEYFILE", conflicts_with = "unsigned")]
     pub(crate) sign: Option<PathBuf>,
     /// Do not sign, and do not warn about it.
     ///
-    /// Without a signature a receiver cannot tell who sealed the stream: everyone who knows a
-    /// recipient's public key can make one. In return age(1) gives the input back as it was.
+    /// Without a signature a receiver cannot tell which sender sealed the stream: every program
+    /// that knows a recipient's public key can make one. But age(1) then gives the input back as it
+    /// was.
     #[arg(long)]
     pub(crate) unsigned: bool,
-    /// Say what the stream is; receivers can insist on it with `open --label`.
+    /// Say what the stream is for; receivers can insist on it with `open --label`.
     ///
     /// TEXT has at most 255 bytes. It is signed and encrypted with the data.
     #[arg(
@@ -59,8 +60,8 @@ pub(crate) struct SealArgs {
     pub(crate) label: Option<String>,
     /// Number the stream; receivers can insist on a least number with `open --min-serial`.
     ///
-    /// Give each stream a greater number than the one before it, so that an old one cannot be
-    /// passed off as new. Zero means none.
+    /// Give each stream a greater number than the one before it, so that receivers can refuse an
+    /// old one. Zero means none.
     #[arg(long, value_name = "N", requires = "sign", conflicts_with = "unsigned")]
     pub(crate) serial: Option<u64>,
     /// Write armor: text in place of binary data, a third longer.

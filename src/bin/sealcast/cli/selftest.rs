@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Run the whole pipeline on this machine and see that it works.
+/// Test the whole pipeline on this machine.
 ///
-/// Casts a tree to three receivers over multicast on the loopback interface, with one of them
-/// dropping datagrams on purpose, and compares what they restored with the original. Needs no
-/// privileges and no configuration.
+/// Casts a tree to three receivers by multicast on the loopback interface. One of them drops
+/// datagrams on purpose. Compares the restored trees with the original. Needs no privileges and no
+/// configuration.
 #[derive(Args, Debug)]
 pub(crate) struct SelftestArgs {
     /// The tree to cast; without it a small one is generated.

@@ -10,9 +10,9 @@ use super::value;
 /// Restore a tree from an archive.
 ///
 /// Reads an archive of `sealcast pack` from standard input, or one of GNU tar or bsdtar, with or
-/// without zstd, and restores its tree as DIR. The tree grows in a private directory and takes its
-/// place at the very end, when the whole archive has been read and found good; whatever goes wrong
-/// before that leaves DIR as it was.
+/// without zstd, and restores its tree as DIR. The tree grows in a private directory. It takes its
+/// place at the very end, when the whole archive has been read and is correct. After an earlier
+/// error, DIR is as it was.
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("target").required(true).args(["directory", "image"]))]
 pub(crate) struct UnpackArgs {
@@ -22,9 +22,9 @@ pub(crate) struct UnpackArgs {
     /// Restore a disk image to TARGET, a block device or the name of a file, instead of a tree.
     ///
     /// The archive must hold one regular file and nothing else, as those of `sealcast pack --image`
-    /// do. A file appears when all of it is good. A device must not be in use and be large enough;
-    /// its first and last MiB are zeroed at the start and written at the very end, so that what was
-    /// not restored to its end does not boot.
+    /// do. A file appears when all of it is correct. A device must be large enough and not in use.
+    /// Its first MiB and the MiB where the image ends are filled with zero bytes at the start, and
+    /// written at the very end, so that an incomplete image does not boot.
     #[arg(long, value_name = "TARGET", conflicts_with_all = ["merge", "no_devices", "no_setuid",
           "no_xattrs", "max_entries", "map_owner"])]
     pub(crate) image: Option<PathBuf>,
@@ -36,22 +36,23 @@ pub(crate) struct UnpackArgs {
     pub(crate) replace: bool,
     /// Add the tree to what DIR holds; files of the same names are replaced.
     ///
-    /// A directory does not replace a file nor a file a directory; such an archive is refused
-    /// before anything is changed. The entries are moved into place one after the other.
+    /// A directory does not replace a file, and a file does not replace a directory: `unpack`
+    /// refuses such an archive before it changes anything. It moves the entries into place one
+    /// after the other.
     #[arg(long)]
     pub(crate) merge: bool,
     /// Keep the incomplete tree or file when something goes wrong, and say where it is.
     ///
-    /// When a signal ends the run it is kept as well, but nothing is said: it is beside the target,
-    /// hidden, with a name that ends in .partial.
+    /// When a signal ends the run, it is kept as well, but without a message. It is beside the
+    /// target, hidden, with a name that ends in .partial.
     #[arg(long)]
     pub(crate) keep_partial: bool,
-    /// Let owner and group FROM of the archive be TO here; may be given several times.
+    /// Restore owner and group FROM of the archive as TO; may be given several times.
     ///
-    /// With COUNT, so many numbers from FROM on become those from TO on, as in a user namespace.
-    /// Users and groups are mapped alike, and so are those whom access lists and capabilities
-    /// name. Ranges overlap neither in the archive nor here. Once given, an owner in no range is an
-    /// error.
+    /// With COUNT, this many numbers from FROM on become those from TO on, as in a user namespace.
+    /// Users and groups are mapped in the same way, and so are those in access lists and
+    /// capabilities. Ranges must not overlap, neither in the archive nor here. An owner in no range
+    /// is then an error.
     #[arg(long, value_name = "FROM:TO[:COUNT]", value_parser = value::owners)]
     pub(crate) map_owner: Vec<Range>,
     /// Leave device nodes out.
@@ -65,13 +66,13 @@ pub(crate) struct UnpackArgs {
     pub(crate) no_xattrs: bool,
     /// Do not wait until the tree is on the disk.
     ///
-    /// Without this, the tree takes its place only after the file system has written it out, so
-    /// that a power failure leaves either the old state or the new one. Likewise, the first MiB of
-    /// a device is written only after all others are on it.
+    /// Without this, the tree takes its place only after the file system has written it to the
+    /// disk, so that a power failure leaves either the old state or the new one. In the same way,
+    /// the first MiB of a device is written only after all others are on it.
     #[arg(long)]
     pub(crate) no_sync: bool,
-    /// Refuse an archive with more than BYTES of file content, holes not counted; K, M, G and T
-    /// are understood.
+    /// Refuse an archive with more than BYTES of file content, holes not counted; units are K, M, G
+    /// and T.
     #[arg(long, value_name = "BYTES", value_parser = value::bytes)]
     pub(crate) max_bytes: Option<u64>,
     /// Refuse an archive with more than N entries; each takes about 50 bytes of memory.

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use sealcast::crypt::sign::SigningKey;
-use sealcast::seal::passphrase::{WORK_LOG2, encrypt};
+use sealcast::seal::passphrase::WORK_LOG2;
 use sealcast::seal::{
-    self, AnyKey, Identity, NamedKey, Passphrase, Recipient, SenderKey, parse_any_keys,
+    self, AnyKey, Identity, NamedKey, Passphrase, Recipient, SenderKey, encrypt, parse_any_keys,
     parse_sender_keys, parse_signing_key, signing_key_line,
 };
 use sealcast::sys::{self, clock, entropy, keyfile};

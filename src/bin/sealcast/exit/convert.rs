@@ -203,7 +203,7 @@ impl From<archive::Error> for Failure {
             }
             archive::Error::NotArchive(archive::ForeignFormat::Unknown)
             | archive::Error::Trailing { .. }
-            | archive::Error::Squeezed { .. }
+            | archive::Error::Compression { .. }
             | archive::Error::Header { .. }
             | archive::Error::UnknownType { .. }
             | archive::Error::Name { .. } => Self::new(ExitStatus::Data, message),

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use sealcast::crypt::sign::SigningKey;
-use sealcast::seal::passphrase::{decrypt, is_encrypted};
-use sealcast::seal::{self, Identity, Passphrase, parse_signing_key};
+use sealcast::seal::{self, Identity, Passphrase, decrypt, is_encrypted, parse_signing_key};
 use sealcast::sys::keyfile::{self, KeyFile};
 use sealcast::sys::passphrase as sys;
 use zeroize::Zeroizing;

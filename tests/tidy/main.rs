@@ -1,6 +1,11 @@
 //! The habits of the house, checked: who imports whom, what pure modules keep away from, sizes,
 //! words, and kinds that are written down twice.
 
+#![allow(clippy::unwrap_used, reason = "tests may be terse")]
+
+mod circles;
+mod words;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -263,7 +268,7 @@ fn files_are_in_shape() {
             writeln!(faults, "{name}: says nothing about itself").unwrap();
         }
         let lines = product(&text).count();
-        if lines > FILE_LINES_MAX {
+        if lines > FILE_LINES_MAX && path.starts_with("src") {
             writeln!(faults, "{name}: {lines} lines").unwrap();
         }
         for (i, line) in text.lines().enumerate() {
@@ -335,7 +340,7 @@ fn unsafe_code_is_in_one_place() {
     let mut faults = Vec::new();
     for (path, text) in sources(&["src", "tests"]) {
         let name = path.to_str().unwrap();
-        if name == "src/fec/kernel.rs" || name == "tests/it/tidy.rs" {
+        if name == "src/fec/kernel.rs" || name == "tests/tidy/main.rs" {
             continue;
         }
         for (i, line) in text.lines().enumerate() {
