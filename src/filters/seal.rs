@@ -46,7 +46,7 @@ impl SealConfig {
 pub enum SealTo {
     /// The holders of these keys, at least one.
     Recipients(Vec<Recipient>),
-    /// Whoever knows the passphrase.
+    /// All who know the passphrase.
     Passphrase(Passphrase),
 }
 

@@ -166,7 +166,7 @@ fn frames<R: Read + Send>(
     ordered(threads, next, expand, send, || {})
 }
 
-/// A piece whose memory goes back for the next one when nobody wants its bytes any more.
+/// A piece whose memory goes back for the next one when its bytes are not wanted any more.
 struct PooledBytes {
     /// There until it goes back.
     piece: Option<FrameBuffer>,

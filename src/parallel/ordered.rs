@@ -125,7 +125,7 @@ struct Results<R, E> {
     done: BTreeMap<u64, Result<R, E>>,
     /// The job whose result comes next.
     turn: u64,
-    /// Whether somebody hands results on, who will find whatever is added.
+    /// Whether a thread hands results on. It will find what is added.
     served: bool,
     /// Workers that may still add results.
     working: usize,
@@ -181,7 +181,7 @@ where
         Some((number, job?))
     }
 
-    /// Adds a result, and hands on those whose turn it is unless somebody does so already.
+    /// Adds a result, and hands on those whose turn it is unless another thread does so already.
     fn hand_on(&self, number: u64, result: Result<R, E>)
     where
         S: FnMut(R) -> Result<(), E>,

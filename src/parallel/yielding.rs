@@ -38,7 +38,7 @@ impl Default for Yielder {
 }
 
 impl Yielder {
-    /// Lets whoever waits for this processor run first, unless that took long lately.
+    /// Lets a process that waits for this processor run first, unless that took long lately.
     pub fn offer(&self) {
         let now = self.clock.now();
         if self.rests(now) {

@@ -22,7 +22,7 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Told when there is work, or no more to come.
     work: Condvar,
-    /// Told when as much was done as somebody waits for.
+    /// Told when as much was done as the extracting thread waits for.
     done: Condvar,
 }
 
@@ -33,7 +33,7 @@ struct Queue {
     waiting_bytes: usize,
     /// Threads that wait for work.
     idle: usize,
-    /// At most so much shall be waiting: then somebody is told.
+    /// The extracting thread is told when no more than this waits.
     awaited: Option<usize>,
     ended: bool,
     error: Option<Error>,
@@ -109,7 +109,7 @@ impl Drop for Writers {
     fn drop(&mut self) {
         let mut queue = self.0.lock();
         queue.ended = true;
-        // After an error nobody wants the rest.
+        // After an error the rest is not wanted.
         queue.jobs.clear();
         drop(queue);
         self.0.work.notify_all();
