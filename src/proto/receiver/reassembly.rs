@@ -475,8 +475,8 @@ impl Reassembler {
         }
     }
 
-    /// When a symbol of this block was sent, the whole of those below the returned one were. Of those
-    /// that are interleaved each may be under way.
+    /// The blocks below the returned one were sent whole once a symbol of this block was; of those
+    /// that are interleaved with it, each may be under way.
     pub(in crate::proto) fn sent_before(&self, number: u32) -> u32 {
         number.saturating_add(1).saturating_sub(self.depth)
     }
