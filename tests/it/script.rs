@@ -292,7 +292,7 @@ fn wildcards() {
 
 #[test]
 fn a_wrong_transcript_is_seen() {
-    let (faults, new) = play("x", "$ echo b; exit 4\na\n\n$ echo c\nc\n", PORT - 2);
+    let (faults, new) = play("x", "$ echo b; exit 4\na\n\n$ echo c\nc\n", ports());
     assert!(faults.contains("--- came, status 4\nb"), "{faults}");
     assert_eq!(new, "$ echo b; exit 4\nb\n? 4\n\n$ echo c\nc\n");
 }
