@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use super::rate::{LimitTimes, RateReason};
 use crate::units::{Duration, Rate};
-use crate::wire::{AbortReason, DropReason, LeaveReason, RejectReason, SessionId, SessionStatus};
+use crate::wire::{
+    self, AbortReason, DropReason, LeaveReason, RejectReason, SessionId, SessionStatus,
+};
 
 /// Where datagrams go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -346,4 +348,16 @@ pub struct ReceiverStats {
     pub other_version: u64,
     /// Datagrams of a kind that came after this program.
     pub unknown_kind: u64,
+}
+
+impl ReceiverStats {
+    /// Counts a datagram that cannot be read; `None` when it is malformed.
+    pub(super) fn count_error(&mut self, error: &wire::Error) -> Option<()> {
+        match error {
+            wire::Error::Version(_) => self.other_version += 1,
+            wire::Error::Unknown { .. } => self.unknown_kind += 1,
+            wire::Error::Malformed => return None,
+        }
+        Some(())
+    }
 }

@@ -19,6 +19,7 @@
 //! Nothing that a peer sends panics. What is malformed, forged or replayed changes nothing but a
 //! counter: datagrams are authenticated before any state changes.
 
+mod any_receiver;
 mod any_sender;
 mod block;
 pub mod config;
@@ -34,6 +35,7 @@ mod sender;
 mod testing;
 mod timer;
 
+pub use any_receiver::Receiver;
 pub use any_sender::Sender;
 pub use block::trailer_len;
 pub use config::{OneWay, ReceiverConfig, SenderConfig};
@@ -45,5 +47,5 @@ pub use keys::{
     Listed, ReceiverKeys, SHARED_LEN, SHARED_SALT, SHARED_WORK_LOG2, SenderKeys, shared_secret,
 };
 pub use rate::{LimitTimes, RateReason, SendLimit};
-pub use receiver::{Awaits, Receiver};
+pub use receiver::Awaits;
 pub use sender::Waiting;

@@ -46,6 +46,11 @@ impl<K: TimerKind, const N: usize> Timers<K, N> {
         self.at[kind.index()] = None;
     }
 
+    /// Sets the timer to this moment, or clears it if there is none.
+    pub(super) fn set_or_clear(&mut self, kind: K, at: Option<Instant>) {
+        self.at[kind.index()] = at;
+    }
+
     /// Whether the timer fires now; it is cleared if so.
     pub(super) fn fires(&mut self, kind: K, now: Instant) -> bool {
         let slot = &mut self.at[kind.index()];

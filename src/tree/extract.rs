@@ -176,8 +176,9 @@ fn restore_into<R: ReadBytes + Send>(
     stage.commit(config.sync, root_time, |root, merged| {
         let root = root.try_clone().map_err(Error::system("open", b""))?;
         let mut dirs = Dirs::new(root);
+        let context = FinishContext { umask, merged };
         for (path, meta) in &pending {
-            finish_directory(&mut dirs, path, meta, &mut restorer, (umask, merged))?;
+            finish_directory(&mut dirs, path, meta, &mut restorer, &context)?;
         }
         Ok(())
     })?;
@@ -242,12 +243,19 @@ impl From<Implied> for Directory {
     }
 }
 
+/// What directories of the archive's silence become.
+struct FinishContext<'a> {
+    umask: Mode,
+    /// Directories that were in the target before.
+    merged: &'a Merged,
+}
+
 fn finish_directory(
     dirs: &mut Dirs,
     path: &[u8],
     meta: &Directory,
     restorer: &mut restore::Restorer,
-    (umask, merged): (Mode, &Merged),
+    context: &FinishContext<'_>,
 ) -> Result<(), Error> {
     let (parent, name) = split(path);
     let parent = dirs.get(parent).map_err(Error::system("open", parent))?;
@@ -256,11 +264,11 @@ fn finish_directory(
         Directory::Explicit(meta) => restorer.open(&fd, path, meta, restore::AlreadySet::Nothing),
         Directory::Implied(Implied::New) => {
             let stat = rustix::fs::fstat(&fd).map_err(Error::system("examine", path))?;
-            if merged.contains(&(stat.st_dev, stat.st_ino)) {
+            if context.merged.contains(&(stat.st_dev, stat.st_ino)) {
                 // It was there before, and the archive has nothing to say about it.
                 return Ok(());
             }
-            let mode = Mode::from_raw_mode(0o777) & !umask;
+            let mode = Mode::from_raw_mode(0o777) & !context.umask;
             rustix::fs::fchmod(&fd, mode).map_err(Error::system("set the mode of", path))
         }
         Directory::Implied(Implied::Like(mode, uid, gid)) => {
@@ -510,10 +518,10 @@ impl Extractor<'_> {
         };
         let mut part = reader.take_bytes()?;
         if part.len() as u64 == size {
-            return self.writers.give(job(Body::Whole(part)));
+            return self.writers.push(job(Body::Whole(part)));
         }
         let (parts_in, parts_out) = channel();
-        self.writers.give(job(Body::Parts(size, parts_out)))?;
+        self.writers.push(job(Body::Parts(size, parts_out)))?;
         while !part.is_empty() {
             if parts_in.send(part).is_err() {
                 // Who makes it has failed, and need not see the rest.

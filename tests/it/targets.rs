@@ -138,3 +138,22 @@ fn what_is_mounted_in_an_old_tree_survives() {
     );
     shell(&script, dir.path());
 }
+
+#[test]
+fn the_root_of_a_new_file_system_counts_as_empty() {
+    if !root() || !crate::support::have("mkfs.ext4") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("archive"), small(dir.path())).unwrap();
+    let unpack = format!("{} unpack -C m", env!("CARGO_BIN_EXE_sealcast"));
+    let script = format!(
+        "truncate -s 32M img; mkfs.ext4 -q -F img; mkdir m; mount -o loop img m; \
+         {unpack} < archive; test -d m/lost+found; test -e m/d; touch m/old; \
+         {unpack} --replace < archive; test -d m/lost+found; test -e m/d; test ! -e m/old"
+    );
+    shell(
+        &format!("unshare -m bash -euo pipefail -c '{script}'"),
+        dir.path(),
+    );
+}

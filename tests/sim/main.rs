@@ -39,9 +39,6 @@ use world::World;
 const BASE: u64 = 0x5ea1_ca57_0000;
 const SEEDS: u64 = 200;
 
-/// Whether a plan has something.
-type Holds<T> = fn(&T) -> bool;
-
 /// How many seeds to try: more by hand, `SEALCAST_SEEDS=50000 cargo test --release --test sim`.
 fn seeds() -> u64 {
     std::env::var("SEALCAST_SEEDS")
@@ -83,11 +80,14 @@ fn many_seeds() {
     assert_eq!(failed, 0, "of {} seeds", seeds());
 }
 
+/// What a plan may have, and its name.
+type Drawn<T> = (&'static str, fn(&T) -> bool);
+
 #[test]
 fn every_mode_and_every_fault_is_drawn() {
     let plans: Vec<Plan> = (BASE..BASE + SEEDS).map(Plan::draw).collect();
     let drawn = |what: fn(&Plan) -> bool| plans.iter().filter(|plan| what(plan)).count();
-    let modes: [(&str, Holds<Plan>); 13] = [
+    let modes: [Drawn<Plan>; 13] = [
         ("one-way", |p| p.sender.one_way.is_some()),
         ("signed", |p| p.sender.keys.signing.is_some()),
         ("listed", |p| p.sender.keys.listed.is_some()),
@@ -108,7 +108,7 @@ fn every_mode_and_every_fault_is_drawn() {
             p.has(|f| matches!(f, SenderFault::Sleep(_)))
         }),
     ];
-    let faults: [(&str, Holds<ReceiverPlan>); 14] = [
+    let faults: [Drawn<ReceiverPlan>; 14] = [
         ("late", |r| r.starts > Instant::from_us(3_000_000)),
         ("bursts", |r| r.to.loss > 0.0 && r.to.burst > 1.0),
         ("reordering", |r| r.to.detour > 0.0 && r.to.jitter_us > 0),

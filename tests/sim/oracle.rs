@@ -296,7 +296,11 @@ fn receiver_is_right(world: &World, i: usize) -> Result<(), String> {
             let came = listener.joined_at.is_none();
             let gone = over_at < listener.ended_at;
             let moves = plan.has(|fault| matches!(fault, Fault::Moves(_)));
-            came && (gone || excuses.unheard() || moves || over_at.since(plan.starts) < waited)
+            came && (gone
+                || listener.lacks_memory
+                || excuses.unheard()
+                || moves
+                || over_at.since(plan.starts) < waited)
         }
         ReceiverEnd::Lost { .. } => one_way && excuses.losses(),
         ReceiverEnd::Overrun { .. } => one_way && (plan.consumer.is_some() || excuses.gaps()),

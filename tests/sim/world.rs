@@ -10,8 +10,8 @@ use rand::{Rng, RngExt, SeedableRng};
 use sealcast::proto::config::{Series, StartTimeout};
 use sealcast::proto::limits::{IP_UDP_LEN, SOCKET_COST};
 use sealcast::proto::{
-    MemberReport, Receiver, ReceiverEnd, ReceiverEvent, Sender, SenderConfig, SenderEnd,
-    SenderEvent, SenderStats, Target,
+    MemberReport, PassedOver, Receiver, ReceiverEnd, ReceiverEvent, Sender, SenderConfig,
+    SenderEnd, SenderEvent, SenderStats, Target,
 };
 use sealcast::units::{Duration, Instant};
 use sealcast::wire::{AbortReason, LeaveReason, show};
@@ -93,6 +93,8 @@ pub struct Listener {
     pub joined_at: Option<Instant>,
     /// It was told to wait for another session.
     pub waited: bool,
+    /// A one-way session sends more at once than it can hold.
+    pub lacks_memory: bool,
     /// Its process runs, or sleeps.
     pub is_there: bool,
     /// An earlier process at this place had everything.
@@ -115,6 +117,7 @@ impl Listener {
             ended_at: Instant::ZERO,
             joined_at: None,
             waited: false,
+            lacks_memory: false,
             is_there: false,
             had_all: false,
             port,
@@ -756,6 +759,9 @@ impl World {
                     }
                     ReceiverEvent::Joined { .. } => listener.joined_at = Some(self.now),
                     ReceiverEvent::Waits { .. } => listener.waited = true,
+                    ReceiverEvent::PassedOver { why, .. } => {
+                        listener.lacks_memory |= why == PassedOver::MoreMemory;
+                    }
                     ReceiverEvent::Ended(end) => {
                         (listener.end, listener.ended_at) = (Some(end), self.now);
                         listener.is_there = false;

@@ -1,59 +1,66 @@
-//! A receiver's side of a session.
+//! The receiver's side of a session in which it answers.
 
-mod gather;
-mod joining;
-mod overheard;
+mod incoming;
+mod partial_block;
+mod polluted;
+mod reassembly;
+mod resume;
+mod screening;
+mod search;
 mod session;
-mod slot;
-mod ticket;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use self::gather::Outlook;
-use self::joining::{Candidates, Found, Reply};
-use self::session::Session;
-use self::ticket::Ticket;
-use super::config::{ReceiverConfig, fit_name, window_blocks};
+pub(super) use self::incoming::{Content, Effect, Incoming, Next, StreamState};
+pub(super) use self::reassembly::{Intake, Reassembler};
+use self::resume::ResumeState;
+pub(super) use self::screening::{Place, SignatureLimit, Told, open_announce, screen};
+use self::search::{Found, Reply, Search};
+use self::session::{Corrupt, Session};
+use super::config::{ReceiverConfig, window_blocks};
 use super::event::{
     Delivery, PassedOver, ReceiverEnd, ReceiverEvent, ReceiverStats, Target, Transmit,
 };
-use super::limits::{
-    LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX, REFUSED_WAIT, SIGNED_SILENT_MAX,
-};
-use super::protect::OpenedAnnounce;
-use super::timer::Timers;
+use super::limits::{LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX, REFUSED_WAIT};
+use super::timer::{TimerKind, Timers};
 use crate::units::Instant;
 use crate::wire::{
     self, Announce, ByeReason, DATA_OVERHEAD, DatagramKind, DropReason, LeaveReason, Outcome,
     RejectReason, SessionStatus,
 };
 
-/// Alarms of a receiver.
-mod alarm {
+#[derive(Clone, Copy, Debug)]
+enum ReceiverTimer {
     /// No session may be waited for any longer: set until one took us in.
-    pub(super) const GIVE_UP: usize = 0;
+    GiveUp,
     /// A JOIN is due, or a session is given up: set while there are any.
-    pub(super) const JOIN: usize = 1;
+    Join,
     /// The sender has been silent for too long, perhaps: set while receiving.
-    pub(super) const SILENCE: usize = 2;
+    Silence,
     /// A FEEDBACK is due, whatever we lack: set while receiving and lingering.
-    pub(super) const REPORT: usize = 3;
-    /// A FEEDBACK is due for what we lack, or that is given up: set while receiving.
-    pub(super) const NACK: usize = 4;
+    Report,
+    /// A FEEDBACK is due for what we lack: set while receiving.
+    Nack,
     /// A BYE is not waited for any longer: set while lingering.
-    pub(super) const LINGER: usize = 5;
+    Linger,
     /// Every session that we know turned us away, and no other came: set once that is so.
-    pub(super) const REFUSED: usize = 6;
-    pub(super) const COUNT: usize = 7;
+    Refused,
+}
+
+const TIMERS: usize = ReceiverTimer::Refused as usize + 1;
+
+impl TimerKind for ReceiverTimer {
+    fn index(self) -> usize {
+        self as usize
+    }
 }
 
 /// What a receiver waits for before data flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Awaits {
     /// A session to take part in.
     Sender,
@@ -68,69 +75,58 @@ pub enum Awaits {
 #[derive(Debug)]
 enum State {
     /// Asking the sessions that we heard of, if there are any.
-    Searching(Candidates),
+    Searching(Search),
     Receiving(Box<Session>),
     /// Done or leaving: said until a BYE comes.
     Lingering(Box<Session>, ReceiverEnd),
     Ended,
 }
 
-/// The receiver's state machine; see the module [`super`] for the order of calls.
+/// The state machine of a receiver that answers.
 #[derive(Debug)]
-pub struct Receiver {
+pub(super) struct TwoWayReceiver {
     config: ReceiverConfig,
     rng: StdRng,
     state: State,
-    policy: Option<SessionStatus>,
-    /// Reasons for passing over a session that were told.
-    passed_over: BTreeSet<PassedOver>,
-    timers: Timers<usize, { alarm::COUNT }>,
+    status: Option<SessionStatus>,
+    told: Told,
+    timers: Timers<ReceiverTimer, TIMERS>,
     events: VecDeque<ReceiverEvent>,
     stats: ReceiverStats,
 }
 
-impl Receiver {
-    /// A receiver that searches for a session. All randomness comes from `seed`, which must never
-    /// serve twice.
-    pub fn new(mut config: ReceiverConfig, seed: [u8; 32], now: Instant) -> Self {
-        config.name = fit_name(&config.name);
+impl TwoWayReceiver {
+    /// A receiver that searches for a session; see [`super::Receiver::new`].
+    pub(super) fn new(config: ReceiverConfig, seed: [u8; 32], now: Instant) -> Self {
         let mut timers = Timers::new();
         if let Some(timeout) = config.start_timeout {
-            timers.set(alarm::GIVE_UP, now + timeout);
+            timers.set(ReceiverTimer::GiveUp, now + timeout);
         }
         Self {
             config,
             rng: StdRng::from_seed(seed),
-            state: State::Searching(Candidates::default()),
-            policy: None,
-            passed_over: BTreeSet::new(),
+            state: State::Searching(Search::default()),
+            status: None,
+            told: Told::default(),
             timers,
             events: VecDeque::new(),
             stats: ReceiverStats::default(),
         }
     }
 
-    /// What the receiver waits for; nothing once data flows.
-    pub fn awaits(&self) -> Option<Awaits> {
+    pub(super) fn awaits(&self) -> Option<Awaits> {
         match &self.state {
-            State::Searching(candidates) => Some(candidates.awaits()),
-            State::Receiving(session) if !session.started => Some(Awaits::Start(self.policy)),
+            State::Searching(search) => Some(search.awaits()),
+            State::Receiving(session) if !session.incoming.started => {
+                Some(Awaits::Start(self.status))
+            }
             State::Receiving(_) | State::Lingering(..) | State::Ended => None,
         }
     }
 
-    /// Takes a datagram that came to the group or to our own address, in place.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+    pub(super) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         let taken = match wire::peek(datagram) {
-            Err(wire::Error::Version(_)) => {
-                self.stats.other_version += 1;
-                return;
-            }
-            Err(wire::Error::Unknown { .. }) => {
-                self.stats.unknown_kind += 1;
-                return;
-            }
-            Err(wire::Error::Malformed) => None,
+            Err(error) => self.stats.count_error(&error),
             Ok((DatagramKind::Announce, _)) => self.handle_announce(now, from, datagram),
             Ok((DatagramKind::Accept | DatagramKind::Reject, _)) => {
                 self.handle_reply(now, datagram)
@@ -138,46 +134,44 @@ impl Receiver {
             Ok((DatagramKind::Join | DatagramKind::Feedback, _)) => None,
             Ok((kind, tag)) => self.handle_session(now, kind, tag, datagram),
         };
-        if taken.is_none() {
-            self.stats.refused += 1;
-        }
+        self.stats.refused += u64::from(taken.is_none());
     }
 
-    /// Does what is due at `now`.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if self.timers.fires(alarm::GIVE_UP, now) {
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.timers.fires(ReceiverTimer::GiveUp, now) {
             self.give_up(now);
         }
-        if self.timers.fires(alarm::JOIN, now)
-            && let State::Searching(candidates) = &mut self.state
+        if self.timers.fires(ReceiverTimer::Join, now)
+            && let State::Searching(search) = &mut self.state
         {
-            if candidates.expire(now) {
+            if search.expire(now) {
                 self.events.push_back(ReceiverEvent::Forgotten);
             }
-            let refused = candidates.all_refused();
-            if let Some(silence) = candidates.silence(now) {
+            let refused = search.all_refused();
+            if let Some(silence) = search.silence(now) {
                 self.end(ReceiverEnd::SenderLost(silence));
             } else if refused.is_some_and(|reason| reason != RejectReason::NextPass) {
-                self.timers.set_earlier(alarm::REFUSED, now + REFUSED_WAIT);
+                self.timers
+                    .set_earlier(ReceiverTimer::Refused, now + REFUSED_WAIT);
             }
         }
-        if self.timers.fires(alarm::REFUSED, now) {
-            self.refused(now);
+        if self.timers.fires(ReceiverTimer::Refused, now) {
+            self.on_all_refused(now);
         }
-        if self.timers.fires(alarm::SILENCE, now) {
+        if self.timers.fires(ReceiverTimer::Silence, now) {
             self.check_silence(now);
         }
-        if self.timers.fires(alarm::REPORT, now)
+        if self.timers.fires(ReceiverTimer::Report, now)
             && let Some(session) = self.session()
         {
             session.report_due(now);
         }
-        if self.timers.fires(alarm::NACK, now)
+        if self.timers.fires(ReceiverTimer::Nack, now)
             && let State::Receiving(session) = &mut self.state
         {
             session.nack_due();
         }
-        if self.timers.fires(alarm::LINGER, now)
+        if self.timers.fires(ReceiverTimer::Linger, now)
             && let State::Lingering(_, end) = &self.state
         {
             let end = end.clone();
@@ -186,98 +180,74 @@ impl Receiver {
         self.rearm(now);
     }
 
-    /// When to call [`Receiver::handle_timeout`] next.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.is_done() {
-            None
-        } else {
-            self.timers.next()
-        }
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next().filter(|_| !self.is_done())
     }
 
-    /// What happened since the last call.
-    pub fn poll_event(&mut self) -> Option<ReceiverEvent> {
+    pub(super) fn poll_event(&mut self) -> Option<ReceiverEvent> {
         self.events.pop_front()
     }
 
-    /// Whether the session is over.
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         matches!(self.state, State::Ended)
     }
 
-    /// What was counted so far.
-    pub fn stats(&self) -> ReceiverStats {
+    pub(super) fn stats(&self) -> ReceiverStats {
         match &self.state {
             State::Receiving(session) | State::Lingering(session, _) => session.stats(self.stats),
             State::Searching(_) | State::Ended => self.stats,
         }
     }
 
-    /// Fills `buf` with a datagram to send now; nothing when there is none.
-    pub fn poll_transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
+    pub(super) fn poll_transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
         buf.clear();
         let to = match &mut self.state {
-            State::Searching(candidates) => {
-                let to = candidates.emit(now, &self.config, &mut self.rng, buf)?;
-                self.rearm(now);
-                to
-            }
+            State::Searching(search) => search.emit(now, &self.config, &mut self.rng, buf)?,
             State::Receiving(session) | State::Lingering(session, _) => {
-                let to = session.emit_feedback(now, buf)?;
-                self.rearm(now);
-                to
+                session.emit_feedback(now, buf)?
             }
             State::Ended => return None,
         };
+        self.rearm(now);
         Some(Transmit {
             to: Target::Peer(to),
             segment: buf.len(),
         })
     }
 
-    /// Hands data out, in order, each block checked; nothing when the next one is not complete.
-    pub fn pull(&mut self, now: Instant) -> Option<Delivery> {
+    pub(super) fn pull(&mut self, now: Instant) -> Option<Delivery> {
         let State::Receiving(session) = &mut self.state else {
             return None;
         };
-        match session.gather.pull() {
-            gather::Pulled::Data { delivery, repaired } => {
-                session.repaired += u64::from(repaired);
-                session.delivered(now);
-                self.after_progress(now);
-                self.watch(now);
-                Some(delivery)
+        match session.pull(now) {
+            Ok(delivery) => {
+                if delivery.is_some() {
+                    self.after_progress(now);
+                }
+                delivery
             }
-            gather::Pulled::Nothing => None,
-            gather::Pulled::Corrupt => {
-                self.linger(
-                    now,
-                    ReceiverEnd::Corrupt,
-                    Outcome::Leave(LeaveReason::Corrupt),
-                );
+            Err(Corrupt) => {
+                self.on_corrupt(now);
                 None
             }
         }
     }
 
-    /// Takes the buffer of a [`Delivery`] back.
-    pub fn recycle(&mut self, buf: Vec<u8>) {
+    pub(super) fn recycle(&mut self, buf: Vec<u8>) {
         if let State::Receiving(session) = &mut self.state {
-            session.gather.recycle(buf);
+            session.incoming.reassembler.recycle(buf);
         }
     }
 
-    /// The consumer has taken everything, after [`ReceiverEvent::Complete`]: tells the sender.
-    pub fn consumed(&mut self, now: Instant) {
+    pub(super) fn consumed(&mut self, now: Instant) {
         if let State::Receiving(session) = &self.state
-            && let Some(digest) = session.gather.complete()
+            && let Some(digest) = session.incoming.reassembler.complete()
         {
             self.linger(now, ReceiverEnd::Complete, Outcome::Done(digest));
         }
     }
 
-    /// Gives up: tells the sender, if there is one.
-    pub fn leave(&mut self, now: Instant, reason: LeaveReason) {
+    pub(super) fn leave(&mut self, now: Instant, reason: LeaveReason) {
         match self.state {
             State::Receiving(_) => {
                 self.linger(now, ReceiverEnd::Left(reason), Outcome::Leave(reason));
@@ -301,11 +271,6 @@ impl Receiver {
     }
 
     fn linger(&mut self, now: Instant, end: ReceiverEnd, outcome: Outcome) {
-        if matches!(&self.state, State::Receiving(session) if session.is_one_way()) {
-            // Nobody is told.
-            self.end(end);
-            return;
-        }
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Receiving(mut session) => {
                 session.conclude(now, outcome);
@@ -316,45 +281,29 @@ impl Receiver {
                     | Outcome::Leave(LeaveReason::Status(_) | LeaveReason::Signal(_)) => LINGER_MAX,
                     Outcome::Receiving | Outcome::Finishing | Outcome::Leave(_) => LEAVE_LINGER_MAX,
                 };
-                self.timers.set(alarm::LINGER, now + longest);
+                self.timers.set(ReceiverTimer::Linger, now + longest);
                 self.rearm(now);
             }
             other => self.state = other,
         }
     }
 
-    /// Sets the alarms that follow from the session's state.
-    fn rearm(&mut self, now: Instant) {
-        let (rng, timers) = (&mut self.rng, &mut self.timers);
-        if let State::Searching(candidates) = &self.state {
-            match candidates.next() {
-                Some(at) => timers.set(alarm::JOIN, at),
-                None => timers.clear(alarm::JOIN),
-            }
-        }
-        let (State::Receiving(session) | State::Lingering(session, _)) = &mut self.state else {
-            return;
-        };
-        if session.is_one_way() {
-            self.watch(now);
-            return;
-        }
-        timers.set(alarm::REPORT, session.report_at());
-        match session.nack_at(now, rng) {
-            Some(at) => timers.set(alarm::NACK, at),
-            None => timers.clear(alarm::NACK),
-        }
+    /// What was authenticated contradicts itself.
+    fn on_corrupt(&mut self, now: Instant) {
+        let reason = LeaveReason::Corrupt;
+        self.linger(now, ReceiverEnd::Corrupt, Outcome::Leave(reason));
     }
 
-    /// One-way: looks whether something is lost for good.
-    fn watch(&mut self, now: Instant) {
-        let State::Receiving(session) = &mut self.state else {
-            return;
-        };
-        match session.gather.outlook(now) {
-            Outlook::Good => self.timers.clear(alarm::NACK),
-            Outlook::Doubtful(until) => self.timers.set(alarm::NACK, until),
-            Outlook::Short(why) => self.end(why.into()),
+    /// Sets the timers that follow from the session's state.
+    fn rearm(&mut self, now: Instant) {
+        let (rng, timers) = (&mut self.rng, &mut self.timers);
+        match &mut self.state {
+            State::Searching(search) => timers.set_or_clear(ReceiverTimer::Join, search.next()),
+            State::Receiving(session) | State::Lingering(session, _) => {
+                timers.set(ReceiverTimer::Report, session.report_at());
+                timers.set_or_clear(ReceiverTimer::Nack, session.nack_at(now, rng));
+            }
+            State::Ended => {}
         }
     }
 
@@ -362,110 +311,90 @@ impl Receiver {
         let State::Receiving(session) = &self.state else {
             return;
         };
-        let at = session.lost_at();
+        let at = session.incoming.lost_at();
         if now < at {
-            self.timers.set(alarm::SILENCE, at);
-        } else if session.is_one_way() && session.gather.has_all() {
-            // All that is left is the consumer's, which may take its time.
-        } else if let Some(why) = session.gather.shortfall() {
-            self.end(why.into());
-        } else if session.gather.complete().is_none() {
+            self.timers.set(ReceiverTimer::Silence, at);
+        } else if session.incoming.reassembler.complete().is_none() {
             // With everything here the sender is not needed any more.
-            let silent = now.since(session.heard_at) >= PEER_SILENT_MAX;
-            let longest = if silent {
-                PEER_SILENT_MAX
-            } else {
-                SIGNED_SILENT_MAX
-            };
-            self.end(ReceiverEnd::SenderLost(longest));
+            let silence = session.incoming.silence(now);
+            self.end(ReceiverEnd::SenderLost(silence));
         }
     }
 
     /// `None` when the datagram was refused; so for all below.
     fn handle_announce(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Option<()> {
-        let (_, shared) = Announce::peek(datagram);
-        let ours = self.config.keys.shared.as_ref();
-        let key = match (shared, ours) {
-            (true, None) => {
-                self.pass_over(from, PassedOver::SharedKeyNeeded);
+        let announced = match open_announce(&self.config, datagram) {
+            Ok(announced) => announced,
+            Err(why) => {
+                self.pass_over(from, why?);
                 return None;
             }
-            (true, key) => key,
-            (false, _) => None,
         };
-        let Some(announced) = OpenedAnnounce::open(datagram, key) else {
-            if shared {
-                self.pass_over(from, PassedOver::OtherSharedKey);
-            }
-            return None;
-        };
-        let policy = announced.announce.status;
+        let status = announced.announce.status;
+        let needs_shared = self.config.keys.shared.is_some();
         match &mut self.state {
-            State::Searching(_) if ours.is_some() && !shared => {
+            State::Searching(_) if needs_shared && !announced.announce.protection.shared => {
                 self.pass_over(from, PassedOver::NoSharedKey);
             }
-            State::Searching(candidates) => {
-                let found = candidates.hear(now, from, &announced, &self.config, &mut self.rng);
-                if candidates.all_refused().is_some() {
-                    self.timers.set_earlier(alarm::REFUSED, now + REFUSED_WAIT);
+            State::Searching(search) => {
+                let found = search.hear(now, from, &announced, &self.config, &mut self.rng);
+                if search.all_refused().is_some() {
+                    self.timers
+                        .set_earlier(ReceiverTimer::Refused, now + REFUSED_WAIT);
                 }
                 match found {
                     Found::New => {
-                        self.events.push_back(ReceiverEvent::Found {
-                            session: announced.announce.session,
-                            name: announced.announce.name.clone(),
-                            signer: announced.announce.protection.signer,
-                            one_way: announced.announce.protection.one_way,
-                            from,
-                            datagram_len: usize::from(announced.announce.symbol_len)
-                                + DATA_OVERHEAD,
-                        });
-                        if policy.is_late() && policy.next_pass {
-                            self.events.push_back(ReceiverEvent::Waits { from: None });
-                        }
+                        let event = found_event(from, &announced.announce);
+                        self.events.push_back(event);
                     }
                     Found::PassedOver(why) => self.pass_over(from, why),
                     Found::Nothing => {}
                 }
                 self.rearm(now);
             }
-            State::Receiving(session) if !session.started && self.policy != Some(policy) => {
-                if !session.is_ours(now, &announced) {
+            State::Receiving(session)
+                if !session.incoming.started && self.status != Some(status) =>
+            {
+                if !session.incoming.is_ours(now, &announced) {
                     return None;
                 }
-                self.policy = Some(policy);
-                self.events.push_back(ReceiverEvent::Waiting(policy));
+                self.status = Some(status);
+                self.events.push_back(ReceiverEvent::Waiting(status));
             }
             // Other sessions may share our network.
-            _ => {}
+            State::Receiving(_) | State::Lingering(..) | State::Ended => {}
         }
         Some(())
     }
 
     /// Says once that there is a session that we cannot take part in, and why.
     fn pass_over(&mut self, from: SocketAddr, why: PassedOver) {
-        if matches!(self.state, State::Searching(_)) && self.passed_over.insert(why) {
-            self.events
-                .push_back(ReceiverEvent::PassedOver { from, why });
+        if matches!(self.state, State::Searching(_)) {
+            self.events.extend(self.told.pass_over(from, why));
         }
     }
 
     fn handle_reply(&mut self, now: Instant, datagram: &mut [u8]) -> Option<()> {
-        let State::Searching(candidates) = &mut self.state else {
+        let State::Searching(search) = &mut self.state else {
             return None;
         };
-        let reply = candidates.handle_reply(now, datagram, &self.config.keys, &mut self.rng)?;
+        let reply = search.handle_reply(now, datagram, &self.config.keys, &mut self.rng)?;
         match reply {
             Reply::Refused => {
-                if candidates.all_refused().is_some() {
-                    self.timers.set(alarm::REFUSED, now + REFUSED_WAIT);
+                if search.all_refused().is_some() {
+                    self.timers.set(ReceiverTimer::Refused, now + REFUSED_WAIT);
                 }
             }
             Reply::Accepted(chosen, receiver, accept) => {
-                let so_far = candidates.so_far();
-                let blocks = self.blocks_of(&chosen.announce);
+                let so_far = search.so_far();
+                let announce = &chosen.announce;
+                let blocks = window_blocks(self.config.memory, announce.k, announce.symbol_len);
                 let session = Session::joined(&chosen, receiver, &accept, blocks, so_far, now);
-                self.take_part(now, session);
+                self.state = State::Receiving(Box::new(session));
+                self.timers.clear(ReceiverTimer::GiveUp);
+                self.timers.clear(ReceiverTimer::Join);
+                self.timers
+                    .set(ReceiverTimer::Silence, now + PEER_SILENT_MAX);
                 self.events.push_back(ReceiverEvent::Joined {
                     receiver,
                     from: chosen.from,
@@ -476,18 +405,6 @@ impl Receiver {
         Some(())
     }
 
-    /// Blocks of a session that we can hold.
-    fn blocks_of(&self, announce: &Announce) -> usize {
-        window_blocks(self.config.memory, announce.k, announce.symbol_len)
-    }
-
-    fn take_part(&mut self, now: Instant, session: Session) {
-        self.state = State::Receiving(Box::new(session));
-        self.timers.clear(alarm::GIVE_UP);
-        self.timers.clear(alarm::JOIN);
-        self.timers.set(alarm::SILENCE, now + PEER_SILENT_MAX);
-    }
-
     fn handle_session(
         &mut self,
         now: Instant,
@@ -495,14 +412,8 @@ impl Receiver {
         tag: u32,
         datagram: &mut [u8],
     ) -> Option<()> {
-        if let State::Searching(candidates) = &mut self.state
-            && let Some(chosen) = candidates.recognise(datagram)
-        {
-            let blocks = self.blocks_of(&chosen.announce);
-            self.take_part(now, Session::overheard(chosen, blocks, now));
-        }
         // Those of a session that we are not in are no fault of anybody.
-        let Some(session) = self.session().filter(|session| session.tag() == tag) else {
+        let Some(session) = self.session().filter(|s| s.incoming.tag() == tag) else {
             return Some(());
         };
         if kind == DatagramKind::Bye {
@@ -510,28 +421,21 @@ impl Receiver {
             self.handle_bye(now, reason);
             return Some(());
         }
-        let was_waiting = !session.started;
-        let news = session.handle(now, datagram)?;
-        let started = was_waiting && session.started;
-        if started {
+        let was_waiting = !session.incoming.started;
+        let effect = session.handle(now, datagram)?;
+        if was_waiting && session.incoming.started {
             self.events.push_back(ReceiverEvent::Started);
         }
-        match news {
-            session::News::None => {}
-            session::News::Progress => self.after_progress(now),
-            session::News::Abort(abort) => {
+        match effect {
+            Effect::None => {}
+            Effect::Progress => self.after_progress(now),
+            Effect::Abort(abort) => {
                 // What is complete and checked stays so, whatever becomes of the sender.
-                if matches!(&self.state, State::Receiving(session) if !session.completed) {
+                if matches!(&self.state, State::Receiving(s) if !s.incoming.completed) {
                     self.end(ReceiverEnd::Aborted(abort.reason, abort.text));
                 }
             }
-            session::News::Wrong => {
-                self.linger(
-                    now,
-                    ReceiverEnd::Corrupt,
-                    Outcome::Leave(LeaveReason::Corrupt),
-                );
-            }
+            Effect::Nonsense => self.on_corrupt(now),
         }
         self.rearm(now);
         Some(())
@@ -542,41 +446,31 @@ impl Receiver {
         let State::Receiving(session) = &mut self.state else {
             return;
         };
-        if session.gather.contradicts_end() {
-            self.linger(
-                now,
-                ReceiverEnd::Corrupt,
-                Outcome::Leave(LeaveReason::Corrupt),
-            );
-        } else if session.gather.complete().is_some() && !session.completed {
-            session.completed = true;
-            let length = session.gather.length();
-            self.events.push_back(ReceiverEvent::Complete { length });
+        match session.incoming.stream_state() {
+            StreamState::Underway => {}
+            StreamState::Complete(length) => {
+                self.events.push_back(ReceiverEvent::Complete { length });
+            }
+            StreamState::Corrupt => self.on_corrupt(now),
         }
     }
 
-    /// The time for a session to take us in is over, unless one told us to wait, or will be sent
-    /// again.
+    /// The time for a session to take us in is over, unless one told us to wait.
     fn give_up(&mut self, now: Instant) {
-        self.refused(now);
-        match &self.state {
-            State::Searching(candidates) if candidates.waits() => {}
-            State::Searching(candidates) if candidates.awaits_next() => {
-                self.timers.set(alarm::GIVE_UP, now + PEER_SILENT_MAX);
-            }
-            State::Searching(_) => self.end(ReceiverEnd::NoSender),
-            State::Receiving(_) | State::Lingering(..) | State::Ended => {}
+        self.on_all_refused(now);
+        if matches!(&self.state, State::Searching(search) if !search.waits()) {
+            self.end(ReceiverEnd::NoSender);
         }
     }
 
     /// Every session that we know turned us away, perhaps only for now.
-    fn refused(&mut self, now: Instant) {
-        let State::Searching(candidates) = &mut self.state else {
+    fn on_all_refused(&mut self, now: Instant) {
+        let State::Searching(search) = &mut self.state else {
             return;
         };
-        match candidates.all_refused() {
-            Some(RejectReason::NextPass) if candidates.wait(now) => {
-                self.timers.clear(alarm::GIVE_UP);
+        match search.all_refused() {
+            Some(RejectReason::NextPass) if search.wait(now) => {
+                self.timers.clear(ReceiverTimer::GiveUp);
                 self.events.push_back(ReceiverEvent::Waits { from: None });
             }
             // It is known already.
@@ -586,11 +480,11 @@ impl Receiver {
     }
 
     /// Waits for another session of the series, to go on in.
-    fn wait(&mut self, now: Instant, ticket: Ticket) {
+    fn wait(&mut self, now: Instant, resume: ResumeState) {
         self.stats = self.stats();
         let from = Some(self.stats.bytes);
-        self.state = State::Searching(Candidates::waiting(ticket));
-        self.policy = None;
+        self.state = State::Searching(Search::resuming(resume));
+        self.status = None;
         self.timers = Timers::new();
         self.events.push_back(ReceiverEvent::Waits { from });
         self.rearm(now);
@@ -609,47 +503,24 @@ impl Receiver {
         match (&self.state, dropped) {
             // The sender sent it before it knew that we have everything.
             (State::Lingering(_, ReceiverEnd::Complete), DropReason::NextPass) => {}
-            (State::Receiving(session), DropReason::NextPass) if session.completed => {}
+            (State::Receiving(session), DropReason::NextPass) if session.incoming.completed => {}
             (State::Receiving(session), DropReason::NextPass) => {
-                let ticket = session.ticket(now);
-                self.wait(now, ticket);
+                let resume = session.resume_state(now);
+                self.wait(now, resume);
             }
             (_, dropped) => self.end(ReceiverEnd::Dropped(dropped)),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proto::{Sender, SenderConfig};
-
-    #[test]
-    fn an_extension_is_counted_and_changes_nothing() {
-        let now = Instant::from_us(1);
-        let mut sender = Sender::new(SenderConfig::default(), [1; 32], now);
-        let mut receiver = Receiver::new(ReceiverConfig::default(), [2; 32], now);
-        let from = SocketAddr::from(([10, 0, 0, 1], 9));
-        let mut buf = Vec::new();
-        sender.handle_timeout(now);
-        while sender.poll_transmit(now, &mut buf).is_some() {
-            receiver.handle_datagram(now, from, &mut buf);
-        }
-        while receiver.poll_transmit(now, &mut buf).is_some() {
-            sender.handle_datagram(now, from, &mut buf);
-        }
-        for sub_kind in [0, 1, 255] {
-            // With the session's tag, and of any length.
-            let mut datagram = buf.clone();
-            datagram.resize(8 + usize::from(sub_kind), sub_kind);
-            datagram[..2].copy_from_slice(&[wire::VERSION << 4 | wire::EXTENSION, sub_kind]);
-            receiver.handle_datagram(now, from, &mut datagram.clone());
-            sender.handle_datagram(now, from, &mut datagram);
-        }
-        let (theirs, ours) = (sender.stats(), receiver.stats());
-        assert_eq!((theirs.unknown_kind, theirs.refused), (3, 0));
-        assert_eq!((ours.unknown_kind, ours.refused), (3, 0));
-        assert!(receiver.poll_transmit(now, &mut buf).is_none());
-        assert_eq!(receiver.awaits(), Some(Awaits::Answer(from)));
+/// What is told of a session that was found.
+pub(super) fn found_event(from: SocketAddr, announce: &Announce) -> ReceiverEvent {
+    ReceiverEvent::Found {
+        session: announce.session,
+        name: announce.name.clone(),
+        signer: announce.protection.signer,
+        one_way: announce.protection.one_way,
+        from,
+        datagram_len: usize::from(announce.symbol_len) + DATA_OVERHEAD,
     }
 }

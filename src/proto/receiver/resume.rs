@@ -1,5 +1,5 @@
-//! What a receiver goes by that waits for another session of a series: it came too late for one, or
-//! was too slow for it.
+//! What lets a receiver resume in another session of a series: it came too late for one, or was too
+//! slow for it.
 
 use crate::crypt::sign::VerifyingKey;
 use crate::proto::block::Chain;
@@ -9,36 +9,36 @@ use crate::wire::{Announce, SessionId};
 
 /// What was handed out of the stream, and into what blocks it was cut.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SoFar {
+pub(super) struct StreamPosition {
     pub(super) chain: Chain,
     /// Symbols of a block, and bytes of a symbol.
     pub(super) shape: (u16, u16),
 }
 
-/// The series that a receiver waits for.
+/// The series that a receiver waits for, and how far it came.
 #[derive(Clone, Debug)]
-pub(super) struct Ticket {
+pub(super) struct ResumeState {
     series: SessionId,
-    /// Whoever signed one session of the series signs all.
+    /// The key that signed one session of the series signs all.
     signer: Option<VerifyingKey>,
-    so_far: Option<SoFar>,
+    position: Option<StreamPosition>,
     /// When a session of the series was announced, or its sender answered.
     heard_at: Instant,
-    /// When the sender answered. An ANNOUNCE can be repeated by anybody, an answer cannot.
+    /// When the sender answered. An attacker can repeat an ANNOUNCE, but no answer.
     answered_at: Instant,
 }
 
-impl Ticket {
+impl ResumeState {
     pub(super) fn new(
         series: SessionId,
         signer: Option<VerifyingKey>,
-        so_far: Option<SoFar>,
+        position: Option<StreamPosition>,
         now: Instant,
     ) -> Self {
         Self {
             series,
             signer,
-            so_far,
+            position,
             heard_at: now,
             answered_at: now,
         }
@@ -51,7 +51,7 @@ impl Ticket {
         let admits = announce.series == self.series
             && announce.protection.signer == signer
             && !announce.protection.one_way
-            && self.so_far.is_none_or(|so_far| so_far.shape == shape);
+            && self.position.is_none_or(|position| position.shape == shape);
         if admits {
             self.heard_at = now;
         }
@@ -59,14 +59,14 @@ impl Ticket {
     }
 
     /// The sender has answered.
-    pub(super) fn answered(&mut self, now: Instant) {
+    pub(super) fn on_answer(&mut self, now: Instant) {
         self.answered_at = now;
         self.heard_at = now;
     }
 
     /// What was handed out already.
     pub(super) fn so_far(&self) -> Option<Chain> {
-        self.so_far.map(|so_far| so_far.chain)
+        self.position.map(|position| position.chain)
     }
 
     /// When the sender is lost, if nothing more is heard of it.

@@ -1,14 +1,14 @@
-//! Sessions that we ask to take us in: the first that does is ours. Asking several at once keeps
-//! whoever repeats an old ANNOUNCE from holding us up.
+//! The search: sessions that a receiver asks to take it in, of which the first that does is its
+//! own. Asking several at once keeps an attacker that repeats an old ANNOUNCE from holding it up.
 
 use std::net::SocketAddr;
 
+use rand::Rng;
 use rand::rngs::StdRng;
-use rand::{Rng, RngExt};
 
 use super::Awaits;
-use super::overheard::Overheard;
-use super::ticket::Ticket;
+use super::resume::ResumeState;
+use super::screening::{Place, SignatureLimit, screen};
 use crate::crypt::agree::{PublicKey, SecretKey};
 use crate::crypt::sign::VerifyingKey;
 use crate::proto::block::Chain;
@@ -16,8 +16,8 @@ use crate::proto::config::{ReceiverConfig, window_blocks};
 use crate::proto::event::PassedOver;
 use crate::proto::keys::ReceiverKeys;
 use crate::proto::limits::{
-    CANDIDATE_PATIENCE, CANDIDATES_MAX, CONFIRM_MAX, JOIN_RETRY_MAX, JOIN_RETRY_MIN,
-    NEXT_PASS_ASK_EVERY, NEXT_PASS_UNANSWERED_MAX, PEER_SILENT_MAX, SIGNATURES_PER_S_MAX,
+    CANDIDATE_PATIENCE, CONFIRM_MAX, JOIN_RETRY_MAX, JOIN_RETRY_MIN, NEXT_PASS_ASK_EVERY,
+    NEXT_PASS_UNANSWERED_MAX, PEER_SILENT_MAX,
 };
 use crate::proto::protect::{
     Handshake, OpenedAnnounce, PeerCiphers, StreamInfo, open, reply_nonce, seal,
@@ -25,18 +25,15 @@ use crate::proto::protect::{
 use crate::units::{Duration, Instant};
 use crate::wire::{Accept, Announce, DatagramKind, HandshakeHeader, Join, RejectReason};
 
-/// With all places taken, one of so many ANNOUNCEs takes one over, for long enough to be answered.
-const FLOODED_SHARE: u32 = 8;
-
 /// A session that we asked to take us in.
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub(super) announce: Announce,
     pub(super) signer: Option<VerifyingKey>,
     pub(super) from: SocketAddr,
-    pub(super) pair: PeerCiphers,
+    pub(super) ciphers: PeerCiphers,
     key: SecretKey,
-    greeting: Handshake,
+    handshake: Handshake,
     /// Which of our identities it was shown.
     identity: usize,
     began_at: Instant,
@@ -50,9 +47,7 @@ pub(super) struct Candidate {
 
 impl Candidate {
     fn new(
-        announce: Announce,
-        signer: Option<VerifyingKey>,
-        from: SocketAddr,
+        (announce, signer, from): (Announce, Option<VerifyingKey>, SocketAddr),
         keys: &ReceiverKeys,
         identity: usize,
         rng: &mut StdRng,
@@ -65,19 +60,19 @@ impl Candidate {
         let both = [&theirs, &ours];
         let shared = keys.shared.as_ref();
         let shape = StreamInfo::of(&announce);
-        let greeting = Handshake::agree(announce.session, &key, &theirs, both, shape, shared)?;
+        let handshake = Handshake::agree(announce.session, &key, &theirs, both, shape, shared)?;
         let proof = match keys.identities.get(identity) {
             Some(own) => Some((own.public(), own.agree(&theirs).ok()?)),
             None => None,
         };
-        let pair = greeting.ciphers(proof.as_ref().map(|(key, secret)| (key, secret)));
+        let ciphers = handshake.ciphers(proof.as_ref().map(|(key, secret)| (key, secret)));
         Some(Self {
             announce,
             signer,
             from,
-            pair,
+            ciphers,
             key,
-            greeting,
+            handshake,
             identity,
             began_at: now,
             heard_at: now,
@@ -107,11 +102,11 @@ impl Candidate {
     /// Draws a new key, so that an answer shows that the sender is still there, and nobody else
     /// can repeat one.
     fn renew(&mut self, keys: &ReceiverKeys, rng: &mut StdRng, now: Instant) {
-        let (announce, signer, from) = (self.announce.clone(), self.signer, self.from);
-        if let Some(new) = Self::new(announce, signer, from, keys, self.identity, rng, now) {
+        let known = (self.announce.clone(), self.signer, self.from);
+        if let Some(new) = Self::new(known, keys, self.identity, rng, now) {
             self.key = new.key;
-            self.greeting = new.greeting;
-            self.pair = new.pair;
+            self.handshake = new.handshake;
+            self.ciphers = new.ciphers;
             self.answered = false;
         }
     }
@@ -140,7 +135,7 @@ impl Candidate {
         }
         .emit(buf);
         let nonce = reply_nonce(DatagramKind::Join, 0);
-        seal(&self.greeting.join, &nonce, buf, 0, HandshakeHeader::LEN);
+        seal(&self.handshake.join, &nonce, buf, 0, HandshakeHeader::LEN);
     }
 
     /// Reads a REJECT: its reason is in its nonce.
@@ -150,7 +145,7 @@ impl Candidate {
             // What does not open is lost, and must be there for the next reason.
             let mut copy = datagram.to_vec();
             open(
-                &self.greeting.reject,
+                &self.handshake.reject,
                 &nonce,
                 &mut copy,
                 HandshakeHeader::LEN,
@@ -178,19 +173,14 @@ pub(super) enum Reply {
 
 /// The sessions that we ask.
 #[derive(Debug, Default)]
-pub(super) struct Candidates {
-    list: Vec<Candidate>,
+pub(super) struct Search {
+    candidates: Vec<Candidate>,
     /// The series that we wait for, if we do, and what we have of it.
-    ticket: Option<Box<Ticket>>,
-    /// Those that are one-way, and cannot be asked.
-    one_way: Vec<Overheard>,
-    /// One of those said that another follows it, for which we came too late.
-    next_follows: bool,
-    checks_left: u32,
-    checks_counted_at: Instant,
+    resume: Option<Box<ResumeState>>,
+    signatures: SignatureLimit,
 }
 
-impl Candidates {
+impl Search {
     /// Hears an ANNOUNCE that was opened.
     pub(super) fn hear(
         &mut self,
@@ -201,122 +191,49 @@ impl Candidates {
         rng: &mut StdRng,
     ) -> Found {
         let announce = &announced.announce;
-        if let Some(ticket) = &mut self.ticket
-            && !ticket.admits(now, announce)
+        if let Some(resume) = &mut self.resume
+            && !resume.admits(now, announce)
         {
             return Found::Nothing;
         }
-        let one_way = announce.protection.one_way;
-        if self.hear_again(now, from, announced) || from.port() == 0 || !config.accepts(announce) {
+        let same = |c: &&mut Candidate| c.from == from && c.announce.session == announce.session;
+        if let Some(known) = self.candidates.iter_mut().find(same) {
+            known.heard_at = now;
             return Found::Nothing;
         }
-        let keys = &config.keys;
-        match (one_way, config.one_way) {
-            (true, false) => return Found::PassedOver(PassedOver::OneWay),
-            (false, true) => return Found::PassedOver(PassedOver::TwoWay),
-            (true, true) | (false, false) => {}
+        if from.port() == 0 || !config.accepts(announce) {
+            return Found::Nothing;
         }
-        match announce.protection.signer {
-            _ if keys.from.is_empty() => {}
-            None => return Found::PassedOver(PassedOver::Unsigned),
-            Some(signer) if !keys.from.iter().any(|key| *key.as_bytes() == signer) => {
-                return Found::PassedOver(PassedOver::OtherSigner);
-            }
-            Some(_) => {}
+        if let Err(why) = screen(config, announce) {
+            return Found::PassedOver(why);
         }
-        if !config.holds(announce) {
-            return Found::PassedOver(PassedOver::MoreMemory);
-        }
-        // We take part in one kind alone, so that one of the two is empty.
-        let overheard = self.one_way.iter().position(|c| c.makes_room(now));
-        let mut room = overheard.or(self.list.iter().position(|c| c.makes_room(now)));
-        let full = self.one_way.len() + self.list.len() >= CANDIDATES_MAX;
-        if full && room.is_none() && rng.random_ratio(1, FLOODED_SHARE) {
-            // Whoever repeats ANNOUNCEs from ever new addresses must not fill all places.
-            room = Some(rng.random_range(0..CANDIDATES_MAX));
-        }
-        if full && room.is_none() || !self.may_check(now) {
+        let makes_room = self.candidates.iter().position(|c| c.makes_room(now));
+        let place = Place::draw(self.candidates.len(), makes_room, rng);
+        if place == Place::None || !self.signatures.allow(now) {
             return Found::Nothing;
         }
         let Ok(signer) = announced.verify() else {
             return Found::Nothing;
         };
-        let room = room.filter(|_| full);
-        if one_way {
-            room.map(|at| self.one_way.remove(at));
-            let new = Overheard::new(announce.clone(), signer, from, keys, now);
-            self.next_follows |= new.is_late() && !new.is_missed();
-            self.one_way.push(new);
-            return Found::New;
-        }
-        let Some(new) = Candidate::new(announce.clone(), signer, from, keys, 0, rng, now) else {
+        let known = (announce.clone(), signer, from);
+        let Some(new) = Candidate::new(known, &config.keys, 0, rng, now) else {
             return Found::Nothing;
         };
-        room.map(|at| self.list.remove(at));
-        self.list.push(new);
+        place.put(&mut self.candidates, new);
         Found::New
-    }
-
-    /// Whether the time to wait for a session is not what ends the search: one that is one-way, and
-    /// began without us, will be followed by another.
-    pub(super) fn awaits_next(&self) -> bool {
-        self.awaits() == Awaits::Next || self.next_follows && !self.one_way.is_empty()
-    }
-
-    /// Whether an ANNOUNCE is of a session that we know.
-    fn hear_again(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        announced: &OpenedAnnounce<'_>,
-    ) -> bool {
-        let announce = &announced.announce;
-        if announce.protection.one_way {
-            let Some(at) = self.one_way.iter().position(|c| c.is_of(announce)) else {
-                return false;
-            };
-            // That it has begun without us must come from the sender.
-            let begins = announce.status.is_late() && !self.one_way[at].is_late();
-            let late = begins && self.may_check(now) && self.one_way[at].signed(announced);
-            let known = &mut self.one_way[at];
-            known.hear(now, late);
-            self.next_follows |= known.is_late() && !known.is_missed();
-            return true;
-        }
-        let same = |c: &&mut Candidate| c.from == from && c.announce.session == announce.session;
-        let known = self.list.iter_mut().find(same);
-        known.map(|known| known.heard_at = now).is_some()
-    }
-
-    /// The one-way session that a datagram is of, if we can take part in it.
-    pub(super) fn recognise(&mut self, datagram: &[u8]) -> Option<Overheard> {
-        let at = self.one_way.iter().position(|c| c.recognises(datagram))?;
-        Some(self.one_way.swap_remove(at))
-    }
-
-    /// A signature costs time to check; so many a second are.
-    fn may_check(&mut self, now: Instant) -> bool {
-        if now.since(self.checks_counted_at) >= Duration::from_secs(1) {
-            self.checks_counted_at = now;
-            self.checks_left = 0;
-        }
-        self.checks_left += 1;
-        self.checks_left <= SIGNATURES_PER_S_MAX
     }
 
     /// Gives up those whose time is over; `true` when that leaves none.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
-        let there = |all: &Self| all.list.len() + all.one_way.len();
-        let before = there(self);
-        self.list.retain(|c| c.ends_at() > now);
-        self.one_way.retain(|c| c.ends_at() > now);
-        before > 0 && there(self) == 0 && self.ticket.is_none()
+        let before = self.candidates.len();
+        self.candidates.retain(|c| c.ends_at() > now);
+        before > 0 && self.candidates.is_empty() && self.resume.is_none()
     }
 
     /// Waits for another session of a series, and for no other.
-    pub(super) fn waiting(ticket: Ticket) -> Self {
+    pub(super) fn resuming(resume: ResumeState) -> Self {
         Self {
-            ticket: Some(Box::new(ticket)),
+            resume: Some(Box::new(resume)),
             ..Self::default()
         }
     }
@@ -324,44 +241,39 @@ impl Candidates {
     /// Begins to wait for another session of the series that told us to; `false` if we do already.
     pub(super) fn wait(&mut self, now: Instant) -> bool {
         let told = |c: &&Candidate| c.refused == Some(RejectReason::NextPass);
-        let Some(told) = self
-            .list
-            .iter()
-            .find(told)
-            .filter(|_| self.ticket.is_none())
-        else {
+        let told = self.candidates.iter().find(told);
+        let Some(told) = told.filter(|_| self.resume.is_none()) else {
             return false;
         };
-        let mut ticket = Ticket::new(told.announce.series, told.signer, None, now);
-        self.list.retain(|c| ticket.admits(now, &c.announce));
-        self.ticket = Some(Box::new(ticket));
+        let mut resume = ResumeState::new(told.announce.series, told.signer, None, now);
+        self.candidates.retain(|c| resume.admits(now, &c.announce));
+        self.resume = Some(Box::new(resume));
         true
     }
 
     /// For how long nothing, or no answer, was heard of the series that we wait for, if that is
     /// too long.
     pub(super) fn silence(&self, now: Instant) -> Option<Duration> {
-        self.ticket.as_ref()?.silence(now)
+        self.resume.as_ref()?.silence(now)
     }
 
     /// What we have of the series already.
     pub(super) fn so_far(&self) -> Option<Chain> {
-        self.ticket.as_ref()?.so_far()
+        self.resume.as_ref()?.so_far()
     }
 
     /// Whether we wait for another session of a series.
     pub(super) fn waits(&self) -> bool {
-        self.ticket.is_some()
+        self.resume.is_some()
     }
 
     /// When there is something to do.
     pub(super) fn next(&self) -> Option<Instant> {
         let join_at = |c: &Candidate| c.is_asked().then_some(c.join_at);
         let moments = |c: &Candidate| [Some(c.ends_at()), join_at(c)];
-        let asked = self.list.iter().flat_map(moments).flatten();
-        let overheard = self.one_way.iter().map(Overheard::ends_at);
-        let lost_at = self.ticket.as_ref().map(|ticket| ticket.lost_at());
-        asked.chain(overheard).chain(lost_at).min()
+        let asked = self.candidates.iter().flat_map(moments).flatten();
+        let lost_at = self.resume.as_ref().map(|resume| resume.lost_at());
+        asked.chain(lost_at).min()
     }
 
     /// Writes a JOIN that is due; says where it goes.
@@ -373,7 +285,7 @@ impl Candidates {
         buf: &mut Vec<u8>,
     ) -> Option<SocketAddr> {
         let due = |c: &&mut Candidate| c.is_asked() && c.join_at <= now;
-        let candidate = self.list.iter_mut().find(due)?;
+        let candidate = self.candidates.iter_mut().find(due)?;
         if candidate.refused.is_some() {
             candidate.renew(&config.keys, rng, now);
             candidate.join_at = now + NEXT_PASS_ASK_EVERY;
@@ -395,8 +307,8 @@ impl Candidates {
     ) -> Option<Reply> {
         let header = HandshakeHeader::parse(datagram).ok()?;
         let ours = |c: &Candidate| c.key.public().0 == header.receiver_key;
-        let at = self.list.iter().position(ours)?;
-        let candidate = &self.list[at];
+        let at = self.candidates.iter().position(ours)?;
+        let candidate = &self.candidates[at];
         if header.kind == DatagramKind::Reject {
             let reason = candidate.open_reject(datagram)?;
             self.refuse(now, at, reason, keys, rng);
@@ -404,13 +316,13 @@ impl Candidates {
         }
         let nonce = reply_nonce(DatagramKind::Accept, header.number);
         let body = open(
-            &candidate.pair.reply,
+            &candidate.ciphers.reply,
             &nonce,
             datagram,
             HandshakeHeader::LEN,
         )?;
         let accept = Accept::parse(body).ok()?;
-        let chosen = Box::new(self.list.swap_remove(at));
+        let chosen = Box::new(self.candidates.swap_remove(at));
         Some(Reply::Accepted(chosen, header.number.into(), accept))
     }
 
@@ -423,12 +335,11 @@ impl Candidates {
         keys: &ReceiverKeys,
         rng: &mut StdRng,
     ) {
-        let candidate = &mut self.list[at];
+        let candidate = &mut self.candidates[at];
         let next = candidate.identity + 1;
         if reason == RejectReason::NotListed && next < keys.identities.len() {
-            let (announce, signer, from) =
-                (candidate.announce.clone(), candidate.signer, candidate.from);
-            if let Some(new) = Candidate::new(announce, signer, from, keys, next, rng, now) {
+            let known = (candidate.announce.clone(), candidate.signer, candidate.from);
+            if let Some(new) = Candidate::new(known, keys, next, rng, now) {
                 *candidate = new;
                 return;
             }
@@ -440,35 +351,28 @@ impl Candidates {
         if reason == RejectReason::NextPass {
             candidate.began_at = now;
             candidate.join_at = now + NEXT_PASS_ASK_EVERY;
-            if let Some(ticket) = &mut self.ticket {
-                ticket.answered(now);
+            if let Some(resume) = &mut self.resume {
+                resume.on_answer(now);
             }
         }
     }
 
-    /// What we wait for: a session that has not answered yet, or one that nobody asks.
+    /// What we wait for: a session that has not answered yet, or another of the series.
     pub(super) fn awaits(&self) -> Awaits {
-        if let Some(open) = self.list.iter().find(|c| c.refused.is_none()) {
-            Awaits::Answer(open.from)
-        } else if self.one_way.iter().any(|c| !c.is_late()) {
-            Awaits::Start(None)
-        } else if self.waits() || self.one_way.iter().any(|c| !c.is_missed()) {
-            Awaits::Next
-        } else {
-            Awaits::Sender
+        let mut unanswered = self.candidates.iter().filter(|c| c.refused.is_none());
+        match unanswered.next() {
+            Some(candidate) => Awaits::Answer(candidate.from),
+            None if self.waits() => Awaits::Next,
+            None => Awaits::Sender,
         }
     }
 
     /// Why we cannot take part, when every session that we know turned us away: one that will have
     /// us later counts most.
     pub(super) fn all_refused(&self) -> Option<RejectReason> {
-        let late = |c: &Overheard| c.is_missed().then_some(RejectReason::TooLate);
-        let asked = self.list.iter().map(|c| c.refused);
-        let all: Option<Vec<_>> = self.one_way.iter().map(late).chain(asked).collect();
+        let all: Option<Vec<_>> = self.candidates.iter().map(|c| c.refused).collect();
         let mut all = all?;
-        let later = all
-            .contains(&RejectReason::NextPass)
-            .then_some(RejectReason::NextPass);
-        later.or(all.pop())
+        let next_pass = all.contains(&RejectReason::NextPass);
+        next_pass.then_some(RejectReason::NextPass).or(all.pop())
     }
 }

@@ -1,7 +1,6 @@
-//! One-way sessions that we heard of. Nobody is asked: the first datagram under the key of one
-//! makes it ours, so that an old ANNOUNCE that somebody repeats does not keep us from the true one.
-
-use std::net::SocketAddr;
+//! One-way sessions that a receiver heard of. It asks none: the first datagram under the key of one
+//! makes it the receiver's own, so that an attacker's repeated ANNOUNCE does not keep it from the
+//! true one.
 
 use crate::crypt::aead::Cipher;
 use crate::crypt::agree::PublicKey;
@@ -16,10 +15,9 @@ use crate::wire::{Announce, HEADER_LEN, MulticastHeader};
 
 /// A one-way session of which we heard an ANNOUNCE.
 #[derive(Debug)]
-pub(super) struct Overheard {
+pub(super) struct OneWayCandidate {
     pub(super) announce: Announce,
     pub(super) signer: Option<VerifyingKey>,
-    pub(super) from: SocketAddr,
     pub(super) cipher: Cipher,
     heard_at: Instant,
     /// It sent before we heard of it.
@@ -28,11 +26,10 @@ pub(super) struct Overheard {
     late: bool,
 }
 
-impl Overheard {
+impl OneWayCandidate {
     pub(super) fn new(
         announce: Announce,
         signer: Option<VerifyingKey>,
-        from: SocketAddr,
         keys: &ReceiverKeys,
         now: Instant,
     ) -> Self {
@@ -46,7 +43,6 @@ impl Overheard {
             late: announce.status.is_late(),
             announce,
             signer,
-            from,
             heard_at: now,
         }
     }
@@ -61,7 +57,7 @@ impl Overheard {
     }
 
     /// Whether an ANNOUNCE of it comes from its signer, if it has one.
-    pub(super) fn signed(&self, announced: &OpenedAnnounce<'_>) -> bool {
+    pub(super) fn is_signed(&self, announced: &OpenedAnnounce<'_>) -> bool {
         announced.verify() == Ok(self.signer)
     }
 
