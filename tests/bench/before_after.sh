@@ -55,13 +55,16 @@ cast_to() {
     for i in "${pids[@]}"; do wait "$i" || return; done
 }
 
+# Runs a command between two pipes.
+piped() { cat | "$@" | cat; }
+
 lab_up 4
 head -c "$((mib << 20))" /dev/zero |
     openssl enc -aes-128-ctr -K 000102030405060708090a0b0c0d0e0f -iv 0 >"$work/noise" 2>/dev/null
 old=${builds[0]#* }
 (cd "$work" && "$old" keygen --sign -o admin.key >admin.pub && "$old" keygen -o node.key >nodes.txt)
 export lab work
-export -f cast_to
+export -f cast_to piped
 
 for word in $words; do
     case $word in
@@ -69,7 +72,7 @@ for word in $words; do
             seal="SEALCAST seal -q -R $work/nodes.txt -s $work/admin.key"
             open="SEALCAST open -q -i $work/node.key --from $work/admin.pub"
             "$old" seal -q -R "$work/nodes.txt" -s "$work/admin.key" <"$work/noise" >"$work/sealed"
-            [ $word = seal ] || seal="cat | $seal | cat" open="cat | $open | cat"
+            [ $word = seal ] || seal="piped $seal" open="piped $open"
             compare "$word, $mib MiB" "$seal" "$work/noise"
             compare "$word: open" "$open" "$work/sealed"
             ;;
