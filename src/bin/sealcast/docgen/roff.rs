@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// Turns a text into roff.
 ///
 /// `## NAME` begins a section and `### Name` a part of one. `- ` and `1. ` begin items of lists,
-/// ` :: ` stands between a term and its meaning, four spaces mark literal lines, and backquotes bold
+/// ` :: ` is between a term and its meaning, four spaces mark literal lines, and backquotes bold
 /// words. A paragraph is one line.
 pub(super) fn roff(text: &str) -> String {
     let mut page = String::new();
