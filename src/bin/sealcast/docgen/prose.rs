@@ -99,6 +99,7 @@ fn paragraphs(text: &str) -> Vec<String> {
         let fence = line.trim_start().starts_with("```");
         code ^= fence;
         let is_item = line.trim_start().starts_with("- ")
+            || line.contains(" :: ")
             || line
                 .split_once(". ")
                 .is_some_and(|(n, _)| n.parse::<u8>().is_ok());
