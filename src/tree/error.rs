@@ -36,7 +36,7 @@ pub enum Error {
     },
     /// A user or group has no number here.
     #[error(
-        "{} belongs to {id} or names them, who is in no range of owners",
+        "{} belongs to {id} or names them, which is in no range of owners",
         Shown(path)
     )]
     Owner {

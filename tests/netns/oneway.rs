@@ -46,7 +46,7 @@ fn receivers_that_cannot_speak_get_everything_in_spite_of_loss() {
     let (status, said) = lab.start("s", line).wait(20);
     assert_eq!(status, Some(0), "{said}");
     assert!(
-        said.contains("whether anybody has it is not known"),
+        said.contains("whether a receiver has it is not known"),
         "{said}"
     );
     for receiver in receivers {
@@ -117,7 +117,7 @@ fn who_comes_late_waits_for_the_next_round() {
     let line = "exec sealcast cast --one-way -r 20M --min-wait 2s --repeat < in";
     let sender = lab.start("s", line);
     first.says("found one-way session", 5);
-    sender.says("sending to whoever listens", 5);
+    sender.says("sending to all that listen", 5);
     let late = lab.start("r2", "sealcast catch --one-way > out2");
     late.says("waiting for the next pass", 5);
     first.ends_with(0, 10);
@@ -175,10 +175,10 @@ fn who_is_late_or_left_alone_is_told_so() {
     let sender = lab.start("s", "exec sealcast cast --one-way -r 50M --name feed < in");
     let line = "exec sealcast cast --one-way -r 20M --name other --min-wait 1h < in";
     let other = lab.start("s", line);
-    sender.says("sending to whoever listens", 10);
+    sender.says("sending to all that listen", 10);
     // Long before its time.
     lab.signal("s", "USR1", "--name other");
-    other.says("sending to whoever listens", 2);
+    other.says("sending to all that listen", 2);
     aborted.says("receiving", 2);
     std::thread::sleep(Duration::from_millis(1_500));
     let came = Instant::now();

@@ -98,7 +98,7 @@ fn who_is_killed_while_it_waits_keeps_nobody() {
     let begun = Instant::now();
     let (status, said) = sender.wait(10);
     assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("nobody came for it"), "{said}");
+    assert!(said.contains("no receiver came for it"), "{said}");
     assert_eq!(said.matches("on the wire").count(), 1, "{said}");
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(6), "{took:?}");

@@ -174,8 +174,9 @@ impl From<seal::Error> for Failure {
                 Self::new(ExitStatus::Sender, message).hint("check the clocks of both machines")
             }
             E::Ambiguous => data(message).hint("sign it with -s"),
-            E::Mixed { .. } => Self::new(ExitStatus::Usage, message)
-                .hint("who breaks the keys of the latter reads all; seal one stream for each kind"),
+            E::Mixed { .. } => Self::new(ExitStatus::Usage, message).hint(
+                "an attacker who breaks one of the latter reads all; seal one stream for each kind",
+            ),
             E::LabelTooLong { .. } | E::Locked | E::Key(_) | E::NotKey(_) | E::KeyLine { .. } => {
                 Self::new(ExitStatus::Usage, message)
             }

@@ -179,7 +179,7 @@ fn series(args: &CastArgs, again: bool) -> Result<Series, Failure> {
     })
 }
 
-/// The floor below which receivers are let go.
+/// The floor below which receivers are dropped.
 fn floor(args: &CastArgs) -> Result<Option<Rate>, Failure> {
     let usage = |message: &str| Err(Failure::new(ExitStatus::Usage, message));
     let floor = match (args.slow, args.min_rate) {
@@ -195,7 +195,7 @@ fn floor(args: &CastArgs) -> Result<Option<Rate>, Failure> {
         .rate
         .is_some_and(|most| Rate::from_bits_per_s(most) <= floor)
     {
-        return usage("--rate must be above the rate below which receivers are let go");
+        return usage("--rate must be above the rate below which receivers are dropped");
     }
     Ok(Some(floor))
 }

@@ -87,7 +87,7 @@ impl<'a> CastPresenter<'a> {
                 self.log.event("pass_over", json!({"waiting": waiting}));
             }
             CastEvent::NobodyCameAgain => {
-                console.note("nobody came for it");
+                console.note("no receiver came for it");
                 self.nobody_came_again = true;
             }
             CastEvent::Before(report) => {
@@ -113,7 +113,7 @@ impl<'a> CastPresenter<'a> {
                 console.waiting(&format!("waiting for the consumers of {whose}"), "");
             }
             CastEvent::NobodyToStart => {
-                console.warning("nobody is there to start with; waiting on");
+                console.warning("no receiver has joined; still waiting");
             }
             CastEvent::Event(event) => {
                 tell_event(event, &self.words, console);
@@ -129,9 +129,11 @@ impl<'a> CastPresenter<'a> {
         let (args, console) = (self.args, self.console);
         self.log.pass(pass);
         if self.open && pass == 1 && args.one_way {
-            console.note("anybody can listen, and pass for this sender; --key and -s change that");
+            console.note("every machine can listen, and can claim to be this sender; --key and -s change that");
         } else if self.open && pass == 1 {
-            console.note("anybody on this network can take part; -s, -R and --key keep them out");
+            console.note(
+                "every machine on this network can take part; -s, -R and --key keep them out",
+            );
         }
         console.detail(1, || format!("session {session}, to {to}, MTU {mtu}"));
         self.log.event(
@@ -269,7 +271,7 @@ fn tell_event(event: &SenderEvent, words: &Words, console: &Console) {
             }
         }
         SenderEvent::Started { .. } if words.one_way => {
-            console.note("sending to whoever listens");
+            console.note("sending to all that listen");
         }
         SenderEvent::Started { receivers } => {
             console.note(&format!("sending to {}", console::receivers(*receivers)));

@@ -133,7 +133,7 @@ impl Heard {
         }
         self.sessions = self.sessions.saturating_add(1);
         if self.sessions == FOUND_MAX + 1 {
-            console.warning("there are more sessions than are worth a word each");
+            console.warning("more sessions are ignored without a message");
         }
         self.sessions <= FOUND_MAX
     }
@@ -267,7 +267,7 @@ fn signed_by(key: &[u8; 32], senders: &[NamedKey<SenderKey>]) -> String {
 fn describe(why: PassedOver) -> &'static str {
     match why {
         PassedOver::Unsigned => "it is not signed, and --from asks for a signature",
-        PassedOver::OtherSigner => "it is signed by somebody whom --from does not name",
+        PassedOver::OtherSigner => "its signer is not named by --from",
         PassedOver::SharedKeyNeeded => "it has a shared secret; give it with --key or -p",
         PassedOver::OtherSharedKey => "it has another shared secret than ours, or is forged",
         PassedOver::NoSharedKey => "it has no shared secret, and ours asks for one",
@@ -338,9 +338,9 @@ fn finish(
             ));
             return Ok(());
         }
-        ReceiverEnd::NoSender if ignored => transfer("no sender took us in")
+        ReceiverEnd::NoSender if ignored => transfer("no sender has admitted this receiver")
             .hint("a session was ignored, for the reason given above"),
-        ReceiverEnd::NoSender => transfer("no sender took us in")
+        ReceiverEnd::NoSender => transfer("no sender has admitted this receiver")
             .hint("is `sealcast cast` running, with the same --group and --port?")
             .hint("if it is, choose the right --interface on both sides, and look for a firewall"),
         ReceiverEnd::Rejected(reason) => rejected(*reason, args.one_way),
@@ -350,23 +350,23 @@ fn finish(
         )),
         ReceiverEnd::Aborted(reason, text) => transfer(&aborted(*reason, &plain(text))),
         ReceiverEnd::Dropped(DropReason::Unfinished) => transfer(
-            "the sender let us go: our consumer did not end within the sender's --finish-timeout",
+            "the sender dropped this receiver: its consumer did not end within the sender's --finish-timeout",
         ),
         ReceiverEnd::Dropped(DropReason::Stalled) => {
-            transfer("the sender let us go: our consumer took nothing for too long")
+            transfer("the sender dropped this receiver: its consumer took nothing for too long")
         }
         ReceiverEnd::Dropped(DropReason::Silent) => {
-            transfer("the sender let us go: it had not heard of us")
+            transfer("the sender dropped this receiver: it had not heard of it")
         }
         ReceiverEnd::Dropped(DropReason::Differs) => {
-            transfer("the sender let us go: what we received is not what it sent")
+            transfer("the sender dropped this receiver: what it received is not what was sent")
         }
-        ReceiverEnd::Dropped(DropReason::NextPass) => {
-            transfer("the sender let us go: we were too slow, and may come to its next pass")
-        }
+        ReceiverEnd::Dropped(DropReason::NextPass) => transfer(
+            "the sender dropped this receiver: it was too slow, and may come to the next pass",
+        ),
         ReceiverEnd::Dropped(DropReason::Slow) => Failure::new(
             ExitStatus::Evicted,
-            "the sender let us go: we kept the stream slower than it puts up with",
+            "the sender dropped this receiver: it kept the stream below the sender's --min-rate",
         )
         .hint("look for a slow disk, port or cable here; --min-rate on the sender is the limit"),
         ReceiverEnd::Lost { block, lacks } => lost(*block, *lacks),
@@ -419,7 +419,7 @@ fn lost(block: u32, lacks: u16) -> Failure {
     let fact =
         format!("lost too much: block {block} lacks {lacks} symbols, and nothing is sent again");
     Failure::new(ExitStatus::Transfer, fact)
-        .hint("a greater --redundancy on the sender makes good more losses")
+        .hint("a greater --redundancy on the sender repairs more losses")
 }
 
 fn overrun(block: u32) -> Failure {

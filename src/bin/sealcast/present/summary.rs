@@ -244,7 +244,7 @@ pub(super) fn conclude(
 pub(super) fn tell_pass(report: &CastReport, names: &[String], console: &Console) {
     summarise(report, console);
     if report.end == SenderEnd::Sent {
-        console.note("all of it was sent; whether anybody has it is not known");
+        console.note("all of it was sent; whether a receiver has it is not known");
         return;
     }
     let failed = report.members.iter().any(|m| m.fate != Fate::Done);
