@@ -14,7 +14,7 @@ use crate::proto::event::{Delivery, PassedOver, ReceiverEnd, ReceiverEvent, Rece
 use crate::proto::limits::{PEER_SILENT_MAX, REFUSED_WAIT};
 use crate::proto::protect::OpenedAnnounce;
 use crate::proto::receiver::{
-    Awaits, Content, Effect, Incoming, Intake, Next, Place, Reassembler, SignatureLimit,
+    Awaits, DatagramBody, Effect, Incoming, Intake, Next, Place, Reassembler, SignatureLimit,
     StreamState, Told, found_event, open_announce, screen,
 };
 use crate::proto::timer::{TimerKind, Timers};
@@ -168,22 +168,22 @@ impl Session {
     fn handle(&mut self, now: Instant, datagram: &mut [u8]) -> Option<Effect> {
         let (header, content) = self.incoming.open(now, datagram)?;
         Some(match content {
-            Content::Symbol(symbol) => self.handle_symbol(&header, symbol),
-            Content::Poll(poll) => {
+            DatagramBody::Symbol(symbol) => self.handle_symbol(&header, symbol),
+            DatagramBody::Poll(poll) => {
                 if self.incoming.on_poll(now, header.sequence, &poll) {
                     self.sent.on_sent(poll.watermark);
                 }
                 Effect::Progress
             }
-            Content::End(end) => {
+            DatagramBody::End(end) => {
                 if header.following == 0 {
                     self.sent.on_all_sent();
                 }
                 self.incoming.on_end(end)
             }
             // No receiver could have asked for them.
-            Content::Hashes(_) => Effect::None,
-            Content::Abort(abort) => Effect::Abort(abort),
+            DatagramBody::Hashes(_) => Effect::None,
+            DatagramBody::Abort(abort) => Effect::Abort(abort),
         })
     }
 

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-pub(super) use self::incoming::{Content, Effect, Incoming, Next, StreamState};
+pub(super) use self::incoming::{DatagramBody, Effect, Incoming, Next, StreamState};
 pub(super) use self::reassembly::{Intake, Reassembler};
 use self::resume::ResumeState;
 pub(super) use self::screening::{Place, SignatureLimit, Told, open_announce, screen};

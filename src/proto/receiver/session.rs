@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::incoming::{Content, Effect, Incoming, Next};
+use super::incoming::{DatagramBody, Effect, Incoming, Next};
 use super::reassembly::{Intake, Reassembler};
 use super::resume::{ResumeState, StreamPosition};
 use super::search::Candidate;
@@ -175,16 +175,16 @@ impl Session {
         }
         let (header, content) = opened?;
         Some(match content {
-            Content::Symbol(symbol) => self.handle_symbol(now, &header, symbol),
-            Content::Poll(poll) => self.handle_poll(now, header.sequence, &poll),
+            DatagramBody::Symbol(symbol) => self.handle_symbol(now, &header, symbol),
+            DatagramBody::Poll(poll) => self.handle_poll(now, header.sequence, &poll),
             // Those of a one-way session count down.
-            Content::End(_) if header.following != 0 => return None,
-            Content::End(end) => self.incoming.on_end(end),
-            Content::Hashes(hashes) => {
+            DatagramBody::End(_) if header.following != 0 => return None,
+            DatagramBody::End(end) => self.incoming.on_end(end),
+            DatagramBody::Hashes(hashes) => {
                 self.incoming.reassembler.take_hashes(&hashes);
                 Effect::Progress
             }
-            Content::Abort(abort) => Effect::Abort(abort),
+            DatagramBody::Abort(abort) => Effect::Abort(abort),
         })
     }
 
