@@ -60,6 +60,7 @@
 //! for net in [&mut sender.net, &mut receiver.net] {
 //!     net.interface = Some("lo".into());
 //!     net.port = 20_837;
+//! #   net.port = 32_000 + (std::process::id() % 700) as u16;
 //! }
 //! sender.sender.receivers = 2;
 //! let stream = vec![7; 100_000];

@@ -13,13 +13,13 @@ pub const DEFAULT: &[u8] = b"system.posix_acl_default";
 const VERSION: u32 = 2;
 const NOBODY: u32 = u32::MAX;
 
-/// The tags of entries that name somebody.
+/// The tags of entries that name a user or group.
 const USER: u16 = 0x02;
 const GROUP: u16 = 0x08;
 
 /// Turns `user::rw-,user:1000:r--,…` (parted by commas or newlines, names or numbers, an optional
 /// number behind the permissions) into the attribute's value. Nothing when the text is no list or
-/// holds a name that nobody knows.
+/// holds a name that is not known here.
 pub fn from_text(text: &[u8], resolve: Resolve<'_>) -> Option<Vec<u8>> {
     let mut entries = Vec::new();
     for line in text.split(|&b| b == b',' || b == b'\n') {

@@ -347,7 +347,7 @@ mod tests {
         let all = compressed(&[&noise, b"", b"second"]);
         let whole = [&noise[..], b"second"].concat();
         assert_eq!(read_frames(&all).unwrap(), whole);
-        // With a frame that nobody announced before, and between, all is read all the same.
+        // With a frame that was not announced before, and between, all is read all the same.
         let mixed = [&all[12..], &all].concat();
         assert_eq!(read_frames(&mixed).unwrap(), whole.repeat(2));
         for cut in 0..all.len() {

@@ -342,7 +342,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
             } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
                 xattr::put_exact(&mut into.exact_xattrs, name, value)?;
             } else if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
-                into.sparse.get_or_insert_default().take(key, value)?;
+                into.sparse.get_or_insert_default().set(key, value)?;
             } else {
                 self.read_record(key, value, into)?;
             }
@@ -534,7 +534,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
                     }
                     continue;
                 }
-                if lines.take(&line).map_err(bad(at))? {
+                if lines.parse_line(&line).map_err(bad(at))? {
                     return Ok(lines.into_map());
                 }
                 line.clear();
@@ -550,7 +550,7 @@ impl Pending {
 }
 
 impl Sparse {
-    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
         let number = || number::decimal(value).ok_or("a number of a sparse map is none");
         match key {
             b"major" => self.major = Some(number()?),

@@ -41,7 +41,7 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Takes one line without its end; true when the map is complete.
-    pub(super) fn take(&mut self, line: &[u8]) -> Result<bool, &'static str> {
+    pub(super) fn parse_line(&mut self, line: &[u8]) -> Result<bool, &'static str> {
         let n = decimal(line).ok_or("a number of a sparse map is none")?;
         match (self.count, self.offset.take()) {
             (None, _) => {
@@ -130,7 +130,7 @@ mod tests {
             assert_eq!(bytes.len() % 512, 0);
             let mut lines = Lines::default();
             let mut rest = bytes.split(|&b| b == b'\n');
-            while !lines.take(rest.next().unwrap()).unwrap() {}
+            while !lines.parse_line(rest.next().unwrap()).unwrap() {}
             let stored = map.iter().map(|s| s.len).sum();
             assert_eq!(check(lines.into_map(), size, stored).unwrap(), map);
         }
@@ -146,6 +146,6 @@ mod tests {
         assert!(comma_list(b"1,2,3").is_err());
         assert!(comma_list(b"1,,3,4").is_err());
         assert_eq!(comma_list(b"1,2,3,4").unwrap(), vec![seg(1, 2), seg(3, 4)]);
-        assert!(Lines::default().take(b"1048577").is_err());
+        assert!(Lines::default().parse_line(b"1048577").is_err());
     }
 }

@@ -22,13 +22,13 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// comes to its place at once.
 pub trait BufWrite: Write {
     /// Room for what comes next: at least one byte.
-    fn room(&mut self) -> &mut [u8];
+    fn buffer(&mut self) -> &mut [u8];
 
     /// Takes the first `len` bytes of the room over.
     ///
     /// # Errors
     /// Those of [`Write::write`].
-    fn take(&mut self, len: usize) -> io::Result<()>;
+    fn advance(&mut self, len: usize) -> io::Result<()>;
 }
 
 /// Writes an archive, entry by entry.
@@ -185,9 +185,9 @@ impl<W: Write> Writer<W> {
 
 impl<W: BufWrite> Writer<W> {
     /// Room for stored bytes of the present entry, at most `len`; what is put there counts when it
-    /// is [taken](Self::take).
-    pub fn room(&mut self, len: u64) -> &mut [u8] {
-        let room = self.out.room();
+    /// is [taken over](Self::advance).
+    pub fn buffer(&mut self, len: u64) -> &mut [u8] {
+        let room = self.out.buffer();
         let len = usize::try_from(len.min(self.owed)).unwrap_or(usize::MAX);
         let len = len.min(room.len());
         &mut room[..len]
@@ -197,9 +197,9 @@ impl<W: BufWrite> Writer<W> {
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn take(&mut self, len: usize) -> io::Result<()> {
+    pub fn advance(&mut self, len: usize) -> io::Result<()> {
         self.owed = self.owed.saturating_sub(len as u64);
-        self.out.take(len)
+        self.out.advance(len)
     }
 }
 

@@ -94,14 +94,14 @@ fn broken() -> io::Error {
 }
 
 impl BufWrite for FrameWriter<'_> {
-    fn room(&mut self) -> &mut [u8] {
+    fn buffer(&mut self) -> &mut [u8] {
         match &mut self.buffer {
             Some(buffer) => &mut buffer.memory[buffer.len..],
             None => &mut [],
         }
     }
 
-    fn take(&mut self, len: usize) -> io::Result<()> {
+    fn advance(&mut self, len: usize) -> io::Result<()> {
         // Without one, the receiver is gone.
         let buffer = self.buffer.as_mut().ok_or_else(broken)?;
         buffer.len = (buffer.len + len).min(self.frame_bytes);
@@ -115,10 +115,10 @@ impl BufWrite for FrameWriter<'_> {
 
 impl Write for FrameWriter<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let room = self.room();
+        let room = self.buffer();
         let len = buf.len().min(room.len());
         room[..len].copy_from_slice(&buf[..len]);
-        self.take(len)?;
+        self.advance(len)?;
         Ok(len)
     }
 

@@ -258,14 +258,14 @@ fn release<J: Send>(
     context: &ReleaseContext<'_>,
 ) -> Result<u64, Error> {
     let (mut bytes, free) = first.release(&mut end_check, output)?;
-    context.pool.give(free);
+    context.pool.put(free);
     ordered(
         context.workers,
         next,
         |batch| Ok(open(batch)),
         |batch: Opened| {
             let (released, free) = batch.release(&mut end_check, output)?;
-            context.pool.give(free);
+            context.pool.put(free);
             bytes += released;
             (context.monitor.progress)(bytes);
             Ok(())

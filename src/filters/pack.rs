@@ -158,8 +158,8 @@ fn compress<E: From<io::Error> + Send>(
             choice.report(|controller| {
                 controller.compressed(number, buffer.bytes().len(), frame.len(), taken);
             });
-            compressors.give(compressor);
-            plain.give(buffer);
+            compressors.put(compressor);
+            plain.put(buffer);
             Ok((announcement, frame))
         };
         let written: Result<(), E> = ordered(
@@ -171,7 +171,7 @@ fn compress<E: From<io::Error> + Send>(
                 out.write_all(&announcement)?;
                 out.write_all(&frame)?;
                 choice.report(|controller| controller.written(frame.len(), now_us()));
-                frames.give(frame);
+                frames.put(frame);
                 Ok(())
             },
             || {},

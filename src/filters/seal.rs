@@ -46,7 +46,7 @@ impl SealConfig {
 pub enum SealTo {
     /// The holders of these keys, at least one.
     Recipients(Vec<Recipient>),
-    /// Whoever knows the passphrase.
+    /// All who know the passphrase.
     Passphrase(Passphrase),
 }
 
@@ -159,7 +159,7 @@ pub fn seal_with(
         |batch| {
             output.write_all(batch.bytes()).map_err(Error::Write)?;
             written += batch.bytes().len() as u64;
-            pool.give(batch.into_buffer());
+            pool.put(batch.into_buffer());
             (monitor.progress)(written);
             Ok(())
         },

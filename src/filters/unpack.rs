@@ -158,15 +158,15 @@ fn frames<R: Read + Send>(
             None => Decompressor::new().map_err(archive::Error::Read)?,
         };
         piece.fill(|memory| frame.expand(&mut decompressor, memory))?;
-        decompressors.give(decompressor);
-        used.give(frame.into_memory());
+        decompressors.put(decompressor);
+        used.put(frame.into_memory());
         Ok(piece)
     };
     let send = |piece| Ok(pieces.send(Ok(Some(piece)))?);
     ordered(threads, next, expand, send, || {})
 }
 
-/// A piece whose memory goes back for the next one when nobody wants its bytes any more.
+/// A piece whose memory goes back for the next one when its bytes are not wanted any more.
 struct PooledBytes {
     /// There until it goes back.
     piece: Option<FrameBuffer>,

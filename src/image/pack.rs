@@ -28,7 +28,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens the image at `path`. A device that nobody uses is kept from being mounted meanwhile.
+    /// Opens the image at `path`. A device that is not in use is kept from being mounted meanwhile.
     ///
     /// # Errors
     /// [`Error::NotImage`], or [`Error::System`] when it cannot be opened.
@@ -99,7 +99,7 @@ impl Image {
         let after = fstat(&self.file).map_err(Error::system("examine", &self.path))?;
         let size = size(&self.file).map_err(Error::system("measure", &self.path))?;
         let time = |s: &Stat| (s.st_mtime, s.st_mtime_nsec);
-        // A node of a device tells when somebody has opened it for writing, not what they wrote.
+        // A node of a device tells when a process has opened it for writing, not what it wrote.
         if size != self.size || (!self.device && time(&after) != time(&self.before)) {
             return Err(Error::Changed(self.path.clone()));
         }
@@ -143,7 +143,7 @@ pub fn pack<W: archive::BufWrite>(image: &Image, out: W) -> Result<(W, Totals), 
     for segment in &segments {
         let (mut at, end) = (segment.offset, segment.offset + segment.len);
         while at < end {
-            let room = writer.room(end - at);
+            let room = writer.buffer(end - at);
             let want = room.len();
             let got = read_at(&image.file, room, at).map_err(|e| Error::Read {
                 path: image.path.clone(),
@@ -153,7 +153,7 @@ pub fn pack<W: archive::BufWrite>(image: &Image, out: W) -> Result<(W, Totals), 
             if got < want {
                 return Err(Error::Changed(image.path.clone()));
             }
-            writer.take(want).map_err(Error::Output)?;
+            writer.advance(want).map_err(Error::Output)?;
             at += want as u64;
         }
     }

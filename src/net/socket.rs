@@ -14,7 +14,7 @@ use crate::proto::limits::{IP_UDP_LEN, IP6_UDP_LEN, MTU_DEFAULT, MTU_RANGE};
 
 /// The group, unless it is chosen: in the block for use within one organisation, RFC 2365.
 pub const GROUP_DEFAULT: Ipv4Addr = Ipv4Addr::new(239, 255, 83, 67);
-/// The same over IPv6: a group that is assigned to nobody, of one site, RFC 4291 and 7346.
+/// The same over IPv6: an unassigned group, of one site, RFC 4291 and 7346.
 pub const GROUP6_DEFAULT: Ipv6Addr = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0x5343);
 /// The UDP port, unless it is chosen.
 pub const PORT_DEFAULT: u16 = 8367;
@@ -60,7 +60,7 @@ impl Default for NetConfig {
     }
 }
 
-/// Whom a sender sends to.
+/// Which receivers a sender's datagrams go to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Addressing {
@@ -76,7 +76,7 @@ pub enum Addressing {
 /// How a sender sends.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Destination {
-    /// To whom.
+    /// To which receivers.
     pub addressing: Addressing,
     /// Routers that datagrams may pass, plus one; by default none for a group, 63 for a peer.
     pub ttl: Option<u8>,
@@ -203,7 +203,7 @@ impl NetConfig {
             unicast: Vec::new(),
         };
         for (i, group) in self.groups().into_iter().enumerate() {
-            match self.hear(group) {
+            match self.open_receiver(group) {
                 Ok((group, unicast)) => {
                     sockets.group.push(group);
                     sockets.unicast.push(unicast);
@@ -217,7 +217,7 @@ impl NetConfig {
 
     /// A socket that hears the group, broadcasts, and what is sent to this host alone; and one of
     /// our unicast.
-    fn hear(&self, group: IpAddr) -> Result<(BatchSocket, BatchSocket), Error> {
+    fn open_receiver(&self, group: IpAddr) -> Result<(BatchSocket, BatchSocket), Error> {
         self.check(group)?;
         let (socket, index) = self.open(group)?;
         let setup = |e| Error::socket("cannot set up the receiver's socket", group, e);

@@ -125,7 +125,7 @@ struct Results<R, E> {
     done: BTreeMap<u64, Result<R, E>>,
     /// The job whose result comes next.
     turn: u64,
-    /// Whether somebody hands results on, who will find whatever is added.
+    /// Whether a thread hands results on. It will find what is added.
     served: bool,
     /// Workers that may still add results.
     working: usize,
@@ -152,7 +152,7 @@ where
         S: FnMut(R) -> Result<(), E>,
     {
         let _guard = PanicGuard(self);
-        while let Some((number, job)) = self.take() {
+        while let Some((number, job)) = self.next_job() {
             self.hand_on(number, job.and_then(work));
         }
         lock(&self.results).working -= 1;
@@ -160,7 +160,7 @@ where
     }
 
     /// The next job and its number, when there is room for its result.
-    fn take<J>(&self) -> Option<(u64, Result<J, E>)>
+    fn next_job<J>(&self) -> Option<(u64, Result<J, E>)>
     where
         N: FnMut() -> Result<Option<J>, E>,
     {
@@ -181,7 +181,7 @@ where
         Some((number, job?))
     }
 
-    /// Adds a result, and hands on those whose turn it is unless somebody does so already.
+    /// Adds a result, and hands on those whose turn it is unless another thread does so already.
     fn hand_on(&self, number: u64, result: Result<R, E>)
     where
         S: FnMut(R) -> Result<(), E>,

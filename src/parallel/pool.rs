@@ -18,7 +18,7 @@ impl<T> Pool<T> {
     }
 
     /// Gives a thing back.
-    pub fn give(&self, thing: T) {
+    pub fn put(&self, thing: T) {
         let mut things = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         things.push(thing);
     }

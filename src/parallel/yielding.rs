@@ -38,14 +38,14 @@ impl Default for Yielder {
 }
 
 impl Yielder {
-    /// Lets whoever waits for this processor run first, unless that took long lately.
+    /// Lets a process that waits for this processor run first, unless that took long lately.
     pub fn offer(&self) {
         let now = self.clock.now();
         if self.rests(now) {
             return;
         }
         thread::yield_now();
-        self.hear(now, self.clock.now());
+        self.record(now, self.clock.now());
     }
 
     fn rests(&self, now: Instant) -> bool {
@@ -53,7 +53,7 @@ impl Yielder {
     }
 
     /// An offer was made at one moment, and the processor was back at another.
-    fn hear(&self, offered: Instant, back: Instant) {
+    fn record(&self, offered: Instant, back: Instant) {
         let taken = back.since(offered);
         if taken > MOMENT {
             let until = back + taken.times(REST);
@@ -70,9 +70,9 @@ mod tests {
     fn who_keeps_the_processor_is_offered_it_less_often() {
         let yielder = Yielder::default();
         let us = Instant::from_us;
-        yielder.hear(us(0), us(1_000));
+        yielder.record(us(0), us(1_000));
         assert!(!yielder.rests(us(1_000)));
-        yielder.hear(us(2_000), us(6_000));
+        yielder.record(us(2_000), us(6_000));
         assert!(yielder.rests(us(6_000)) && yielder.rests(us(405_999)));
         assert!(!yielder.rests(us(406_000)));
     }

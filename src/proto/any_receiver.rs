@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use super::config::{ReceiverConfig, fit_name};
+use super::event::Awaits;
 use super::event::{Delivery, ReceiverEvent, ReceiverStats, Transmit};
 use super::one_way::OneWayReceiver;
-use super::receiver::{Awaits, TwoWayReceiver};
+use super::receiver::TwoWayReceiver;
 use crate::units::Instant;
 use crate::wire::LeaveReason;
 

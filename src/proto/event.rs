@@ -361,3 +361,16 @@ impl ReceiverStats {
         Some(())
     }
 }
+
+/// What a receiver waits for before data flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaits {
+    /// A session to take part in.
+    Sender,
+    /// The answer of this sender.
+    Answer(SocketAddr),
+    /// Another session of the series.
+    Next,
+    /// The start, as the sender's newest ANNOUNCE has it.
+    Start(Option<SessionStatus>),
+}

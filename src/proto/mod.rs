@@ -21,12 +21,11 @@ pub use any_sender::Sender;
 pub use block::trailer_len;
 pub use config::{OneWay, ReceiverConfig, SenderConfig};
 pub use event::{
-    Delivery, Fate, MemberReport, PassedOver, ReceiverEnd, ReceiverEvent, ReceiverStats, SenderEnd,
-    SenderEvent, SenderStats, Target, Transmit,
+    Awaits, Delivery, Fate, MemberReport, PassedOver, ReceiverEnd, ReceiverEvent, ReceiverStats,
+    SenderEnd, SenderEvent, SenderStats, Target, Transmit,
 };
 pub use keys::{
     Listed, ReceiverKeys, SHARED_LEN, SHARED_SALT, SHARED_WORK_LOG2, SenderKeys, shared_secret,
 };
 pub use rate::{LimitTimes, RateReason, SendLimit};
-pub use receiver::Awaits;
 pub use sender::Waiting;

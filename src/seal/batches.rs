@@ -136,7 +136,7 @@ impl EndCheck {
     ///
     /// # Errors
     /// [`Error::Trailing`] when an earlier one was the last.
-    pub const fn take(&mut self, batch: &Plain) -> Result<(), Error> {
+    pub const fn check(&mut self, batch: &Plain) -> Result<(), Error> {
         let offset = batch_at(self.payload_at, self.taken);
         if self.said {
             return Err(Error::Trailing { offset });

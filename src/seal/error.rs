@@ -93,7 +93,7 @@ pub enum Error {
     /// The stream carries no signature.
     #[error("the stream is not signed")]
     Unsigned,
-    /// The stream is signed, and nobody was named to check it against.
+    /// The stream is signed, and no sender key was named to check it against.
     #[error("the stream is signed, and unsigned input was asked for")]
     Signed,
     /// The preamble is not of a form that is known.

@@ -106,7 +106,7 @@ impl Opened {
         end_check: &mut EndCheck,
         out: &mut impl Write,
     ) -> Result<(u64, Vec<u8>), Error> {
-        end_check.take(&self.plain)?;
+        end_check.check(&self.plain)?;
         self.plain.write(out, self.skip)?;
         match self.problem {
             Some(problem) => Err(problem),

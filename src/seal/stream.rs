@@ -472,7 +472,7 @@ mod tests {
         let mut out = Vec::new();
         while let Some(batch) = batcher.next(buffer()).unwrap() {
             let (plain, problem) = batch.open(&cipher(), 1000, || {});
-            if let Err(trailing) = end_check.take(&plain) {
+            if let Err(trailing) = end_check.check(&plain) {
                 return (out, Some(trailing));
             }
             plain.write(&mut out, 0).unwrap();

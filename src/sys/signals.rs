@@ -148,7 +148,7 @@ pub fn watch(first: impl FnOnce(i32) + Send + 'static) -> Result<SignalWatch, Er
                     first(signal);
                     continue;
                 }
-                // Held to the end: nobody forgets a job while it is done.
+                // Held to the end: no thread forgets a job while it is done.
                 let mut jobs = jobs.lock();
                 while let Some((_, job)) = jobs.1.pop_last() {
                     job();

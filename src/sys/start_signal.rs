@@ -15,7 +15,7 @@ use signal_hook::consts::SIGUSR1;
 
 use super::Error;
 
-/// Whether somebody wants to start.
+/// Whether a person wants to start.
 #[derive(Debug)]
 pub struct StartSignal {
     signal: Arc<AtomicBool>,
@@ -23,7 +23,7 @@ pub struct StartSignal {
 }
 
 impl StartSignal {
-    /// Listens to nobody: only [`StartSignal::request`] starts.
+    /// Listens to no signal and no terminal: only [`StartSignal::request`] starts.
     pub fn manual() -> Self {
         Self {
             signal: Arc::default(),
@@ -63,7 +63,7 @@ impl StartSignal {
     }
 
     /// The terminal, while what is typed there is for us: we are in the foreground, so that reading
-    /// does not stop us, and it shows what is typed, so that nobody is asking for a passphrase.
+    /// does not stop us, and it shows what is typed, so that no passphrase is being asked for.
     pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
         let terminal = self.terminal.as_ref()?;
         let ours = tcgetpgrp(terminal).ok()? == getpgrp();
@@ -72,7 +72,7 @@ impl StartSignal {
         (ours && typed).then(|| terminal.as_fd())
     }
 
-    /// Whether somebody asked to start since the last call.
+    /// Whether a person asked to start since the last call.
     pub fn requested(&self) -> bool {
         self.signal.swap(false, Ordering::Relaxed) || self.entered()
     }

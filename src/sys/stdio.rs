@@ -147,12 +147,12 @@ impl Read for Input {
 #[derive(Debug)]
 pub struct Output {
     file: File,
-    place: Option<Place>,
+    place: Option<Placement>,
 }
 
 /// A file being written beside the name that it will have.
 #[derive(Debug)]
-struct Place {
+struct Placement {
     temporary: PathBuf,
     path: PathBuf,
     /// Mode and group of a file that hands its mode on to this one.
@@ -283,7 +283,7 @@ impl Output {
         };
         Ok(Self {
             file,
-            place: Some(Place {
+            place: Some(Placement {
                 temporary,
                 path: path.into(),
                 before,
@@ -321,10 +321,11 @@ impl Output {
         let Some(place) = &self.place else {
             return Ok(());
         };
-        self.settle(place, sync).map_err(|source| Error::Commit {
-            path: place.path.clone(),
-            source,
-        })?;
+        self.put_in_place(place, sync)
+            .map_err(|source| Error::Commit {
+                path: place.path.clone(),
+                source,
+            })?;
         self.place = None;
         Ok(())
     }
@@ -334,7 +335,7 @@ impl Output {
         self.place.take().map(|place| place.temporary)
     }
 
-    fn settle(&self, place: &Place, sync: bool) -> io::Result<()> {
+    fn put_in_place(&self, place: &Placement, sync: bool) -> io::Result<()> {
         if let Some((mode, group)) = place.before {
             let same = self.file.metadata()?.gid() == group;
             let mode = mode & if same { 0o777 } else { 0o707 };
@@ -411,7 +412,7 @@ impl AsFd for Output {
     }
 }
 
-/// The name of a file beside `path`, which nobody foresees.
+/// The name of a file beside `path`, which an attacker cannot foresee.
 fn temporary(path: &Path) -> Result<PathBuf, Error> {
     let whole = path.as_os_str().as_bytes();
     // Others pass over a slash or a dot at the end, and the rename would be refused at last.

@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pipe::PIPE_BUF;
+use rustix::termios::isatty;
 
 use super::Error;
 use super::wake::Wake;
@@ -23,8 +24,8 @@ pub struct StoppableWriter {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// A disk takes what it is given.
-    Disk,
+    /// A disk, a tape or a null device takes what it is given.
+    Device,
     /// The open file description is ours alone, and never blocks.
     NonBlocking,
     /// Others share the open file description, and must not find it changed: where poll(2) reports
@@ -41,7 +42,8 @@ impl StoppableWriter {
         let stop = Wake::new()?;
         let kind = file.metadata().map(|metadata| metadata.file_type());
         let (file, mode) = match kind {
-            Ok(kind) if kind.is_file() || kind.is_block_device() => (file, Mode::Disk),
+            Ok(kind) if kind.is_file() || kind.is_block_device() => (file, Mode::Device),
+            Ok(kind) if kind.is_char_device() && !isatty(&file) => (file, Mode::Device),
             Ok(kind) if kind.is_fifo() => match reopened(&file) {
                 Ok(own) => (own, Mode::NonBlocking),
                 Err(_) => (file, Mode::Shared),
@@ -87,7 +89,7 @@ fn reopened(file: &File) -> io::Result<File> {
 impl Write for StoppableWriter {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let len = match self.mode {
-            Mode::Disk | Mode::NonBlocking => buf.len(),
+            Mode::Device | Mode::NonBlocking => buf.len(),
             Mode::Shared => buf.len().min(PIPE_BUF),
         };
         if self.mode == Mode::Shared {

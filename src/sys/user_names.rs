@@ -17,7 +17,7 @@ struct Table {
 }
 
 impl UserNames {
-    /// Reads `/etc/passwd` and `/etc/group`. Without them nobody has a name, which harms nothing.
+    /// Reads `/etc/passwd` and `/etc/group`. Without them users have no names, which does no harm.
     pub fn load() -> Self {
         Self {
             users: Table::parse(&fs::read("/etc/passwd").unwrap_or_default()),

@@ -6,7 +6,7 @@ use rustix::event::{PollFd, Timespec, poll};
 
 use crate::units::{Duration, Instant};
 
-/// Nobody sleeps longer: progress wants to be drawn.
+/// The longest sleep: progress is drawn as often.
 const NAP_MAX: Duration = Duration::from_ms(200);
 
 /// Waits until one of `fds` is ready or the alarm at `until` rings.

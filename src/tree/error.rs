@@ -34,7 +34,7 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// Somebody has no number here.
+    /// A user or group has no number here.
     #[error(
         "{} belongs to {id} or names them, who is in no range of owners",
         Shown(path)

@@ -518,10 +518,10 @@ impl Extractor<'_> {
         };
         let mut part = reader.take_bytes()?;
         if part.len() as u64 == size {
-            return self.writers.give(job(Body::Whole(part)));
+            return self.writers.push(job(Body::Whole(part)));
         }
         let (parts_in, parts_out) = channel();
-        self.writers.give(job(Body::Parts(size, parts_out)))?;
+        self.writers.push(job(Body::Parts(size, parts_out)))?;
         while !part.is_empty() {
             if parts_in.send(part).is_err() {
                 // Who makes it has failed, and need not see the rest.

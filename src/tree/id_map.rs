@@ -34,7 +34,7 @@ pub struct Overlap(pub u32);
 impl Range {
     /// A range of `count` numbers; nothing when it is empty or holds a number that nobody can have.
     pub fn new(from: u32, to: u32, count: u32) -> Option<Self> {
-        // The greatest number means nobody.
+        // The greatest number stands for no user.
         let fits = |start: u32| start.checked_add(count).is_some();
         (count > 0 && fits(from) && fits(to)).then_some(Self { from, to, count })
     }
@@ -71,8 +71,8 @@ impl IdMap {
         self.0[..after].last()?.map(id)
     }
 
-    /// Changes the owner and group of an entry, and with `xattrs` those whom its attributes name:
-    /// in access lists, and the user that a capability is for.
+    /// Changes the owner and group of an entry, and with `xattrs` the users that its attributes
+    /// name: in access lists, and the user that a capability is for.
     pub(super) fn apply(&self, entry: &mut Entry, xattrs: bool) -> Result<(), Error> {
         if self.0.is_empty() {
             return Ok(());

@@ -51,7 +51,7 @@ fn proc_path(dir: impl AsFd, name: &[u8]) -> Vec<u8> {
 }
 
 /// Sets the mode of `name` in an open directory, never that of what a symbolic link leads to, which
-/// somebody may have put there.
+/// an attacker may have put there.
 fn set_mode(dir: impl AsFd, name: &[u8], mode: Mode) -> rustix::io::Result<()> {
     use std::os::fd::AsRawFd;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -29,7 +29,7 @@ pub(super) struct Job {
 /// The content of a file.
 pub(super) enum Body {
     Whole(Bytes),
-    /// So many bytes, as they come; when fewer come, nobody wants the file any more.
+    /// So many bytes, as they come; when fewer come, the file is not wanted any more.
     Parts(u64, Receiver<Bytes>),
 }
 

@@ -257,7 +257,7 @@ impl<W: archive::BufWrite> Packer<'_, W> {
             {
                 // It was packed with its directory, unless that is only a link to one.
                 if *kind != FileType::Directory {
-                    self.say(&Note::Unreadable(name, Errno::NOTDIR.into()))?;
+                    self.note(&Note::Unreadable(name, Errno::NOTDIR.into()))?;
                 }
                 continue;
             }
@@ -266,7 +266,7 @@ impl<W: archive::BufWrite> Packer<'_, W> {
                     self.found(&found, name.clone())?;
                     last = Some((name, FileType::from_raw_mode(found.stat.st_mode)));
                 }
-                Err(e) => self.say(&Note::Unreadable(name, e.into()))?,
+                Err(e) => self.note(&Note::Unreadable(name, e.into()))?,
             }
         }
         Ok(())
@@ -330,7 +330,7 @@ impl<W: archive::BufWrite> Packer<'_, W> {
                     Ok(stat) => FileType::from_raw_mode(stat.st_mode),
                     // It is not the link that is missing.
                     Err(Errno::NOENT) if follow => {
-                        self.say(&Note::Dangling(path))?;
+                        self.note(&Note::Dangling(path))?;
                         continue;
                     }
                     Err(e) => {
@@ -485,7 +485,7 @@ impl<W: archive::BufWrite> Packer<'_, W> {
     ) -> Result<(), Error> {
         match kind {
             FileType::RegularFile => return self.file(dir, name, path),
-            FileType::Socket => return self.say(&Note::Socket(path)),
+            FileType::Socket => return self.note(&Note::Socket(path)),
             _ => {}
         }
         let read = || -> rustix::io::Result<(Stat, Kind)> {
@@ -541,7 +541,7 @@ impl<W: archive::BufWrite> Packer<'_, W> {
             return self.failed(path, Errno::STALE);
         }
         if self.config.outputs.contains(&(stat.st_dev, stat.st_ino)) {
-            return self.say(&Note::Itself(path));
+            return self.note(&Note::Itself(path));
         }
         if self.link(&stat, &path)? {
             return Ok(());
@@ -578,7 +578,7 @@ impl<W: archive::BufWrite> Packer<'_, W> {
         for segment in segments {
             let mut done = 0;
             while done < segment.len {
-                let room = self.writer.room(segment.len - done);
+                let room = self.writer.buffer(segment.len - done);
                 let want = room.len();
                 let got = match read_at(fd, room, segment.offset + done) {
                     Ok(got) => got,
@@ -591,7 +591,7 @@ impl<W: archive::BufWrite> Packer<'_, W> {
                     // The file has shrunk; zero bytes keep what follows in its place.
                     room[got..].fill(0);
                 }
-                self.writer.take(want).map_err(Error::Output)?;
+                self.writer.advance(want).map_err(Error::Output)?;
                 done += want as u64;
             }
         }
@@ -601,7 +601,7 @@ impl<W: archive::BufWrite> Packer<'_, W> {
             Err(e) => return self.failed(path, e),
         };
         if after.st_size != before.st_size || mtime(&after) != mtime(before) {
-            return self.say(&Note::Changed(path));
+            return self.note(&Note::Changed(path));
         }
         Ok(())
     }
@@ -618,7 +618,7 @@ impl<W: archive::BufWrite> Packer<'_, W> {
         self.put(path.to_vec(), Kind::HardLink(first), stat, Vec::new())?;
         if snapshot(stat) != then {
             // It was written to, or it is gone and its inode serves another.
-            self.say(&Note::Changed(path.to_vec()))?;
+            self.note(&Note::Changed(path.to_vec()))?;
         }
         Ok(true)
     }
@@ -644,7 +644,7 @@ impl<W: archive::BufWrite> Packer<'_, W> {
         // A directory's has a slash at its end.
         let long = path.len() >= archive::name::PATH_BYTES_MAX;
         if records > pax::RECORDS_BYTES_MAX || long || deep {
-            self.say(&Note::TooLong(path))?;
+            self.note(&Note::TooLong(path))?;
             return Ok(false);
         }
         let mut meta = meta(stat, xattrs, &self.names);
@@ -673,10 +673,10 @@ impl<W: archive::BufWrite> Packer<'_, W> {
             Errno::LOOP if !self.config.dereference => Note::Changed(path),
             e => Note::Unreadable(path, e.into()),
         };
-        self.say(&note)
+        self.note(&note)
     }
 
-    fn say(&mut self, note: &Note) -> Result<(), Error> {
+    fn note(&mut self, note: &Note) -> Result<(), Error> {
         if note.is_error() {
             if self.config.strict {
                 return Err(Error::Strict(note.to_string()));

@@ -30,7 +30,7 @@ pub fn remove_tree(path: &Path) -> std::result::Result<(), Error> {
 }
 
 /// Removes `name` in `dir` with everything below, up to the first mount point, which fails it with
-/// [`Errno::XDEV`]: behind it is another tree, which nobody wanted to remove. What is not there any
+/// [`Errno::XDEV`]: behind it is another tree, which was not to be removed. What is not there any
 /// more is no error.
 pub(super) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     match unlinkat(dir, name, AtFlags::empty()) {

@@ -40,7 +40,7 @@ pub enum Existing {
 
 /// A private directory on the target's file system, which goes away unless it is committed.
 pub(super) struct Staging {
-    place: Arc<StagingDir>,
+    shared: Arc<StagingDir>,
     dir: OwnedFd,
     target: PathBuf,
     plan: Plan,
@@ -189,7 +189,7 @@ impl Staging {
             let stage = target.join(std::ffi::OsStr::from_bytes(&stage));
             return Err(Error::Unfinished { target, stage });
         }
-        // What an earlier run left when it was killed; the lock says that nobody works on it.
+        // What an earlier run left when it was killed; the lock says that no other run works on it.
         for (name, _) in walk::list(&dir).map_err(marker_error)? {
             if is_leftover(&name) && name != INCOMPLETE_MARKER {
                 remove(dir.as_fd(), &name).map_err(Error::system("remove", &name))?;
@@ -226,7 +226,7 @@ impl Staging {
         let path = parent_path.join(&name);
         let raw = path.as_os_str().as_bytes();
         let name = name.into_bytes();
-        let place = Arc::new(StagingDir {
+        let shared = Arc::new(StagingDir {
             parent,
             name,
             path: path.clone(),
@@ -236,7 +236,7 @@ impl Staging {
             halfway: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
         });
-        let (maker, handler) = (Arc::clone(&place), Arc::clone(&place));
+        let (maker, handler) = (Arc::clone(&shared), Arc::clone(&shared));
         let made = signals::on_interrupt_of(
             move || {
                 rustix::fs::mkdirat(&maker.parent, &*maker.name, Mode::RWXU)
@@ -255,7 +255,7 @@ impl Staging {
         let (dir, guard) = made?;
         occupy(&dir);
         Ok(Self {
-            place,
+            shared,
             dir,
             target,
             plan,
@@ -271,11 +271,11 @@ impl Staging {
 
     /// The stage's path, for people.
     pub(super) fn path(&self) -> &Path {
-        &self.place.path
+        &self.shared.path
     }
 
     /// Stages beside the target that earlier runs left, being killed or told to keep them. Whose
-    /// they are is not known, so that nobody but a person may remove them.
+    /// they are is not known, so that only a person may remove them.
     pub(super) fn leftovers(&self) -> &[PathBuf] {
         &self.left
     }
@@ -305,13 +305,13 @@ impl Staging {
         root_time: Option<Time>,
         finish: impl FnOnce(&OwnedFd, &Merged) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let place = Arc::clone(&self.place);
-        let _busy = place.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = Arc::clone(&self.shared);
+        let _busy = shared.busy.lock().unwrap_or_else(PoisonError::into_inner);
         match &self.plan {
             Plan::Rename { name, over } => {
                 if matches!(over, Over::Full(_)) {
                     let above = self.target.parent().unwrap_or(Path::new("/"));
-                    mounts::refuse(place.parent.as_fd(), name, above)?;
+                    mounts::refuse(shared.parent.as_fd(), name, above)?;
                 }
                 finish(&self.dir, &Merged::new())?;
                 self.flush(&self.dir, sync)?;
@@ -324,15 +324,15 @@ impl Staging {
             } => {
                 self.check_inside(target, *existing)?;
                 // The marker tells a later run that this stage is not only a leftover.
-                rustix::io::write(marker, &place.name)
+                rustix::io::write(marker, &shared.name)
                     .map_err(Error::system("write", INCOMPLETE_MARKER))?;
                 self.flush(&self.dir, sync)?;
-                place.halfway.store(true, Ordering::SeqCst);
+                shared.halfway.store(true, Ordering::SeqCst);
                 let moved = self.fill(target, *existing, sync, finish);
                 moved.map_err(|source| Error::Halfway {
                     source: Box::new(source),
                     target: self.target.clone(),
-                    stage: place.path.clone(),
+                    stage: shared.path.clone(),
                 })?;
                 // All of this has changed the root once more.
                 let times = root_time.map(super::restore::timestamps);
@@ -356,22 +356,22 @@ impl Staging {
 
     /// Gives the stage the target's name.
     fn rename(&self, name: &[u8], over: Over, sync: bool) -> Result<(), Error> {
-        let (place, parent, raw) = (&self.place, &self.place.parent, self.raw_target());
+        let (shared, parent, raw) = (&self.shared, &self.shared.parent, self.raw_target());
         // The old tree is to be removed under the stage's name, which takes a while.
         let _old = open_dir(parent, name).inspect(occupy);
         match over {
-            Over::Full(_) => swap_in(place, name).map_err(Error::system("replace", raw))?,
-            Over::Empty(_) => renameat(parent, &*place.name, parent, name)
+            Over::Full(_) => swap_in(shared, name).map_err(Error::system("replace", raw))?,
+            Over::Empty(_) => renameat(parent, &*shared.name, parent, name)
                 .map_err(Error::system("replace", raw))?,
             Over::Nothing => {
-                rename_new(parent, &place.name, name).map_err(Error::system("create", raw))?;
+                rename_new(parent, &shared.name, name).map_err(Error::system("create", raw))?;
             }
         }
         if sync {
             rustix::fs::fsync(parent).map_err(Error::system("write out", raw))?;
         }
         // After a swap this is the old tree; otherwise it is nothing.
-        remove(parent.as_fd(), &place.name).map_err(Error::system("remove", &place.name))
+        remove(parent.as_fd(), &shared.name).map_err(Error::system("remove", &shared.name))
     }
 
     /// Refuses what could not be moved into the target, before anything is changed there.
@@ -400,7 +400,7 @@ impl Staging {
         move_in(&self.dir, target, &self.target, &mut merged)?;
         finish(target, &merged)?;
         self.flush(target, sync)?;
-        remove(target.as_fd(), &self.place.name)
+        remove(target.as_fd(), &self.shared.name)
             .map_err(Error::system("remove", self.raw_target()))?;
         rustix::fs::unlinkat(target, INCOMPLETE_MARKER, AtFlags::empty())
             .map_err(Error::system("remove", INCOMPLETE_MARKER))
@@ -411,7 +411,7 @@ impl Staging {
         let raw = self.target.as_os_str().as_bytes();
         let names = walk::list(target).map_err(Error::system("read", raw))?;
         let old = |name: &Vec<u8>| {
-            *name != self.place.name && name != INCOMPLETE_MARKER && name != b"lost+found"
+            *name != self.shared.name && name != INCOMPLETE_MARKER && name != b"lost+found"
         };
         Ok(names
             .into_iter()
@@ -431,8 +431,8 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        self.place.clean();
-        self.place.unmark();
+        self.shared.clean();
+        self.shared.unmark();
     }
 }
 
@@ -507,7 +507,7 @@ fn occupy(dir: &OwnedFd) {
     let _ = rustix::fs::flock(dir, FlockOperation::NonBlockingLockExclusive);
 }
 
-/// Stages of ours in a directory that nobody works in.
+/// Stages of ours in a directory that no run works in.
 fn leftovers(dir: &OwnedFd, at: &Path) -> Vec<PathBuf> {
     let names = walk::list(dir).unwrap_or_default();
     let names = names.iter().map(|(name, _)| &**name);
@@ -576,17 +576,17 @@ fn rename_new(parent: &OwnedFd, from: &[u8], to: &[u8]) -> rustix::io::Result<()
 }
 
 /// Exchanges stage and target.
-fn swap_in(place: &StagingDir, name: &[u8]) -> rustix::io::Result<()> {
-    let parent = &place.parent;
-    match renameat_with(parent, &*place.name, parent, name, RenameFlags::EXCHANGE) {
+fn swap_in(shared: &StagingDir, name: &[u8]) -> rustix::io::Result<()> {
+    let parent = &shared.parent;
+    match renameat_with(parent, &*shared.name, parent, name, RenameFlags::EXCHANGE) {
         Err(Errno::INVAL | Errno::NOSYS) => {
-            let aside = [&place.name[..], b".old"].concat();
+            let aside = [&shared.name[..], b".old"].concat();
             renameat(parent, name, parent, &*aside)?;
-            if let Err(e) = renameat(parent, &*place.name, parent, name) {
+            if let Err(e) = renameat(parent, &*shared.name, parent, name) {
                 renameat(parent, &*aside, parent, name)?;
                 return Err(e);
             }
-            renameat(parent, &*aside, parent, &*place.name)
+            renameat(parent, &*aside, parent, &*shared.name)
         }
         swapped => swapped,
     }
@@ -728,8 +728,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("old"), "old").unwrap();
         let stage = inside(dir.path());
-        let place = Arc::clone(&stage.place);
-        place.interrupt();
+        let shared = Arc::clone(&stage.shared);
+        shared.interrupt();
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || tell.send(stage.commit(false, None, |_, _| Ok(())).is_ok()));
         assert!(

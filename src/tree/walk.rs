@@ -84,8 +84,8 @@ impl Walk {
         Ok(())
     }
 
-    /// Whether the way back to a level is its child's own: whoever came by a symbolic link would
-    /// find another directory there.
+    /// Whether the way back to a level is its child's own: a walk that came by a symbolic link
+    /// would find another directory there.
     fn leads_back(&self, level: usize) -> bool {
         let child = self
             .levels
@@ -119,7 +119,7 @@ impl Walk {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let fd = openat(child, "..", flags, rustix::fs::Mode::empty())?;
             let stat = fstat(&fd)?;
-            // Somebody moved the directory: its names would be looked up elsewhere.
+            // Another process moved the directory: its names would be looked up elsewhere.
             if (stat.st_dev, stat.st_ino) != parent.id {
                 return Err(Errno::STALE);
             }

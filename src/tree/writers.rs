@@ -22,7 +22,7 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Told when there is work, or no more to come.
     work: Condvar,
-    /// Told when as much was done as somebody waits for.
+    /// Told when as much was done as the extracting thread waits for.
     done: Condvar,
 }
 
@@ -33,7 +33,7 @@ struct Queue {
     waiting_bytes: usize,
     /// Threads that wait for work.
     idle: usize,
-    /// At most so much shall be waiting: then somebody is told.
+    /// The extracting thread is told when no more than this waits.
     awaited: Option<usize>,
     ended: bool,
     error: Option<Error>,
@@ -63,7 +63,7 @@ impl Writers {
     ///
     /// # Errors
     /// Why an earlier file could not be made.
-    pub(super) fn give(&self, job: Job) -> Result<(), Error> {
+    pub(super) fn push(&self, job: Job) -> Result<(), Error> {
         let mut queue = self.0.lock();
         if queue.waiting_bytes > WAITING_BYTES_MAX {
             // Not only until there is room for one: each wait costs a change of threads.
@@ -109,7 +109,7 @@ impl Drop for Writers {
     fn drop(&mut self) {
         let mut queue = self.0.lock();
         queue.ended = true;
-        // After an error nobody wants the rest.
+        // After an error the rest is not wanted.
         queue.jobs.clear();
         drop(queue);
         self.0.work.notify_all();

@@ -102,7 +102,7 @@ pub enum AbortReason {
     Input = 1,
     /// The command that produces the stream failed.
     Producer = 2,
-    /// Somebody stopped the sender.
+    /// A person or a signal stopped the sender.
     Interrupted = 3,
     /// The sender's own system failed.
     Local = 4,

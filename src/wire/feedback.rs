@@ -11,7 +11,7 @@ pub const ENTRIES_MAX: usize = 160;
 pub enum LeaveReason {
     /// Its consumer went away.
     Consumer,
-    /// Somebody stopped it.
+    /// A person or a signal stopped it.
     Interrupted,
     /// Its own system failed.
     Local,

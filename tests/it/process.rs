@@ -10,14 +10,17 @@ use sealcast::filters::{
 use sealcast::proto::{ReceiverEnd, ReceiverEvent, SenderEnd, SenderEvent};
 use sealcast::sys::wake::Wake;
 
+use crate::support::ports;
+
 const SIGTERM: i32 = 15;
 
-/// Both sides of a session on loopback that so many receivers are to join.
-fn session(port: u16, receivers: u32) -> (CastConfig, CatchConfig) {
+/// Both sides of a session on loopback that so many receivers are to join, on the port with this
+/// number of ours.
+fn session(number: usize, receivers: u32) -> (CastConfig, CatchConfig) {
     let (mut sender, mut receiver) = (CastConfig::default(), CatchConfig::default());
     for net in [&mut sender.net, &mut receiver.net] {
         net.interface = Some("lo".into());
-        net.port = port;
+        net.port = (ports() + number) as u16;
     }
     sender.sender.receivers = receivers;
     (sender, receiver)
@@ -46,8 +49,8 @@ fn receive(config: &CatchConfig, stream: &[u8]) {
 #[test]
 fn two_casts_and_three_catches_share_a_process() {
     let (one, other) = (data(1, 3_000_000), data(2, 2_000_000));
-    let (first, first_receiver) = session(21_101, 2);
-    let (second, second_receiver) = session(21_102, 1);
+    let (first, first_receiver) = session(1, 2);
+    let (second, second_receiver) = session(2, 1);
     thread::scope(|scope| {
         scope.spawn(|| receive(&first_receiver, &one));
         scope.spawn(|| receive(&first_receiver, &one));
@@ -85,8 +88,8 @@ impl BlockSource for Endless {
 #[test]
 fn one_session_is_stopped_and_the_other_goes_on() {
     let stream = data(3, 2_000_000);
-    let (doomed, doomed_receiver) = session(21_103, 1);
-    let (sound, sound_receiver) = session(21_104, 1);
+    let (doomed, doomed_receiver) = session(3, 1);
+    let (sound, sound_receiver) = session(4, 1);
     let runtime = Runtime::new().unwrap();
     let stopper = runtime.stopper();
     let began = AtomicBool::new(false);
@@ -119,7 +122,7 @@ fn one_session_is_stopped_and_the_other_goes_on() {
 
 #[test]
 fn a_receiver_that_is_stopped_leaves() {
-    let (sender, receiver) = session(21_105, 1);
+    let (sender, receiver) = session(5, 1);
     let runtime = Runtime::new().unwrap();
     let stopper = runtime.stopper();
     thread::scope(|scope| {

@@ -24,10 +24,8 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::have;
+use crate::support::{have, ports};
 
-/// The first of the ports for transcripts.
-const PORT: usize = 18_400;
 /// A command that takes longer hangs: the longest takes 15 s.
 const SECONDS_MAX: &str = "150";
 
@@ -215,7 +213,7 @@ fn transcripts() {
             let Some(path) = paths.get(index) else { break };
             let text = std::fs::read_to_string(path).unwrap();
             let name = path.file_name().unwrap().to_str().unwrap();
-            let (fault, new) = play(name, &text, PORT + index);
+            let (fault, new) = play(name, &text, ports() + index);
             if bless && new != text {
                 std::fs::write(path, new).unwrap();
             } else if !fault.is_empty() {
@@ -252,7 +250,7 @@ fn readme() {
     let script = blocks(&text);
     let steps = parse(&script).steps.len();
     assert!(steps >= 6, "only {steps} commands in README.md");
-    let (faults, _) = play("README.md", &script, PORT - 1);
+    let (faults, _) = play("README.md", &script, ports());
     assert!(faults.is_empty(), "\n{faults}");
 }
 
@@ -294,7 +292,7 @@ fn wildcards() {
 
 #[test]
 fn a_wrong_transcript_is_seen() {
-    let (faults, new) = play("x", "$ echo b; exit 4\na\n\n$ echo c\nc\n", PORT - 2);
+    let (faults, new) = play("x", "$ echo b; exit 4\na\n\n$ echo c\nc\n", ports());
     assert!(faults.contains("--- came, status 4\nb"), "{faults}");
     assert_eq!(new, "$ echo b; exit 4\nb\n? 4\n\n$ echo c\nc\n");
 }

@@ -49,6 +49,12 @@ pub(crate) fn have(tool: &str) -> bool {
     found
 }
 
+/// The first of 64 UDP ports that this test process has for itself: other runs of the tests on this
+/// machine would hear it otherwise.
+pub(crate) fn ports() -> usize {
+    10_000 + std::process::id() as usize % 340 * 64
+}
+
 /// Whether we are root. Tests that need it are skipped with a word, and fail in CI.
 pub(crate) fn root() -> bool {
     let root = rustix::process::geteuid().is_root();

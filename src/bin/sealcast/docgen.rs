@@ -14,6 +14,7 @@ use crate::cli::Cli;
 use crate::exit::ExitStatus;
 
 mod options;
+mod prose;
 mod roff;
 
 use options::{options, paragraphs, synopsis};
@@ -42,7 +43,7 @@ fn text(page: &str) -> &'static str {
 }
 
 /// Pages that are not of a subcommand: name, section, description, texts.
-const TOPICS: [(&str, &str, &str, &[&str]); 3] = [
+const TOPICS: [(&str, &str, &str, &[&str]); 4] = [
     (
         "sealcast-format",
         "5",
@@ -57,6 +58,12 @@ const TOPICS: [(&str, &str, &str, &[&str]); 3] = [
         "7",
         "keys of receivers and senders, and how to keep them",
         &[include_str!("man/keys.txt")],
+    ),
+    (
+        "sealcast-performance",
+        "7",
+        "measured figures, and how to measure them",
+        &[include_str!("man/performance.txt")],
     ),
     (
         "sealcast-protocol",

@@ -22,7 +22,8 @@ fn texts() -> Vec<(String, String)> {
         .collect()
 }
 
-/// The lines of a text that a person may type: in blocks of README.md, indented in the manual.
+/// The lines of a text that a person may type: in blocks and tables of README.md, indented in the
+/// manual.
 fn typed(name: &str, text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let (mut inside, mut shell) = (false, false);
@@ -30,6 +31,10 @@ fn typed(name: &str, text: &str) -> Vec<String> {
         if line.starts_with("```") {
             shell = line == "```sh";
             inside = shell || line.starts_with("```console");
+        } else if name == "README.md" && line.starts_with('|') {
+            // In a table a bar within code has a backslash before it.
+            let code = line.split('`').skip(1).step_by(2);
+            lines.extend(code.map(|code| code.replace("\\|", "|")));
         } else if name == "README.md" && inside {
             let command = line.strip_prefix("$ ").or_else(|| line.strip_prefix("> "));
             // What comes back is not typed.

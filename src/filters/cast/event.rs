@@ -28,7 +28,7 @@ pub enum CastEvent<'a> {
         /// So many receivers wait for the next.
         waiting: u32,
     },
-    /// Nobody came for the pass that was announced.
+    /// No receiver came for the pass that was announced.
     NobodyCameAgain,
     /// All that waited for the stream were served, and further receivers are waited for.
     RoundOver(&'a CastReport),
@@ -39,16 +39,16 @@ pub enum CastEvent<'a> {
     Before(&'a CastReport),
     /// It has not started; told once a second.
     Waiting {
-        /// For whom.
+        /// Which receivers are awaited.
         waiting: &'a Waiting,
-        /// How long until it starts, if nobody else comes or goes.
+        /// How long until it starts, if no receiver comes or goes.
         starts_in: Option<Duration>,
         /// Enter on the terminal starts it.
         enter: bool,
     },
     /// So many receivers have everything, and only their consumers still work.
     Finishing(u32),
-    /// Somebody wants to start, and there is nobody to start with.
+    /// A person wants to start, and there is no receiver to start with.
     NobodyToStart,
     /// Something happened.
     Event(&'a SenderEvent),

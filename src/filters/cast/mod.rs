@@ -40,7 +40,7 @@ const SENDS_MAX: usize = 4;
 /// What is waited for is reported this often.
 const WAITING_EVERY: Duration = Duration::from_secs(1);
 
-/// A cast: to whom, how, and when it starts.
+/// A cast: to which receivers, how, and when it starts.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct CastConfig {
@@ -378,7 +378,7 @@ impl Driver<'_> {
                 .send(*to, &self.buf[*sent..], *segment)
             {
                 Ok(n) => n,
-                // Whoever asked from an address that cannot be answered does not stop the others.
+                // A peer whose address cannot be answered does not stop the others.
                 Err(_) if *to != self.context.link.target => self.buf.len() - *sent,
                 // A firewall of ours that drops now and then, as with a full table of connections,
                 // is a loss like any; one that lets nothing out shows itself before the start.

@@ -10,7 +10,7 @@ use crate::units::Duration;
 use crate::wire::{DropReason, End, SessionId};
 
 /// A further pass starts when all have come that waited for it, but after this time at the latest;
-/// and not at all when nobody has come by then.
+/// and not at all when no receiver has come by then.
 const PASS_WAIT: Duration = Duration::from_secs(5);
 
 /// A session that is over.
@@ -38,7 +38,7 @@ pub(super) struct PassSequence {
     total: Option<CastReport>,
     /// Each pass gives the same.
     same: bool,
-    /// When nobody waits any more, others are waited for.
+    /// When no receiver waits any more, others are waited for.
     repeat: bool,
 }
 
@@ -60,7 +60,8 @@ impl PassSequence {
         }
     }
 
-    /// The input has changed between two passes: whoever waited must begin anew, with others.
+    /// The input has changed between two passes: receivers that waited must begin anew, with
+    /// others.
     pub(super) fn changed(&mut self, tell: &mut dyn FnMut(CastEvent<'_>)) -> SenderConfig {
         tell(CastEvent::RoundChanged(self.total.take().as_ref()));
         let series = &mut self.config.series;
@@ -135,14 +136,14 @@ impl PassSequence {
     }
 }
 
-/// For whom a pass was.
+/// Which receivers a pass was for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Served {
     /// The stream was sent.
     Some,
     /// Receivers that seemed to wait did not come.
     Nobody,
-    /// A signal came before anybody was served.
+    /// A signal came before any receiver was served.
     Stopped,
 }
 

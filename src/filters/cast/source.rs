@@ -124,7 +124,7 @@ impl BlockSource for InputSource {
 }
 
 impl InputSource {
-    /// The input has ended: so must its producer, unless nobody waits for that any more.
+    /// The input has ended: so must its producer, unless the session is over.
     fn end(&mut self) -> Result<usize, Error> {
         let stop = self.input.stopper();
         let producer = self.producer.as_mut();

@@ -308,7 +308,7 @@ impl Driver<'_> {
                 continue;
             };
             // What finds no room is lost like any datagram, and said again. So is what cannot be
-            // sent at all: an address that somebody made up must not end us, and a sender that
+            // sent at all: an address that an attacker made up must not end us, and a sender that
             // cannot be reached is noticed by its silence.
             let _ = self.sockets.send(to, &buf);
         }

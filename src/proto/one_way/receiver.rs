@@ -10,12 +10,14 @@ use rand::rngs::StdRng;
 use super::candidate::OneWayCandidate;
 use super::completeness::{Completeness, SentSoFar, has_all};
 use crate::proto::config::{ReceiverConfig, window_blocks};
-use crate::proto::event::{Delivery, PassedOver, ReceiverEnd, ReceiverEvent, ReceiverStats};
+use crate::proto::event::{
+    Awaits, Delivery, PassedOver, ReceiverEnd, ReceiverEvent, ReceiverStats,
+};
 use crate::proto::limits::{PEER_SILENT_MAX, REFUSED_WAIT};
 use crate::proto::protect::OpenedAnnounce;
 use crate::proto::receiver::{
-    Awaits, DatagramBody, Effect, Incoming, Intake, Next, Place, Reassembler, SignatureLimit,
-    StreamState, Told, found_event, open_announce, screen,
+    Effect, Incoming, Intake, Next, Payload, Place, Reassembler, SignatureLimit, StreamState, Told,
+    found_event, open_announce, screen,
 };
 use crate::proto::timer::{TimerKind, Timers};
 use crate::units::Instant;
@@ -168,22 +170,22 @@ impl Session {
     fn handle(&mut self, now: Instant, datagram: &mut [u8]) -> Option<Effect> {
         let (header, content) = self.incoming.open(now, datagram)?;
         Some(match content {
-            DatagramBody::Symbol(symbol) => self.handle_symbol(&header, symbol),
-            DatagramBody::Poll(poll) => {
+            Payload::Symbol(symbol) => self.handle_symbol(&header, symbol),
+            Payload::Poll(poll) => {
                 if self.incoming.on_poll(now, header.sequence, &poll) {
                     self.sent.on_sent(poll.watermark);
                 }
                 Effect::Progress
             }
-            DatagramBody::End(end) => {
+            Payload::End(end) => {
                 if header.following == 0 {
                     self.sent.on_all_sent();
                 }
                 self.incoming.on_end(end)
             }
             // No receiver could have asked for them.
-            DatagramBody::Hashes(_) => Effect::None,
-            DatagramBody::Abort(abort) => Effect::Abort(abort),
+            Payload::Hashes(_) => Effect::None,
+            Payload::Abort(abort) => Effect::Abort(abort),
         })
     }
 

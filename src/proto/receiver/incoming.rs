@@ -19,7 +19,7 @@ const ANNOUNCE_CHECK_EVERY: Duration = Duration::from_ms(20);
 
 /// What an authentic datagram holds.
 #[derive(Debug)]
-pub(in crate::proto) enum DatagramBody<'a> {
+pub(in crate::proto) enum Payload<'a> {
     /// The bytes of a symbol.
     Symbol(&'a [u8]),
     Poll(Poll),
@@ -147,7 +147,7 @@ impl Incoming {
         &mut self,
         now: Instant,
         datagram: &'a mut [u8],
-    ) -> Option<(MulticastHeader, DatagramBody<'a>)> {
+    ) -> Option<(MulticastHeader, Payload<'a>)> {
         let header = MulticastHeader::parse(datagram).ok()?;
         if !self.replay_window.is_new(header.sequence) {
             return None;
@@ -162,21 +162,19 @@ impl Incoming {
         let content = match header.kind {
             DatagramKind::Data => {
                 self.started = true;
-                DatagramBody::Symbol(body)
+                Payload::Symbol(body)
             }
             DatagramKind::Poll => {
-                DatagramBody::Poll(Poll::parse(self.signed(SignatureContext::Poll, body)?).ok()?)
+                Payload::Poll(Poll::parse(self.signed(SignatureContext::Poll, body)?).ok()?)
             }
             DatagramKind::End => {
-                DatagramBody::End(End::parse(self.signed(SignatureContext::End, body)?).ok()?)
+                Payload::End(End::parse(self.signed(SignatureContext::End, body)?).ok()?)
             }
             DatagramKind::Hashes => {
                 let body = self.signed(SignatureContext::Hashes, body)?;
-                DatagramBody::Hashes(SymbolHashes::parse(body).ok()?)
+                Payload::Hashes(SymbolHashes::parse(body).ok()?)
             }
-            _ => {
-                DatagramBody::Abort(Abort::parse(self.signed(SignatureContext::Abort, body)?).ok()?)
-            }
+            _ => Payload::Abort(Abort::parse(self.signed(SignatureContext::Abort, body)?).ok()?),
         };
         Some((header, content))
     }

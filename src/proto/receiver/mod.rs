@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-pub(super) use self::incoming::{DatagramBody, Effect, Incoming, Next, StreamState};
+pub(super) use self::incoming::{Effect, Incoming, Next, Payload, StreamState};
 pub(super) use self::reassembly::{Intake, Reassembler};
 use self::resume::ResumeState;
 pub(super) use self::screening::{Place, SignatureLimit, Told, open_announce, screen};
@@ -23,7 +23,7 @@ use self::search::{Found, Reply, Search};
 use self::session::{Corrupt, Session};
 use super::config::{ReceiverConfig, window_blocks};
 use super::event::{
-    Delivery, PassedOver, ReceiverEnd, ReceiverEvent, ReceiverStats, Target, Transmit,
+    Awaits, Delivery, PassedOver, ReceiverEnd, ReceiverEvent, ReceiverStats, Target, Transmit,
 };
 use super::limits::{LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX, REFUSED_WAIT};
 use super::timer::{TimerKind, Timers};
@@ -57,19 +57,6 @@ impl TimerKind for ReceiverTimer {
     fn index(self) -> usize {
         self as usize
     }
-}
-
-/// What a receiver waits for before data flows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Awaits {
-    /// A session to take part in.
-    Sender,
-    /// The answer of this sender.
-    Answer(SocketAddr),
-    /// Another session of the series.
-    Next,
-    /// The start, as the sender's newest ANNOUNCE has it.
-    Start(Option<SessionStatus>),
 }
 
 #[derive(Debug)]

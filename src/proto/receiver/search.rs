@@ -6,14 +6,13 @@ use std::net::SocketAddr;
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::Awaits;
 use super::resume::ResumeState;
 use super::screening::{Place, SignatureLimit, screen};
 use crate::crypt::agree::{PublicKey, SecretKey};
 use crate::crypt::sign::VerifyingKey;
 use crate::proto::block::Chain;
 use crate::proto::config::{ReceiverConfig, window_blocks};
-use crate::proto::event::PassedOver;
+use crate::proto::event::{Awaits, PassedOver};
 use crate::proto::keys::ReceiverKeys;
 use crate::proto::limits::{
     CANDIDATE_PATIENCE, CONFIRM_MAX, JOIN_RETRY_MAX, JOIN_RETRY_MIN, NEXT_PASS_ASK_EVERY,

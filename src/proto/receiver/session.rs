@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::incoming::{DatagramBody, Effect, Incoming, Next};
+use super::incoming::{Effect, Incoming, Next, Payload};
 use super::reassembly::{Intake, Reassembler};
 use super::resume::{ResumeState, StreamPosition};
 use super::search::Candidate;
@@ -175,16 +175,16 @@ impl Session {
         }
         let (header, content) = opened?;
         Some(match content {
-            DatagramBody::Symbol(symbol) => self.handle_symbol(now, &header, symbol),
-            DatagramBody::Poll(poll) => self.handle_poll(now, header.sequence, &poll),
+            Payload::Symbol(symbol) => self.handle_symbol(now, &header, symbol),
+            Payload::Poll(poll) => self.handle_poll(now, header.sequence, &poll),
             // Those of a one-way session count down.
-            DatagramBody::End(_) if header.following != 0 => return None,
-            DatagramBody::End(end) => self.incoming.on_end(end),
-            DatagramBody::Hashes(hashes) => {
+            Payload::End(_) if header.following != 0 => return None,
+            Payload::End(end) => self.incoming.on_end(end),
+            Payload::Hashes(hashes) => {
                 self.incoming.reassembler.take_hashes(&hashes);
                 Effect::Progress
             }
-            DatagramBody::Abort(abort) => Effect::Abort(abort),
+            Payload::Abort(abort) => Effect::Abort(abort),
         })
     }
 

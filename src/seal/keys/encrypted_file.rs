@@ -41,7 +41,7 @@ pub fn decrypt(bytes: &[u8], passphrase: Option<&Passphrase>) -> Result<Zeroizin
     let mut buf = stream::buffer();
     while let Some(batch) = batcher.next(buf)? {
         let (plain, problem) = batch.open(&cipher, payload_at, || {});
-        let in_place = end_check.take(&plain);
+        let in_place = end_check.check(&plain);
         plain
             .slices(0)
             .for_each(|slice| out.extend_from_slice(slice));

@@ -52,7 +52,7 @@ pub(crate) fn run(args: &SelftestArgs, console: &Console) -> Result<(), Failure>
     let statuses = run_pipeline(&place, &source, port, console)?;
     let elapsed = begun.elapsed().as_secs_f64();
     console.note("comparing the trees");
-    let failed = judge(&place, &source, &statuses, console)?;
+    let failed = compare(&place, &source, &statuses, console)?;
     table(&place, elapsed, console)?;
     if failed > 0 {
         let message = format!("{failed} of {RECEIVERS} receivers do not have the tree");
@@ -355,7 +355,7 @@ fn last_words(said: &str) -> String {
 }
 
 /// Compares each receiver's tree with the source; says what is wrong and returns how many are.
-fn judge(
+fn compare(
     place: &Place,
     source: &Path,
     statuses: &[Ended],

@@ -48,7 +48,8 @@ fn image(args: &UnpackArgs, target: &Path, input: Input, console: &Console) -> R
     Ok(())
 }
 
-/// What is said while a signal ends us: whoever has the console may wait for ever by then.
+/// What is said while a signal ends us: the thread that holds the console may wait for ever by
+/// then.
 fn last_words(text: &str) {
     let text = console::plain(text);
     let hint = "its first MiB was zeroed, so that it does not boot; run again";

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 /// Turns a text into roff.
 ///
 /// `## NAME` begins a section and `### Name` a part of one. `- ` and `1. ` begin items of lists,
-/// four spaces mark literal lines, and backquotes bold words. A paragraph is one line.
+/// ` :: ` is between a term and its meaning, four spaces mark literal lines, and backquotes bold
+/// words. A paragraph is one line.
 pub(super) fn roff(text: &str) -> String {
     let mut page = String::new();
     let mut literal = false;
@@ -39,6 +40,8 @@ pub(super) fn roff(text: &str) -> String {
         } else if let Some(name) = line.strip_prefix("## ") {
             writeln!(page, ".SH \"{}\"", escape(name)).unwrap();
             heading = true;
+        } else if let Some((term, meaning)) = line.split_once(" :: ") {
+            writeln!(page, ".TP\n{}\n{}", bold(term), bold(meaning)).unwrap();
         } else if let Some((mark, item)) = item(line) {
             writeln!(page, ".IP {mark}\n{}", bold(item)).unwrap();
         } else {
@@ -101,10 +104,11 @@ fn not_a_request(line: String) -> String {
 
 #[test]
 fn texts_become_roff() {
-    let text = "## A\n\n    x -y\n\n    z\n\nIt's `b`.\n\n- one\n- two\n\n1. three\n\n.four\n";
+    let text =
+        "## A\n\n    x -y\n\n    z\n\nIt's `b`.\n\n- one\n- two\n\n1. three\n\n`t` :: m\n\n.four\n";
     assert_eq!(
         roff(text),
         ".SH \"A\"\n.RS 4\n.nf\nx \\-y\n\nz\n.fi\n.RE\n.PP\nIt\\(aqs \\fBb\\fR.\n\
-         .IP \\(bu 2\none\n.IP \\(bu 2\ntwo\n.IP 1. 3\nthree\n.PP\n\\&.four\n"
+         .IP \\(bu 2\none\n.IP \\(bu 2\ntwo\n.IP 1. 3\nthree\n.TP\n\\fBt\\fR\nm\n.PP\n\\&.four\n"
     );
 }

@@ -149,7 +149,7 @@ fn series(args: &CastArgs, again: bool) -> Result<Series, Failure> {
     let slow_later = args.slow == Some(Slow::Later);
     let by_command = args.repeat && !args.command.is_empty();
     let goes_on = match args.late {
-        // One-way, nobody says that it came too late.
+        // One-way receivers cannot say that they came too late.
         None => (again || args.repeat) && !args.one_way,
         Some(late) => late == Late::Next,
     };
@@ -294,7 +294,7 @@ fn producer(command: &[OsString], watch: &SignalWatch) -> Result<InputSource, Fa
     Ok(InputSource::of_command(input, child, Some(watch))?)
 }
 
-/// Whether there is a command of this name, before somebody waits for what it writes.
+/// Whether there is a command of this name, before receivers wait for what it writes.
 fn look_for(name: &OsStr) -> Result<(), Failure> {
     let runs = |path: &Path| access(path, Access::EXEC_OK).is_ok() && path.is_file();
     let found = if name.as_bytes().contains(&b'/') {

@@ -58,7 +58,7 @@ impl<'a> OpenKeys<'a> {
     pub(crate) fn unwrap(&self, incoming: &SealedInput<Input>) -> Result<FileKey, Failure> {
         if self.passphrase {
             let header = incoming.header();
-            // Nobody is asked in vain.
+            // No passphrase is asked for in vain.
             if !Passphrase::fits(header) {
                 return Err(not_for_passphrase());
             }

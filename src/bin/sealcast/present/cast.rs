@@ -25,7 +25,7 @@ struct Words {
     names: Vec<String>,
     turned_away: Cell<u32>,
     waiting: Cell<u32>,
-    /// Nobody answers.
+    /// Receivers do not answer.
     one_way: bool,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct CastPresenter<'a> {
     failed: Option<Failure>,
     /// How the passes before one that fails went.
     before: Option<serde_json::Value>,
-    /// Nobody came for the last pass: that of each before it is told.
+    /// No receiver came for the last pass: each before it was told of already.
     nobody_came_again: bool,
 }
 
@@ -252,7 +252,7 @@ fn tell_event(event: &SenderEvent, words: &Words, console: &Console) {
         }
         SenderEvent::Rejected { name, reason, .. } => {
             let why = format!("turned {} away: {}", plain(name), turned_away(*reason));
-            // Anybody can ask, as often as they like.
+            // An attacker can ask as often as it likes.
             if words.turned_away.replace(words.turned_away.get() + 1) < TURNED_AWAY_MAX {
                 console.warning(&why);
             } else {

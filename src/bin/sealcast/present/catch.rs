@@ -98,7 +98,7 @@ impl<'a> CatchPresenter<'a> {
     }
 }
 
-/// Warns whoever reads standard output that it has only a part of the stream.
+/// Warns the reader of standard output that it has only a part of the stream.
 fn partial(failure: Failure, bytes: u64, args: &CatchArgs) -> Failure {
     let seen = args.command.is_empty() && args.output.as_deref().is_none_or(is_stdout);
     if !seen || bytes == 0 {
@@ -117,7 +117,7 @@ fn warn_of_buffer(granted: u32, console: &Console) {
     ));
 }
 
-/// What was heard of sessions that we may never be in: anybody can announce as many as they like.
+/// What was heard of sessions that we may never be in: an attacker can announce any number of them.
 #[derive(Default)]
 struct Heard {
     sessions: u32,

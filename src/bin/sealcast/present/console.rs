@@ -56,32 +56,32 @@ impl Console {
 
     /// What failed, on which object. Never silenced.
     pub(crate) fn error(&self, text: &str) {
-        self.say("error: ", text);
+        self.print("error: ", text);
     }
 
     /// What a person can do about the error before it. Never silenced.
     pub(crate) fn hint(&self, text: &str) {
-        self.say("hint: ", text);
+        self.print("hint: ", text);
     }
 
     /// Something is not as it should be, but the work goes on.
     pub(crate) fn warning(&self, text: &str) {
         if !self.quiet {
-            self.say("warning: ", text);
+            self.print("warning: ", text);
         }
     }
 
     /// What happened, for a person who wants to know.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
-            self.say("", text);
+            self.print("", text);
         }
     }
 
     /// Details, for `-v` (level 1) and `-vv` (level 2).
     pub(crate) fn detail(&self, level: u8, text: impl FnOnce() -> String) {
         if self.verbose >= level {
-            self.say("", &text());
+            self.print("", &text());
         }
     }
 
@@ -159,7 +159,7 @@ impl Console {
         }
     }
 
-    fn say(&self, kind: &str, text: &str) {
+    fn print(&self, kind: &str, text: &str) {
         self.done();
         line(&format!("sealcast {}: {kind}{}\n", self.name, safe(text)));
     }

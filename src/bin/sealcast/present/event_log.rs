@@ -25,7 +25,7 @@ pub(crate) struct EventLog {
 }
 
 impl EventLog {
-    /// Opens the file at once, so that a name that cannot be written to is noticed before anybody
+    /// Opens the file at once, so that a name that cannot be written to is noticed before a person
     /// is kept waiting.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self, Failure> {
         if path == Some(Path::new("-")) {
