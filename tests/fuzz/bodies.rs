@@ -323,7 +323,7 @@ fn session_of(data: &[u8], one_way: Option<OneWay>) {
     let mut now = Instant::from_us(1);
     let mut sender = sealcast::proto::Sender::new(config, [1; 32], now);
     let mut receivers: Vec<Peer> = [[2; 32], [3; 32]]
-        .map(|seed| Peer::new(seed, now))
+        .map(|seed| Peer::new(seed, one_way.is_some(), now))
         .into_iter()
         .collect();
     let stream: Vec<u8> = (0..4_000u32).map(|n| (n * 7 / 3) as u8).collect();
@@ -379,9 +379,13 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(seed: [u8; 32], now: Instant) -> Self {
+    fn new(seed: [u8; 32], one_way: bool, now: Instant) -> Self {
+        let config = ReceiverConfig {
+            one_way,
+            ..ReceiverConfig::default()
+        };
         Self {
-            receiver: Receiver::new(ReceiverConfig::default(), seed, now),
+            receiver: Receiver::new(config, seed, now),
             taken: 0,
         }
     }

@@ -82,12 +82,12 @@ struct ReportSchedule {
 
 /// What the sender says of the group, by which requests are spread.
 #[derive(Clone, Copy, Debug)]
-struct Group {
+struct GroupInfo {
     rtt: Duration,
     receivers: u32,
 }
 
-impl Group {
+impl GroupInfo {
     /// The time after which to ask again, having asked so many times.
     fn retry(self, times: u32) -> Duration {
         let first = self.rtt.times(BACKOFF_RTTS).max(NACK_RETRY_MIN);
@@ -102,7 +102,7 @@ pub(super) struct Session {
     pub(super) incoming: Incoming,
     feedback: FeedbackChannel,
     report: ReportSchedule,
-    group: Group,
+    group: GroupInfo,
     outcome: Outcome,
     /// The sender was told, perhaps in vain, that only the consumer has something to do.
     finishing_told: bool,
@@ -146,7 +146,7 @@ impl Session {
                 // The first FEEDBACK says that we have the keys.
                 due: true,
             },
-            group: Group {
+            group: GroupInfo {
                 rtt: RTT_MIN,
                 receivers: 1,
             },
@@ -214,7 +214,7 @@ impl Session {
             return Effect::None;
         }
         let rtt = Duration::from_us(u64::from(poll.rtt_us));
-        self.group = Group {
+        self.group = GroupInfo {
             rtt: rtt.clamp(RTT_MIN, RTT_MAX),
             receivers: poll.receivers,
         };
