@@ -129,7 +129,9 @@ impl<'a> CastPresenter<'a> {
         let (args, console) = (self.args, self.console);
         self.log.pass(pass);
         if self.open && pass == 1 && args.one_way {
-            console.note("every machine can listen, and can claim to be this sender; --key and -s change that");
+            console.note(
+                "every machine can listen, and can claim to be this sender; --key and -s change that",
+            );
         } else if self.open && pass == 1 {
             console.note(
                 "every machine on this network can take part; -s, -R and --key keep them out",

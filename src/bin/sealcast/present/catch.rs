@@ -350,7 +350,8 @@ fn finish(
         )),
         ReceiverEnd::Aborted(reason, text) => transfer(&aborted(*reason, &plain(text))),
         ReceiverEnd::Dropped(DropReason::Unfinished) => transfer(
-            "the sender dropped this receiver: its consumer did not end within the sender's --finish-timeout",
+            "the sender dropped this receiver: its consumer did not end within the sender's \
+             --finish-timeout",
         ),
         ReceiverEnd::Dropped(DropReason::Stalled) => {
             transfer("the sender dropped this receiver: its consumer took nothing for too long")
