@@ -130,7 +130,7 @@ impl<'a> CastPresenter<'a> {
         self.log.pass(pass);
         if self.open && pass == 1 && args.one_way {
             console.note(
-                "every machine can listen, and can claim to be this sender; --key and -s change that",
+                "every machine can listen, and claim to be this sender; --key and -s change that",
             );
         } else if self.open && pass == 1 {
             console.note(

@@ -349,33 +349,32 @@ fn finish(
             silence.as_secs_f64()
         )),
         ReceiverEnd::Aborted(reason, text) => transfer(&aborted(*reason, &plain(text))),
-        ReceiverEnd::Dropped(DropReason::Unfinished) => transfer(
-            "the sender dropped this receiver: its consumer did not end within the sender's \
-             --finish-timeout",
-        ),
-        ReceiverEnd::Dropped(DropReason::Stalled) => {
-            transfer("the sender dropped this receiver: its consumer took nothing for too long")
-        }
-        ReceiverEnd::Dropped(DropReason::Silent) => {
-            transfer("the sender dropped this receiver: it had not heard of it")
-        }
-        ReceiverEnd::Dropped(DropReason::Differs) => {
-            transfer("the sender dropped this receiver: what it received is not what was sent")
-        }
-        ReceiverEnd::Dropped(DropReason::NextPass) => transfer(
-            "the sender dropped this receiver: it was too slow, and may come to the next pass",
-        ),
-        ReceiverEnd::Dropped(DropReason::Slow) => Failure::new(
-            ExitStatus::Evicted,
-            "the sender dropped this receiver: it kept the stream below the sender's --min-rate",
-        )
-        .hint("look for a slow disk, port or cable here; --min-rate on the sender is the limit"),
+        ReceiverEnd::Dropped(reason) => dropped(*reason),
         ReceiverEnd::Lost { block, lacks } => lost(*block, *lacks),
         ReceiverEnd::Overrun { block } => overrun(*block),
         ReceiverEnd::Corrupt | ReceiverEnd::Left(LeaveReason::Corrupt) => corrupt(report.resumed),
         ReceiverEnd::Left(_) => transfer("left the session"),
     };
     Err(failure)
+}
+
+/// Why the sender ended this receiver's membership.
+fn dropped(reason: DropReason) -> Failure {
+    let why = match reason {
+        DropReason::Unfinished => "its consumer did not end within the sender's --finish-timeout",
+        DropReason::Stalled => "its consumer took nothing for too long",
+        DropReason::Silent => "it had not heard of it",
+        DropReason::Differs => "what it received is not what was sent",
+        DropReason::NextPass => "it was too slow, and may come to the next pass",
+        DropReason::Slow => "it kept the stream below the sender's --min-rate",
+    };
+    let message = format!("the sender dropped this receiver: {why}");
+    match reason {
+        DropReason::Slow => Failure::new(ExitStatus::Evicted, message).hint(
+            "look for a slow disk, port or cable here; --min-rate on the sender is the limit",
+        ),
+        _ => Failure::new(ExitStatus::Transfer, message),
+    }
 }
 
 /// What came does not check.
