@@ -6,7 +6,8 @@ use super::cursor::{Cursor, put_text};
 /// Where the sender stands; the sealed body of a POLL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Poll {
-    /// The first block whose first pass is not over: what is missing of those below it was lost.
+    /// The first block whose first transmission is not over: what is missing of those below it was
+    /// lost.
     pub watermark: u32,
     /// The sender's clock in microseconds, to be echoed in feedback.
     pub clock_us: u64,

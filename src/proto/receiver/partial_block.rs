@@ -18,8 +18,8 @@ pub(super) struct PartialBlock {
     pub(super) repairs: Vec<(u16, Vec<u8>)>,
     /// Proactive repair symbols that are to come, until one of them says how many follow.
     pub(super) auto_parity: u16,
-    /// Its first pass is over: what is missing was lost.
-    pub(super) first_pass_over: bool,
+    /// Its first transmission is over: what is missing was lost.
+    pub(super) first_transmission_over: bool,
     /// When what it lacks is asked for.
     pub(super) nack_at: Option<Instant>,
     /// How often it was asked for.
@@ -69,7 +69,7 @@ impl PartialBlock {
             self.have.fill(0);
             self.count = 0;
             self.repairs = Vec::new();
-            self.first_pass_over = true;
+            self.first_transmission_over = true;
             (self.nack_at, self.retries) = (None, 0);
         }
     }

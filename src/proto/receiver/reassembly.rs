@@ -49,7 +49,8 @@ pub(in crate::proto) struct Reassembler {
     blocks_max: u32,
     first: u32,
     blocks: VecDeque<PartialBlock>,
-    /// The first pass of all blocks below it is over, be it that there is no room for them yet.
+    /// The first transmission of all blocks below it is over, be it that there is no room for them
+    /// yet.
     over_below: u32,
     /// Blocks below it exist and are not the last, so that they have `k` symbols.
     full_below: u32,
@@ -207,7 +208,10 @@ impl Reassembler {
         }
         // Whether it is to be asked for may change with each symbol of a block that is over.
         let over = header.block < self.over_below;
-        let over = over || self.block(header.block).is_some_and(|b| b.first_pass_over);
+        let over = over
+            || self
+                .block(header.block)
+                .is_some_and(|b| b.first_transmission_over);
         if over || (source && header.following == 0) {
             self.next_nack = None;
         }
@@ -225,7 +229,7 @@ impl Reassembler {
         if block_k.is_some() {
             block.k = block_k;
             block.auto_parity = u16::from(header.auto_parity);
-            block.first_pass_over |= header.following == 0;
+            block.first_transmission_over |= header.following == 0;
         }
         if block.lacks() == Some(0) {
             return Intake::Redundant;
@@ -258,7 +262,7 @@ impl Reassembler {
         }
     }
 
-    /// The first pass of the blocks below `end` is over.
+    /// The first transmission of the blocks below `end` is over.
     fn on_sent(&mut self, end: u32) {
         if end > self.over_below {
             self.over_below = end;
@@ -318,7 +322,7 @@ impl Reassembler {
             if block.k.is_none() && number < self.full_below {
                 block.k = Some(self.k);
             }
-            let over = block.first_pass_over || number < self.over_below;
+            let over = block.first_transmission_over || number < self.over_below;
             let Some(lacks) = block.lacks().filter(|&n| over && n > 0) else {
                 block.nack_at = None;
                 continue;

@@ -101,7 +101,7 @@ fn what_is_under_way_is_not_sent_twice() {
     let mut w = window();
     w.push(&[0; 352]);
     w.request(0, 2, heard(0));
-    assert!(!w.has_repair(), "its first pass is not over");
+    assert!(!w.has_repair(), "its first transmission is not over");
     send_all(&mut w);
     w.request(0, 2, heard(4));
     w.request(0, 1, heard(4));
@@ -159,7 +159,11 @@ fn a_polluted_block_is_sent_once_more_with_its_hashes() {
     let mut w = window_of(4, 4, Some(SigningKey::from_seed([1; 32])));
     assert_eq!(w.push(&[7; 300]), 300);
     let at = Instant::from_us;
-    assert_eq!(w.on_polluted(0, at(1)), [], "its first pass is not over");
+    assert_eq!(
+        w.on_polluted(0, at(1)),
+        [],
+        "its first transmission is not over"
+    );
     send_all(&mut w);
     let parts = w.on_polluted(0, at(2));
     let firsts: Vec<_> = parts.iter().map(|m| (m.first, m.hashes.len())).collect();
