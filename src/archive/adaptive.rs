@@ -11,14 +11,14 @@ use std::collections::VecDeque;
 struct Level {
     number: i32,
     speed: f64,
-    left: f64,
+    share: f64,
 }
 
-const fn level(number: i32, speed: f64, left: f64) -> Level {
+const fn level(number: i32, speed: f64, share: f64) -> Level {
     Level {
         number,
         speed,
-        left,
+        share,
     }
 }
 
@@ -60,7 +60,7 @@ pub fn level_for_rate(bits_per_s: u64, threads: usize) -> i32 {
     let (link, threads) = (bits_per_s as f64 / 8e6, threads as f64);
     let time = |level: &Level| {
         let compressing = OTHER_WORK / (level.speed * threads);
-        compressing.max(level.left / link)
+        compressing.max(level.share / link)
     };
     // Of levels that take as long the first is chosen, which leaves the others more time.
     let best = LEVELS.iter().min_by(|a, b| time(a).total_cmp(&time(b)));
@@ -99,8 +99,8 @@ pub struct LevelController {
     /// The place in the table of the level that was chosen last.
     place: usize,
     /// How much faster frames are compressed here than the table says, and how much more is left.
-    faster: Ratio,
-    more_left: Ratio,
+    speed_ratio: Ratio,
+    share_ratio: Ratio,
     /// Bytes a microsecond that the output takes when it has to wait for what is behind it.
     link: Ratio,
     /// The length of frames.
@@ -126,8 +126,8 @@ impl Default for LevelController {
     fn default() -> Self {
         Self {
             place: PLACE_FIRST,
-            faster: Ratio::default(),
-            more_left: Ratio::default(),
+            speed_ratio: Ratio::default(),
+            share_ratio: Ratio::default(),
             link: Ratio::default(),
             frame_bytes: 0.0,
             frames: VecDeque::new(),
@@ -166,7 +166,7 @@ impl LevelController {
 
     /// How long compressing a frame takes.
     fn compressing_us(&self, level: &Level) -> f64 {
-        self.frame_bytes / (level.speed * self.faster.or(1.0))
+        self.frame_bytes / (level.speed * self.speed_ratio.or(1.0))
     }
 
     /// Until when the frames that there are keep the output busy.
@@ -177,8 +177,8 @@ impl LevelController {
         let mut until = self.written_us.map_or(0.0, float_us) + behind_us;
         let mut begun = self.writing_since_us.map(float_us);
         for frame in &self.frames {
-            let left = (frame.level.left * self.more_left.or(1.0)).min(1.0);
-            let bytes = frame.bytes.unwrap_or(self.frame_bytes * left);
+            let share = (frame.level.share * self.share_ratio.or(1.0)).min(1.0);
+            let bytes = frame.bytes.unwrap_or(self.frame_bytes * share);
             let ready = match frame.bytes {
                 Some(_) => now,
                 None => float_us(frame.begun_us) + self.compressing_us(frame.level),
@@ -203,8 +203,9 @@ impl LevelController {
         frame.bytes = Some(after);
         self.frame_bytes = self.frame_bytes.max(before);
         let level = frame.level;
-        self.faster.add(before / level.speed, float_us(taken_us));
-        self.more_left.add(after, before * level.left);
+        self.speed_ratio
+            .add(before / level.speed, float_us(taken_us));
+        self.share_ratio.add(after, before * level.share);
     }
 
     /// Hears that the output begins to take a frame.
@@ -267,7 +268,7 @@ mod tests {
     /// the table by a factor. What the link takes at once is in a pipe.
     struct Run {
         link: f64,
-        faster: f64,
+        speed_ratio: f64,
         /// At what time each worker is free, in microseconds.
         free: [f64; WORKERS],
         /// When each frame was with the output.
@@ -287,10 +288,10 @@ mod tests {
     }
 
     impl Run {
-        fn new(link: f64, faster: f64) -> Self {
+        fn new(link: f64, speed_ratio: f64) -> Self {
             Self {
                 link,
-                faster,
+                speed_ratio,
                 free: [0.0; WORKERS],
                 handed_on: Vec::new(),
                 busy: 0.0,
@@ -323,8 +324,8 @@ mod tests {
             let begun = self.free[worker].max(room);
             let level = choose(self, begun);
             let known = LEVELS.iter().find(|known| known.number == level).unwrap();
-            let after = FRAME * known.left * harder;
-            let taken = FRAME / (known.speed * self.faster) * harder.max(0.2);
+            let after = FRAME * known.share * harder;
+            let taken = FRAME / (known.speed * self.speed_ratio) * harder.max(0.2);
             let done = begun + taken;
             self.free[worker] = done;
             let writing = done.max(self.handed_on.last().copied().unwrap_or(0.0));
@@ -339,8 +340,8 @@ mod tests {
             ]);
         }
 
-        fn fixed(link: f64, faster: f64, level: i32) -> f64 {
-            let mut run = Self::new(link, faster);
+        fn fixed(link: f64, speed_ratio: f64, level: i32) -> f64 {
+            let mut run = Self::new(link, speed_ratio);
             (0..60).for_each(|_| run.frame(&mut |_, _| level));
             run.busy
         }
@@ -359,13 +360,17 @@ mod tests {
     #[test]
     fn no_fixed_level_is_much_faster() {
         for link in [3.0, 12.0, 30.0, 60.0, 117.0, 250.0, 5_000.0] {
-            for faster in [0.3, 1.0, 3.0] {
+            for speed_ratio in [0.3, 1.0, 3.0] {
                 let fixed = LEVELS.iter();
-                let fixed = fixed.map(|level| Run::fixed(link, faster, level.number));
+                let fixed = fixed.map(|level| Run::fixed(link, speed_ratio, level.number));
                 let best = fixed.min_by(f64::total_cmp).unwrap();
-                let mut run = Run::new(link, faster);
+                let mut run = Run::new(link, speed_ratio);
                 let ratio = run.adapted(&mut LevelController::default()) / best;
-                assert!(ratio < 1.05, "{link} {faster}: {ratio}, {:?}", run.levels);
+                assert!(
+                    ratio < 1.05,
+                    "{link} {speed_ratio}: {ratio}, {:?}",
+                    run.levels
+                );
             }
         }
     }

@@ -28,7 +28,7 @@ pub struct Reader<'a, R> {
     resolve: Resolve<'a>,
     at: u64,
     /// Stored bytes of the present entry that are still to come.
-    left: u64,
+    remaining: u64,
     padding: u64,
     globals: Records,
     version: Option<u32>,
@@ -79,7 +79,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
             input,
             resolve,
             at: 0,
-            left: 0,
+            remaining: 0,
             padding: 0,
             globals: Records::default(),
             version: None,
@@ -130,7 +130,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
     /// # Errors
     /// [`Error::Truncated`], or those of the input.
     pub fn data(&mut self) -> Result<&[u8], Error> {
-        if self.left == 0 {
+        if self.remaining == 0 {
             return Ok(&[]);
         }
         let at = self.at;
@@ -140,7 +140,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
         }
         let len = bytes
             .len()
-            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            .min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
         Ok(&bytes[..len])
     }
 
@@ -151,7 +151,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
 
     fn advance<T>(&mut self, n: usize, how: impl FnOnce(&mut R, usize) -> T) -> T {
         self.at += n as u64;
-        self.left = self.left.saturating_sub(n as u64);
+        self.remaining = self.remaining.saturating_sub(n as u64);
         how(&mut self.input, n)
     }
 
@@ -183,9 +183,9 @@ impl<'a, R: BufRead> Reader<'a, R> {
     }
 
     fn skip_data(&mut self) -> Result<(), Error> {
-        self.left += self.padding;
+        self.remaining += self.padding;
         self.padding = 0;
-        while self.left > 0 {
+        while self.remaining > 0 {
             let len = self.data()?.len();
             self.consume(len);
         }
@@ -257,7 +257,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
         }
         let mut body = vec![0; usize::try_from(parsed.size).unwrap_or(0)];
         self.fill(&mut body)?;
-        self.left = padding(parsed.size);
+        self.remaining = padding(parsed.size);
         self.skip_data()?;
         let long = |mut body: Vec<u8>| {
             let end = body.iter().position(|&b| b == 0).unwrap_or(body.len());
@@ -430,7 +430,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
         if !is_file && (size != 0 || records.sparse.is_some()) {
             return Err(bad(at)("an entry that is no file has content"));
         }
-        self.left = size;
+        self.remaining = size;
         self.padding = padding(size);
         let xattrs = xattr::merge_exact(records.xattrs, records.exact_xattrs);
         let links = matches!(kind, b'1' | b'2').then(|| {
@@ -491,8 +491,8 @@ impl<'a, R: BufRead> Reader<'a, R> {
                 }
             }
         };
-        let map = sparse::check(map, real, self.left).map_err(bad(at))?;
-        let dense = self.left == real;
+        let map = sparse::check(map, real, self.remaining).map_err(bad(at))?;
+        let dense = self.remaining == real;
         Ok(Content {
             size: real,
             map: (!dense).then_some(map),
@@ -521,11 +521,11 @@ impl<'a, R: BufRead> Reader<'a, R> {
         let mut lines = sparse::Lines::default();
         let mut line = Vec::new();
         loop {
-            if self.left < BLOCK_BYTES as u64 {
+            if self.remaining < BLOCK_BYTES as u64 {
                 return Err(bad(at)("a sparse map is longer than its file"));
             }
             let block = self.block()?;
-            self.left -= BLOCK_BYTES as u64;
+            self.remaining -= BLOCK_BYTES as u64;
             for b in block {
                 if b != b'\n' {
                     line.push(b);

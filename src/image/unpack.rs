@@ -235,22 +235,24 @@ fn write_image<R: BufRead>(
     let write = || Error::system("write", path);
     let mut segments = content.map.iter().flatten();
     // Without a map, everything is one segment.
-    let mut left = content.map.as_ref().map_or(u64::MAX, |_| 0);
+    let mut remaining = content.map.as_ref().map_or(u64::MAX, |_| 0);
     loop {
         let data = reader.data()?;
         if data.is_empty() {
             break;
         }
-        if left == 0 {
+        if remaining == 0 {
             let Some(segment) = segments.next() else {
                 break;
             };
             writer.skip_to(segment.offset).map_err(|e| write()(e))?;
-            left = segment.len;
+            remaining = segment.len;
         }
-        let len = data.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let len = data
+            .len()
+            .min(usize::try_from(remaining).unwrap_or(usize::MAX));
         writer.put(&data[..len]).map_err(|e| write()(e))?;
-        left -= len as u64;
+        remaining -= len as u64;
         reader.consume(len);
     }
     match reader.next()? {

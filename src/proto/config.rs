@@ -221,8 +221,8 @@ impl Default for ReceiverConfig {
 /// The symbol that fills a datagram on a path of this MTU with headers of `ip_udp_len` bytes: what
 /// is left, made even.
 pub fn symbol_len(mtu: usize, ip_udp_len: usize) -> u16 {
-    let left = mtu.saturating_sub(ip_udp_len + DATA_OVERHEAD);
-    u16::try_from(left & !1).unwrap_or(u16::MAX - 1)
+    let room = mtu.saturating_sub(ip_udp_len + DATA_OVERHEAD);
+    u16::try_from(room & !1).unwrap_or(u16::MAX - 1)
 }
 
 /// Source symbols of a block of symbols of this many bytes.

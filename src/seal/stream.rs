@@ -177,12 +177,12 @@ impl Plain {
 
     /// The BLAKE3 hash of what precedes a signature at the end.
     pub(crate) fn signed_hash(&self) -> [u8; 32] {
-        let mut left = self.len.saturating_sub(SIGNATURE_LEN);
+        let mut remaining = self.len.saturating_sub(SIGNATURE_LEN);
         let mut hash = Blake3::default();
         for slice in self.slices(0) {
-            let take = left.min(slice.len());
+            let take = remaining.min(slice.len());
             hash.update(&slice[..take]);
-            left -= take;
+            remaining -= take;
         }
         hash.finish()
     }
@@ -252,11 +252,11 @@ impl Plain {
     /// [`Error::Write`].
     pub fn write(&self, out: &mut impl Write, skip: usize) -> Result<(), Error> {
         let mut slices: Vec<_> = self.slices(skip).map(IoSlice::new).collect();
-        let mut left = &mut slices[..];
-        while !left.is_empty() {
-            match out.write_vectored(left) {
+        let mut remaining = &mut slices[..];
+        while !remaining.is_empty() {
+            match out.write_vectored(remaining) {
                 Ok(0) => return Err(Error::Write(io::ErrorKind::WriteZero.into())),
-                Ok(written) => IoSlice::advance_slices(&mut left, written),
+                Ok(written) => IoSlice::advance_slices(&mut remaining, written),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(Error::Write(e)),
             }

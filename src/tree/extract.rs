@@ -114,8 +114,8 @@ pub fn unpack<R: ReadBytes + Send>(
     tell: &dyn Fn(&str),
 ) -> Result<TreeRestored, Error> {
     let stage = Staging::new(&config.target, config.existing, config.keep_partial)?;
-    for left in stage.leftovers() {
-        tell(&format!("an earlier unpack left {}", left.display()));
+    for leftover in stage.leftovers() {
+        tell(&format!("an earlier unpack left {}", leftover.display()));
     }
     let umask = rustix::process::umask(Mode::empty());
     let path = stage.path().to_path_buf();
@@ -548,16 +548,18 @@ impl Extractor<'_> {
         for segment in map {
             let start = rustix::fs::SeekFrom::Start(segment.offset);
             rustix::fs::seek(&fd, start).map_err(write_error)?;
-            let mut left = segment.len;
-            while left > 0 {
+            let mut remaining = segment.len;
+            while remaining > 0 {
                 let data = reader.data()?;
                 if data.is_empty() {
                     break;
                 }
-                let len = data.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                let len = data
+                    .len()
+                    .min(usize::try_from(remaining).unwrap_or(usize::MAX));
                 write_all(&fd, &data[..len]).map_err(write_error)?;
                 reader.consume(len);
-                left -= len as u64;
+                remaining -= len as u64;
             }
         }
         self.restorer.open(&fd, path, &entry.meta, given)

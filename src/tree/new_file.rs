@@ -74,13 +74,13 @@ pub(super) fn make_file(job: Job, restorer: &mut restore::Restorer) -> Result<()
     let write = |data: &[u8]| write_all(&fd, data).map_err(Error::system("write", path));
     match job.body {
         Body::Whole(data) => write(&data)?,
-        Body::Parts(mut left, parts) => {
-            while left > 0 {
+        Body::Parts(mut remaining, parts) => {
+            while remaining > 0 {
                 let Ok(data) = parts.recv() else {
                     return Ok(());
                 };
                 write(&data)?;
-                left = left.saturating_sub(data.len() as u64);
+                remaining = remaining.saturating_sub(data.len() as u64);
             }
         }
     }

@@ -44,7 +44,7 @@ pub(super) struct Staging {
     dir: OwnedFd,
     target: PathBuf,
     plan: Plan,
-    left: Vec<PathBuf>,
+    leftovers: Vec<PathBuf>,
     _guard: signals::Guard,
 }
 
@@ -164,9 +164,9 @@ impl Staging {
             open_dir(CWD, parent.as_os_str().as_bytes()).map_err(Error::system("open", raw))?;
         let plan = Plan::Rename { name, over };
         let parent = parent.to_path_buf();
-        let left = leftovers(&parent_fd, &parent);
+        let found = leftovers(&parent_fd, &parent);
         let mut stage = Self::make(target, parent_fd, &parent, plan, keep)?;
-        stage.left = left;
+        stage.leftovers = found;
         Ok(stage)
     }
 
@@ -259,7 +259,7 @@ impl Staging {
             dir,
             target,
             plan,
-            left: Vec::new(),
+            leftovers: Vec::new(),
             _guard: guard,
         })
     }
@@ -277,7 +277,7 @@ impl Staging {
     /// Stages beside the target that earlier runs left, being killed or told to keep them. Whose
     /// they are is not known, so that only a person may remove them.
     pub(super) fn leftovers(&self) -> &[PathBuf] {
-        &self.left
+        &self.leftovers
     }
 
     /// What was at the target before, when the stage takes its place whole.

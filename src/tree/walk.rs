@@ -109,11 +109,11 @@ impl Walk {
         if let Some((name, kind)) = level.names.next() {
             return Ok(Some(Step::Name(name, kind)));
         }
-        let Some(left) = self.levels.pop() else {
+        let Some(level) = self.levels.pop() else {
             return Ok(None);
         };
-        self.path.truncate(left.parent_len);
-        if let (Some(parent), Some(child)) = (self.levels.last_mut(), &left.fd)
+        self.path.truncate(level.parent_len);
+        if let (Some(parent), Some(child)) = (self.levels.last_mut(), &level.fd)
             && parent.fd.is_none()
         {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -566,7 +566,7 @@ mod tests {
     fn source(blocks: &[Vec<u8>], block: u32, symbol: u16) -> (MulticastHeader, Vec<u8>) {
         let bytes = &blocks[block as usize];
         let k = (bytes.len() / usize::from(LEN)) as u16;
-        let left = k - symbol - 1;
+        let following = k - symbol - 1;
         let header = MulticastHeader {
             kind: DatagramKind::Data,
             tag: 0,
@@ -574,13 +574,18 @@ mod tests {
             auto_parity: 0,
             symbol,
             sequence: 0,
-            following: left,
+            following: following,
             block,
         };
         (header, bytes[usize::from(symbol) * 64..][..64].to_vec())
     }
 
-    fn repair(blocks: &[Vec<u8>], block: u32, row: u16, left: u16) -> (MulticastHeader, Vec<u8>) {
+    fn repair(
+        blocks: &[Vec<u8>],
+        block: u32,
+        row: u16,
+        following: u16,
+    ) -> (MulticastHeader, Vec<u8>) {
         let mut out = vec![0; 64];
         fec::repair(&blocks[block as usize], row, &mut out);
         let symbol = u16::MAX - row;
@@ -592,7 +597,7 @@ mod tests {
                 auto_parity: 0,
                 symbol,
                 sequence: 0,
-                following: left,
+                following: following,
                 block,
             },
             out,
