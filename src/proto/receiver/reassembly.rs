@@ -574,7 +574,7 @@ mod tests {
             auto_parity: 0,
             symbol,
             sequence: 0,
-            following: following,
+            following,
             block,
         };
         (header, bytes[usize::from(symbol) * 64..][..64].to_vec())
@@ -597,7 +597,7 @@ mod tests {
                 auto_parity: 0,
                 symbol,
                 sequence: 0,
-                following: following,
+                following,
                 block,
             },
             out,
