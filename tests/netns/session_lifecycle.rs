@@ -227,7 +227,7 @@ fn people_start_a_session() {
     let sender = lab.start("s", "exec sealcast cast -n 2 < in");
     sender.says("0 of 2 here", 10);
     lab.signal("s", "USR1", "cast");
-    sender.says("nobody is there to start with", 5);
+    sender.says("no receiver has joined; still waiting", 5);
     let receivers = catch_all(&lab, 1, "");
     sender.says("joined", 10);
     receivers[0].says("1 of 2 receivers are there", 5);
