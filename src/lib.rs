@@ -1,5 +1,5 @@
 //! sealcast packs, seals and multicasts one tree to many machines. Each of the six filters of the
-//! program is a call of this library: [`pack`], [`seal`], [`cast`], [`catch`], [`open`],
+//! program is a call of this library: [`pack`], [`seal`](fn@seal), [`cast`], [`catch`], [`open`],
 //! [`unpack`]. They read from `Read`, write to `Write`, and run as many threads as they need until
 //! they return.
 //!

@@ -60,7 +60,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes the header of an entry; the stored bytes of a file must follow by [`Writer::data`]
-    /// or in the [room](Writer::room).
+    /// or in the [buffer](Writer::buffer).
     /// The extended attributes of an entry should not exceed [`pax::RECORDS_BYTES_MAX`] together.
     ///
     /// # Errors
