@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use sealcast::filters::{
-    BlockSource, CastConfig, CastEvent, CatchConfig, CatchEvent, Error, ReadSource, Runtime,
-    WriteSink, cast, catch,
+    BlockSink, BlockSource, CastConfig, CastEvent, CatchConfig, CatchEvent, Error, ReadSource,
+    Runtime, WriteSink, cast, catch,
 };
 use sealcast::proto::{ReceiverEnd, ReceiverEvent, SenderEnd, SenderEvent};
 use sealcast::sys::wake::Wake;
@@ -57,6 +57,57 @@ fn two_casts_and_three_catches_share_a_process() {
         scope.spawn(|| receive(&second_receiver, &other));
         scope.spawn(|| send(&first, &one));
         scope.spawn(|| send(&second, &other));
+    });
+}
+
+/// Panics at the first block.
+struct Panics;
+
+impl BlockSink for Panics {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<()> {
+        panic!("at the first block");
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_sink_that_panics_ends_its_session() {
+    let stream = data(4, 2_000_000);
+    let (sender, receiver) = session(6, 1);
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| {
+            let runtime = Runtime::new().unwrap();
+            catch(&receiver, Box::new(Panics), &runtime, &mut |_| {})
+        });
+        let runtime = Runtime::new().unwrap();
+        let report = cast(&sender, &mut ReadSource(&stream[..]), &runtime, &mut |_| {});
+        assert_eq!(report.unwrap().unwrap().end, SenderEnd::AllLost);
+        assert!(receiving.join().is_err());
+    });
+}
+
+impl BlockSource for Panics {
+    fn read(&mut self, _: &mut [u8]) -> Result<usize, Error> {
+        panic!("at the first block");
+    }
+}
+
+#[test]
+fn a_source_that_panics_ends_its_session() {
+    let (sender, receiver) = session(7, 1);
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            let runtime = Runtime::new().unwrap();
+            cast(&sender, &mut Panics, &runtime, &mut |_| {})
+        });
+        let runtime = Runtime::new().unwrap();
+        let sink = Box::new(WriteSink(std::io::sink()));
+        let report = catch(&receiver, sink, &runtime, &mut |_| {}).unwrap();
+        assert!(matches!(report.end, ReceiverEnd::Aborted(..)));
+        assert!(sending.join().is_err());
     });
 }
 

@@ -338,20 +338,28 @@ impl Driver<'_> {
                     self.finished = true;
                     self.sender.finish();
                 }
-                Ok(Chunk::Failed(error)) => {
-                    self.finished = true;
-                    let (reason, why) = match &error {
-                        Error::Producer(status) => (AbortReason::Producer, status.clone()),
-                        Error::Input(e) => (AbortReason::Input, e.to_string()),
-                        other => (AbortReason::Input, other.to_string()),
-                    };
-                    self.sender.abort_at_start(now, reason, &why);
-                    tell(CastEvent::Failed(&error));
-                    self.failure.get_or_insert(error);
+                Ok(Chunk::Failed(error)) => self.fail_input(now, error, tell),
+                // The reading thread panicked, which the scope passes on once the session has ended.
+                Err(TryRecvError::Disconnected) => {
+                    let error = Error::Input(io::Error::other("the source panicked"));
+                    self.fail_input(now, error, tell);
                 }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
+                Err(TryRecvError::Empty) => return,
             }
         }
+    }
+
+    /// The stream is broken: tells the receivers as soon as they are there.
+    fn fail_input(&mut self, now: Instant, error: Error, tell: &mut dyn FnMut(CastEvent<'_>)) {
+        self.finished = true;
+        let (reason, why) = match &error {
+            Error::Producer(status) => (AbortReason::Producer, status.clone()),
+            Error::Input(e) => (AbortReason::Input, e.to_string()),
+            other => (AbortReason::Input, other.to_string()),
+        };
+        self.sender.abort_at_start(now, reason, &why);
+        tell(CastEvent::Failed(&error));
+        self.failure.get_or_insert(error);
     }
 
     /// Sends what there is to send; `true` when there may be more at once.

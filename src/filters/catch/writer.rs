@@ -1,7 +1,7 @@
 //! The thread that writes, so that a slow consumer never keeps the socket waiting.
 
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::{Builder, Scope};
 
 use super::sink::BlockSink;
@@ -33,6 +33,8 @@ pub(super) struct WriteThread {
     done: Receiver<Done>,
     /// Blocks that are not written yet.
     waiting: usize,
+    /// It has said why it ends.
+    ended: bool,
 }
 
 impl WriteThread {
@@ -59,6 +61,7 @@ impl WriteThread {
             tasks,
             done,
             waiting: 0,
+            ended: false,
         })
     }
 
@@ -84,9 +87,17 @@ impl WriteThread {
 
     /// What was done next, if anything was.
     pub(super) fn poll(&mut self) -> Option<Done> {
-        let done = self.done.try_recv().ok()?;
-        if !matches!(done, Done::Finished(_)) {
-            self.waiting -= 1;
+        let done = match self.done.try_recv() {
+            Ok(done) => done,
+            // It panicked, which the scope passes on once the session has ended.
+            Err(TryRecvError::Disconnected) if !self.ended => {
+                Done::Failed(io::Error::other("the sink panicked"))
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => return None,
+        };
+        match done {
+            Done::Written(_) => self.waiting -= 1,
+            Done::Failed(_) | Done::Finished(_) => self.ended = true,
         }
         Some(done)
     }
