@@ -339,7 +339,8 @@ impl Driver<'_> {
                     self.sender.finish();
                 }
                 Ok(Chunk::Failed(error)) => self.fail_input(now, error, tell),
-                // The reading thread panicked, which the scope passes on once the session has ended.
+                // The reading thread panicked, which the scope passes on once the session has
+                // ended.
                 Err(TryRecvError::Disconnected) => {
                     let error = Error::Input(io::Error::other("the source panicked"));
                     self.fail_input(now, error, tell);
