@@ -3,23 +3,29 @@
 # second as a multiple of the first's: what a change costs. 0.97 and more is within the noise of a
 # quiet machine.
 #
-#   tests/bench/before_after.sh [-r REPETITIONS] [-p NICE] [-m MIB] [-w "WORD ..."] BEFORE AFTER
+#   tests/bench/before_after.sh [-r REPETITIONS] [-p NICE] [-m MIB] [-w "WORD ..."]
+#                               [-n "N ..."] [-c "CAP ..."] [-l "LOSS ..."] BEFORE AFTER
 #
 # WORDS are seal (file to /dev/null), pipe (between two cats), tree (pack and unpack /usr/share in
-# memory) and cast (1 and 4 receivers in network namespaces, without a cap and at 1 Gbit/s, with 0
-# and 1 % loss). Needs what tests/bench/cast.sh needs.
+# memory) and cast (to N receivers in network namespaces, with each CAP and LOSS, as of cast.sh: 1 and
+# 4, none and 1gbit, 0 and 1 unless chosen). Needs what tests/bench/cast.sh needs.
 
 . "$(dirname "$0")/lab.sh"
 . tests/bench/table.sh
 
 repetitions=5 nice=0 mib=512 words='seal pipe tree cast'
-usage='usage: before_after.sh [-r REPETITIONS] [-p NICE] [-m MIB] [-w "WORD ..."] BEFORE AFTER'
-while getopts r:p:m:w: option; do
+numbers='1 4' caps='none 1gbit' losses='0 1'
+usage='usage: before_after.sh [-r REPETITIONS] [-p NICE] [-m MIB] [-w "WORD ..."]
+    [-n "N ..."] [-c "CAP ..."] [-l "LOSS ..."] BEFORE AFTER'
+while getopts r:p:m:w:n:c:l: option; do
     case $option in
         r) repetitions=$OPTARG ;;
         p) nice=$OPTARG ;;
         m) mib=$OPTARG ;;
         w) words=$OPTARG ;;
+        n) numbers=$OPTARG ;;
+        c) caps=$OPTARG ;;
+        l) losses=$OPTARG ;;
         *) die "$usage" ;;
     esac
 done
@@ -87,10 +93,10 @@ for word in $words; do
             unset -f after
             ;;
         cast)
-            for receivers in 1 4; do
-                for rate in none 1gbit; do
+            for receivers in $numbers; do
+                for rate in $caps; do
                     cap "$rate"
-                    for percent in 0 1; do
+                    for percent in $losses; do
                         loss "$percent"
                         compare "cast to $receivers, cap $rate, $percent % loss" \
                             "cast_to SEALCAST $receivers"
