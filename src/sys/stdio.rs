@@ -105,20 +105,7 @@ impl Input {
         if !self.may_block {
             return Ok(());
         }
-        let mut fds = [
-            PollFd::new(&self.file, PollFlags::IN),
-            PollFd::new(&self.cancel, PollFlags::IN),
-        ];
-        while let Err(e) = poll(&mut fds, None) {
-            if e != Errno::INTR {
-                return Err(e.into());
-            }
-        }
-        if fds[1].revents().is_empty() {
-            Ok(())
-        } else {
-            Err(io::Error::new(io::ErrorKind::ConnectionAborted, "stopped"))
-        }
+        self.cancel.or_ready(&self.file, PollFlags::IN)
     }
 
     /// The length when the input is a regular file read from its start.

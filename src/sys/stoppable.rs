@@ -5,9 +5,8 @@ use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::PollFlags;
 use rustix::fs::OFlags;
-use rustix::io::Errno;
 use rustix::pipe::PIPE_BUF;
 use rustix::termios::isatty;
 
@@ -60,20 +59,7 @@ impl StoppableWriter {
 
     /// Waits until there is room, or a reader that has gone.
     fn wait(&self) -> io::Result<()> {
-        let mut fds = [
-            PollFd::new(&self.file, PollFlags::OUT),
-            PollFd::new(&self.stop, PollFlags::IN),
-        ];
-        while let Err(e) = poll(&mut fds, None) {
-            if e != Errno::INTR {
-                return Err(e.into());
-            }
-        }
-        if fds[1].revents().is_empty() {
-            Ok(())
-        } else {
-            Err(io::Error::new(io::ErrorKind::ConnectionAborted, "stopped"))
-        }
+        self.stop.or_ready(&self.file, PollFlags::OUT)
     }
 }
 

@@ -3,7 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::event::{EventfdFlags, eventfd};
+use std::io;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::io::Errno;
 
 use super::Error;
 
@@ -36,6 +39,22 @@ impl Wake {
     pub fn wake(&self) {
         // A counter that is already full has been heard.
         let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Waits until `fd` is ready, has failed or was hung up; if this event happens, that is an error
+    /// of kind `ConnectionAborted`.
+    pub(super) fn or_ready(&self, fd: &impl AsFd, ready: PollFlags) -> io::Result<()> {
+        let mut fds = [PollFd::new(fd, ready), PollFd::new(self, PollFlags::IN)];
+        while let Err(e) = poll(&mut fds, None) {
+            if e != Errno::INTR {
+                return Err(e.into());
+            }
+        }
+        if fds[1].revents().is_empty() {
+            Ok(())
+        } else {
+            Err(io::Error::new(io::ErrorKind::ConnectionAborted, "stopped"))
+        }
     }
 }
 

@@ -96,8 +96,8 @@ fn the_glossary_has_one_meaning_for_each_word() {
     none("faults of the glossary", &faults);
 }
 
-/// Words that once meant several things, or that only this project knew, each with the one that is
-/// meant: they come back neither as names nor as parts of names.
+/// Words that mean several things, or that only this project would know, each with the one to use:
+/// they are neither names nor parts of names.
 const GONE: [(&str, &str); 26] = [
     ("gather", "reassembly"),
     ("ticket", "resume"),

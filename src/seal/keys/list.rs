@@ -110,6 +110,19 @@ pub(super) fn parse_list<K: Display>(
     }]))
 }
 
+/// Reads a line that must hold a key.
+pub(super) fn parse_one<K>(
+    text: &str,
+    parse: impl Fn(&str) -> Result<ListEntry<K>, Error>,
+) -> Result<K, Error> {
+    match parse_entry(text, parse)? {
+        ListEntry::Key(named) => Ok(named.key),
+        ListEntry::Revoked(_) | ListEntry::Ignored => Err(Error::Key(
+            "an ssh key of a type other than ssh-ed25519, or a revoked one",
+        )),
+    }
+}
+
 /// Reads a line that may begin with a mark, as those of known_hosts. One that is not known might
 /// have meant a key to be revoked.
 pub(super) fn parse_entry<K>(

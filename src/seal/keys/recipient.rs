@@ -85,12 +85,7 @@ impl FromStr for Recipient {
 
     /// Reads one recipient; whatever follows it after a space is a comment.
     fn from_str(text: &str) -> Result<Self, Error> {
-        match list::parse_entry(text, parse)? {
-            ListEntry::Key(named) => Ok(named.key),
-            ListEntry::Revoked(_) | ListEntry::Ignored => Err(Error::Key(
-                "an ssh key of a type other than ssh-ed25519, or a revoked one",
-            )),
-        }
+        list::parse_one(text, parse)
     }
 }
 
