@@ -41,8 +41,8 @@ impl Wake {
         let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
     }
 
-    /// Waits until `fd` is ready, has failed or was hung up; if this event happens, that is an error
-    /// of kind `ConnectionAborted`.
+    /// Waits until `fd` is ready, has failed or was hung up; if this event happens, that is an
+    /// error of kind `ConnectionAborted`.
     pub(super) fn or_ready(&self, fd: &impl AsFd, ready: PollFlags) -> io::Result<()> {
         let mut fds = [PollFd::new(fd, ready), PollFd::new(self, PollFlags::IN)];
         while let Err(e) = poll(&mut fds, None) {
