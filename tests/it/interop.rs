@@ -1,8 +1,8 @@
-//! Streams against other people's age: Debian's program and the crate, both ways, at every edge of
-//! a chunk, for each kind of key and in armor.
+//! Streams against other people's age, both ways, at every edge of a chunk, for each kind of key
+//! and in armor.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use crate::seal_cli::{Keys, text};
@@ -52,7 +52,7 @@ fn both_ways(ours: (&[&str], &[&str]), theirs: (Encrypt<'_>, Decrypt<'_>)) {
     }
 }
 
-/// The same with Debian's age and the arguments for a recipient and an identity.
+/// The same with age and the arguments for a recipient and an identity.
 fn with_the_tool(recipient: [&str; 2], identity: &str) {
     let [option, value] = recipient;
     let encrypt = |text: &[u8], armor: bool| {
@@ -116,74 +116,6 @@ pub(crate) fn ssh_keygen(path: &str, passphrase: &str) {
     assert!(made.success());
 }
 
-/// Encrypts with the crate.
-fn crate_encrypt(encryptor: age::Encryptor, text: &[u8], armor: bool) -> Vec<u8> {
-    let format = if armor {
-        age::armor::Format::AsciiArmor
-    } else {
-        age::armor::Format::Binary
-    };
-    let mut sealed = Vec::new();
-    let armored = age::armor::ArmoredWriter::wrap_output(&mut sealed, format).unwrap();
-    let mut writer = encryptor.wrap_output(armored).unwrap();
-    writer.write_all(text).unwrap();
-    writer
-        .finish()
-        .and_then(age::armor::ArmoredWriter::finish)
-        .unwrap();
-    sealed
-}
-
-/// Decrypts with the crate.
-fn crate_decrypt(identity: &dyn age::Identity, sealed: &[u8]) -> Vec<u8> {
-    let decryptor = age::Decryptor::new_buffered(age::armor::ArmoredReader::new(sealed)).unwrap();
-    let mut text = Vec::new();
-    let mut reader = decryptor.decrypt(std::iter::once(identity)).unwrap();
-    reader.read_to_end(&mut text).unwrap();
-    text
-}
-
-#[test]
-fn x25519_with_the_crate() {
-    let keys = Keys::new();
-    let file = fs::read_to_string(keys.path("node.key")).unwrap();
-    let identity: age::x25519::Identity = file.lines().last().unwrap().parse().unwrap();
-    let recipient = identity.to_public();
-    let encrypt = |text: &[u8], armor| {
-        let to = std::iter::once(&recipient as &dyn age::Recipient);
-        crate_encrypt(age::Encryptor::with_recipients(to).unwrap(), text, armor)
-    };
-    both_ways(
-        (
-            &["seal", "-q", "--unsigned", "-R", &keys.path("nodes.txt")],
-            &["open", "-q", "--unsigned", "-i", &keys.path("node.key")],
-        ),
-        (&encrypt, &|sealed| crate_decrypt(&identity, sealed)),
-    );
-}
-
-#[test]
-fn passphrases_with_the_crate() {
-    let keys = Keys::new();
-    let file = keys.path("passphrase");
-    fs::write(&file, "blue sky\n").unwrap();
-    let secret = || age::secrecy::SecretString::from("blue sky".to_string());
-    let seal = ["seal", "-q", "-p", "--passphrase-file", &file];
-    let open = ["open", "-q", "-p", "--unsigned", "--passphrase-file", &file];
-    let identity = age::scrypt::Identity::new(secret());
-    let mut recipient = age::scrypt::Recipient::new(secret());
-    recipient.set_work_factor(10);
-    for (len, armor) in SIZES.into_iter().zip([false, true].into_iter().cycle()) {
-        let text = text(len);
-        let to = std::iter::once(&recipient as &dyn age::Recipient);
-        let theirs = crate_encrypt(age::Encryptor::with_recipients(to).unwrap(), &text, armor);
-        assert!(sealcast(&open, &theirs) == text, "{len}");
-        let more: &[&str] = if armor { &["-a"] } else { &[] };
-        let ours = sealcast(&[&seal, more].concat(), &text);
-        assert!(crate_decrypt(&identity, &ours) == text, "{len}");
-    }
-}
-
 /// Runs a command on a terminal where somebody types `lines`.
 fn on_a_terminal(command: &str, lines: &str) {
     let mut script = Command::new("script");
@@ -228,33 +160,6 @@ fn passphrases_with_the_tool() {
         assert!(fs::read(&back).unwrap_or_default() == text, "{len}");
         let _ = fs::remove_file(&back);
     }
-}
-
-#[test]
-fn ssh_with_the_crate() {
-    if !have("ssh-keygen") {
-        return;
-    }
-    let keys = Keys::new();
-    let host = keys.path("host");
-    ssh_keygen(&host, "");
-    let (public, list) = (format!("{host}.pub"), keys.path("hosts"));
-    fs::copy(&public, &list).unwrap();
-    let text = fs::read_to_string(&public).unwrap();
-    let recipient: age::ssh::Recipient = text.trim().parse().unwrap();
-    let file = fs::read(&host).unwrap();
-    let identity = age::ssh::Identity::from_buffer(&file[..], None).unwrap();
-    let encrypt = |text: &[u8], armor| {
-        let to = std::iter::once(&recipient as &dyn age::Recipient);
-        crate_encrypt(age::Encryptor::with_recipients(to).unwrap(), text, armor)
-    };
-    both_ways(
-        (
-            &["seal", "-q", "--unsigned", "-R", &list],
-            &["open", "-q", "--unsigned", "-i", &host],
-        ),
-        (&encrypt, &|sealed| crate_decrypt(&identity, sealed)),
-    );
 }
 
 #[test]
