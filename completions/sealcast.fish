@@ -90,7 +90,7 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l start-timeout
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l require -d 'End with status 0 if this many receivers have everything: all, a number, or a share' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l stall-timeout -d 'Drop a receiver that makes all others wait for this time; 0 means no limit' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l finish-timeout -d 'Drop a receiver that has everything, but whose consumer has not ended after this time' -r
-complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l slow -d 'What to do about receivers that are too slow' -r -f -a "wait\t'The slowest receiver sets the pace of all'
+complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l slow -d 'What to do about receivers that are too slow' -r -f -a "wait\t'The slowest receiver sets the pace of all, and only --stall-timeout limits that'
 evict\t'The sender drops receivers that are too slow'
 later\t'Receivers that are too slow get the rest in the next pass'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand cast" -l min-rate -d 'Evict receivers that keep the stream below BITS a second; units are k, M and G' -r

@@ -2,7 +2,7 @@
 
 use super::keys::{ReceiverKeys, SenderKeys};
 use super::limits::{
-    BLOCK_BYTES_DEFAULT, BLOCK_BYTES_SMALL, FINISH_MAX_DEFAULT, IP_UDP_LEN, K_DEFAULT, K_MAX,
+    BLOCK_BYTES_DEFAULT, FINISH_MAX_DEFAULT, HOLD_MAX_DEFAULT, IP_UDP_LEN, K_DEFAULT, K_MAX,
     MEMORY_DEFAULT, MTU_DEFAULT, ONE_WAY_REPAIR_SHORT, REDUNDANCY_DEFAULT, REDUNDANCY_MAX,
     SLOW_GRACE_DEFAULT, STALL_MAX_DEFAULT, SYMBOL_LEN_MIN, WINDOW_BLOCKS_MAX, WINDOW_BLOCKS_MIN,
 };
@@ -73,6 +73,9 @@ pub struct SenderConfig {
     pub floor: Option<Rate>,
     /// How long a receiver may keep the stream below the floor.
     pub slow_grace: Duration,
+    /// Drop a receiver that has kept the stream below [`HOLD_FLOOR`](super::limits::HOLD_FLOOR) for
+    /// this time, and for longer than it earned by keeping up; without it, wait for `stall_max`.
+    pub hold_max: Option<Duration>,
     /// Send no faster than this, in bytes of datagrams with IP headers.
     pub rate_max: Option<Rate>,
     /// Receivers do not answer, and none is listed in the keys: send at `rate_max`, with this.
@@ -155,6 +158,7 @@ impl Default for SenderConfig {
             finish_max: Some(FINISH_MAX_DEFAULT),
             floor: None,
             slow_grace: SLOW_GRACE_DEFAULT,
+            hold_max: Some(HOLD_MAX_DEFAULT),
             rate_max: None,
             one_way: None,
             keys: SenderKeys::default(),
@@ -175,6 +179,8 @@ pub struct ReceiverConfig {
     pub memory: usize,
     /// Bytes of the socket buffer, as the system granted them.
     pub socket_bytes: u32,
+    /// Bytes of the longest IP packet that its interface takes; 0 when that is not known.
+    pub mtu: u16,
     /// Give up when no session took us in after this time.
     pub start_timeout: Option<Duration>,
     /// Its keys.
@@ -192,7 +198,7 @@ impl ReceiverConfig {
         let wanted = self.session_name.as_ref();
         announce.k <= K_MAX
             && announce.symbol_len >= SYMBOL_LEN_MIN
-            && block <= self.memory.max(BLOCK_BYTES_SMALL)
+            && block <= (self.memory / WINDOW_BLOCKS_MIN).max(BLOCK_BYTES_DEFAULT)
             && wanted.is_none_or(|wanted| *wanted == announce.name)
     }
 
@@ -211,6 +217,7 @@ impl Default for ReceiverConfig {
             name: String::new(),
             memory: MEMORY_DEFAULT,
             socket_bytes: 212_992,
+            mtu: 0,
             start_timeout: Some(Duration::from_secs(600)),
             keys: ReceiverKeys::default(),
             one_way: false,
@@ -279,6 +286,7 @@ mod tests {
             symbol_len: symbol_len(*MTU_RANGE.end(), IP_UDP_LEN),
             depth: 1,
             status: SessionStatus::default(),
+            sequence: 0,
             protection: Protection::default(),
             name: "lab".into(),
         };

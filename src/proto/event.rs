@@ -118,6 +118,15 @@ pub enum SenderEvent {
         /// How it fared.
         fate: Fate,
     },
+    /// A receiver that had gone came in again, under another number: it counts once.
+    Returned {
+        /// Its number before, which counts no more.
+        before: u32,
+        /// Its number now.
+        receiver: u32,
+        /// Its name.
+        name: String,
+    },
     /// The session is over.
     Ended(SenderEnd),
 }

@@ -25,6 +25,7 @@ mod repair;
 mod session_lifecycle;
 mod topology;
 mod trees;
+mod trouble;
 
 use topology::Lab;
 

@@ -159,9 +159,9 @@ impl Session {
         let announce = &chosen.announce;
         let blocks = window_blocks(config.memory, announce.k, announce.symbol_len);
         let reassembler = Reassembler::new(announce, blocks, chosen.signer, false);
-        let (id, cipher, signer) = (announce.session, chosen.cipher, chosen.signer);
+        let (cipher, signer) = (chosen.cipher, chosen.signer);
         Self {
-            incoming: Incoming::new(id, cipher, signer, reassembler, now),
+            incoming: Incoming::new(announce, cipher, signer, reassembler, now),
             sent: SentSoFar::default(),
         }
     }

@@ -118,7 +118,8 @@ impl TwoWayReceiver {
             Ok((DatagramKind::Accept | DatagramKind::Reject, _)) => {
                 self.handle_reply(now, datagram)
             }
-            Ok((DatagramKind::Join | DatagramKind::Feedback, _)) => None,
+            Ok((DatagramKind::Cookie, _)) => self.handle_cookie(now, datagram),
+            Ok((DatagramKind::Hello | DatagramKind::Join | DatagramKind::Feedback, _)) => None,
             Ok((kind, tag)) => self.handle_session(now, kind, tag, datagram),
         };
         self.stats.refused += u64::from(taken.is_none());
@@ -359,6 +360,15 @@ impl TwoWayReceiver {
         if matches!(self.state, State::Searching(_)) {
             self.events.extend(self.told.pass_over(from, why));
         }
+    }
+
+    fn handle_cookie(&mut self, now: Instant, datagram: &[u8]) -> Option<()> {
+        let State::Searching(search) = &mut self.state else {
+            return None;
+        };
+        search.handle_cookie(now, datagram)?;
+        self.rearm(now);
+        Some(())
     }
 
     fn handle_reply(&mut self, now: Instant, datagram: &mut [u8]) -> Option<()> {

@@ -120,7 +120,7 @@ impl Session {
         so_far: Option<Chain>,
         now: Instant,
     ) -> Self {
-        let (announce, ciphers) = (&chosen.announce, &chosen.ciphers);
+        let (announce, ciphers) = (&chosen.announce, chosen.ciphers.member(accept));
         let mut reassembler = Reassembler::new(announce, blocks, chosen.signer, true);
         if let Some(so_far) = so_far {
             reassembler.resume(so_far.in_session(announce.session));
@@ -129,13 +129,13 @@ impl Session {
         let id = announce.session;
         Self {
             series: announce.series,
-            incoming: Incoming::new(id, cipher, chosen.signer, reassembler, now),
+            incoming: Incoming::new(announce, cipher, chosen.signer, reassembler, now),
             feedback: FeedbackChannel {
                 sender: chosen.from,
                 tag: id.tag(),
                 receiver,
-                feedback_cipher: ciphers.feedback.clone(),
-                bye_cipher: ciphers.bye.clone(),
+                feedback_cipher: ciphers.feedback,
+                bye_cipher: ciphers.bye,
                 feedbacks: 0,
             },
             report: ReportSchedule {

@@ -14,7 +14,7 @@ use rustix::fs::{Access, access};
 use sealcast::filters::{BlockSource, CastConfig, CommandSource, Error, InputSource};
 use sealcast::net::{Addressing, Destination, NetConfig};
 use sealcast::proto::config::{NextPass, Series};
-use sealcast::proto::limits::{FLOOR_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT};
+use sealcast::proto::limits::{FLOOR_DEFAULT, HOLD_MAX_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT};
 use sealcast::proto::{OneWay, SenderConfig};
 use sealcast::sys::signals::SignalWatch;
 use sealcast::sys::start_signal::StartSignal;
@@ -136,6 +136,7 @@ fn config(args: &CastArgs) -> Result<SenderConfig, Failure> {
             redundancy: args.redundancy,
         }),
         floor: floor(args)?,
+        hold_max: (args.slow.is_none() && args.min_rate.is_none()).then_some(HOLD_MAX_DEFAULT),
         slow_grace: args
             .slow_grace
             .map_or(SLOW_GRACE_DEFAULT, Duration::from_ms),

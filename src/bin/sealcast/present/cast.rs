@@ -296,6 +296,9 @@ fn tell_event(event: &SenderEvent, words: &Words, console: &Console) {
             };
             console.warning(&format!("{} {verb}: {why}", plain(name)));
         }
+        SenderEvent::Returned { name, .. } => {
+            console.note(&format!("{} came back, and counts once", plain(name)));
+        }
         SenderEvent::Ended(_) => {}
     }
 }
@@ -340,6 +343,14 @@ fn record(event: &SenderEvent, names: &[String], log: &mut EventLog) {
                 "name": name,
                 "bits_s": rate.as_bits_per_s(),
             }),
+        ),
+        SenderEvent::Returned {
+            before,
+            receiver,
+            name,
+        } => log.event(
+            "returned",
+            json!({"before": before, "receiver": receiver, "name": name}),
         ),
         SenderEvent::Finished {
             receiver,

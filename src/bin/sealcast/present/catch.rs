@@ -366,13 +366,16 @@ fn dropped(reason: DropReason) -> Failure {
         DropReason::Silent => "it had not heard of it",
         DropReason::Differs => "what it received is not what was sent",
         DropReason::NextPass => "it was too slow, and may come to the next pass",
-        DropReason::Slow => "it kept the stream below the sender's --min-rate",
+        DropReason::Slow => "it kept the stream too slow for too long",
+        DropReason::BlackHole => "no datagram of the stream reached it, only short ones",
+        DropReason::Lossy => "it lacked data for too long: too much was lost on the way to it",
     };
     let message = format!("the sender dropped this receiver: {why}");
     match reason {
-        DropReason::Slow => Failure::new(ExitStatus::Evicted, message).hint(
-            "look for a slow disk, port or cable here; --min-rate on the sender is the limit",
-        ),
+        DropReason::Slow => Failure::new(ExitStatus::Evicted, message)
+            .hint("look for a slow disk, port or cable here; the sender's --slow has the limit"),
+        DropReason::BlackHole => Failure::new(ExitStatus::Transfer, message)
+            .hint("the MTU on the way is smaller than the sender's: see its --mtu"),
         _ => Failure::new(ExitStatus::Transfer, message),
     }
 }

@@ -30,6 +30,10 @@ pub(super) fn describe(fate: Fate) -> String {
         Fate::Dropped(DropReason::NextPass) => {
             "it was too slow for the rest, and left for another pass"
         }
+        Fate::Dropped(DropReason::BlackHole) => {
+            "only short datagrams reach it, so its MTU may be smaller: see --mtu"
+        }
+        Fate::Dropped(DropReason::Lossy) => "it lacked data for too long: repair did not reach it",
         Fate::Dropped(DropReason::Differs) => "what it received is something else",
         Fate::Left(LeaveReason::Consumer) => "its consumer went away",
         Fate::Left(LeaveReason::Interrupted) => "it was stopped",

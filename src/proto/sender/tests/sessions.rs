@@ -1,10 +1,10 @@
 //! Tests of a session with one receiver: pauses, consumers that take their time, the start.
 
 use crate::proto::limits::FINISH_MAX_DEFAULT;
-use crate::proto::testing::Cable;
+use crate::proto::testing::{Cable, data, of_kind};
 use crate::proto::{Fate, ReceiverConfig, ReceiverEnd, SenderConfig, SenderEnd};
-use crate::units::Duration;
-use crate::wire::{AbortReason, DropReason, LeaveReason};
+use crate::units::{Duration, Instant};
+use crate::wire::{AbortReason, DatagramKind, DropReason, LeaveReason};
 
 fn one_receiver() -> SenderConfig {
     SenderConfig {
@@ -177,5 +177,23 @@ fn names_and_times_decide_the_start() {
         cable.run_for(Duration::from_secs(2));
         assert!(!cable.sender.is_waiting());
         assert!(cable.sender.members()[0].required);
+    }
+}
+
+#[test]
+fn a_receiver_that_gets_short_datagrams_alone_is_dropped_within_seconds() {
+    for bytes in [1_000, 3_000_000] {
+        let config = SenderConfig {
+            receivers: 2,
+            ..SenderConfig::default()
+        };
+        let mut cable = Cable::new(config, data(bytes), Duration::from_ms(5));
+        cable.add(ReceiverConfig::default());
+        cable.add(ReceiverConfig::default()).loses = of_kind(DatagramKind::Data, |_| true);
+        let end = cable.run_all();
+        assert_eq!(end, Some(SenderEnd::Partial { done: 1, failed: 1 }));
+        let dropped = Some(ReceiverEnd::Dropped(DropReason::BlackHole));
+        assert_eq!(cable.ends(), [Some(ReceiverEnd::Complete), dropped]);
+        assert!(cable.now < Instant::from_us(8_000_000), "{:?}", cable.now);
     }
 }
