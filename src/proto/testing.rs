@@ -67,6 +67,8 @@ pub(super) struct Node {
     /// Nothing that it says gets through for now.
     pub(super) is_muted: bool,
     unsaid: Vec<Vec<u8>>,
+    /// Where its newest datagram went.
+    pub(super) said_to: Option<Target>,
     /// Bytes that its consumer takes in a step.
     pub(super) take_rate: i64,
     /// Bytes that its consumer may take now.
@@ -92,6 +94,7 @@ impl Node {
             loses: nothing(),
             is_muted: false,
             unsaid: Vec::new(),
+            said_to: None,
             take_rate: GREEDY,
             budget: 0,
             takes_from: Instant::ZERO,
@@ -127,7 +130,8 @@ impl Node {
             }
         }
         let mut buf = Vec::new();
-        while self.receiver.poll_transmit(now, &mut buf).is_some() {
+        while let Some(transmit) = self.receiver.poll_transmit(now, &mut buf) {
+            self.said_to = Some(transmit.to);
             assert!(!self.one_way, "a receiver of a one-way session speaks");
             self.unsaid.push(buf.clone());
         }
@@ -153,6 +157,8 @@ pub(super) struct Cable {
     pub(super) now: Instant,
     step: Duration,
     pub(super) sender: Sender,
+    /// The sender's address.
+    pub(super) from: SocketAddr,
     pub(super) config: SenderConfig,
     /// The sender has crashed.
     pub(super) sender_is_gone: bool,
@@ -178,6 +184,7 @@ impl Cable {
             now,
             step,
             sender: Sender::new(config.clone(), [1; 32], now),
+            from: SocketAddr::from(SENDER),
             config,
             sender_is_gone: false,
             data,
@@ -246,7 +253,7 @@ impl Cable {
 
     /// Delivers what the sender has to send.
     pub(super) fn send(&mut self) {
-        let (now, from) = (self.now, SocketAddr::from(SENDER));
+        let (now, from) = (self.now, self.from);
         let mut buf = Vec::new();
         while let Some(transmit) = self.sender.poll_transmit(now, &mut buf) {
             for datagram in buf.chunks(transmit.segment) {

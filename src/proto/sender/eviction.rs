@@ -2,7 +2,7 @@
 
 use super::members::{Member, MemberState, Members, Progress};
 use crate::proto::config::SenderConfig;
-use crate::proto::limits::{CONFIRM_MAX, PEER_SILENT_MAX, REPORT_MAX};
+use crate::proto::limits::{CONFIRM_MAX, REPORT_MAX};
 use crate::units::{Duration, Instant, Rate};
 use crate::wire::DropReason;
 
@@ -55,6 +55,7 @@ struct Floor {
 /// When receivers are dropped, and what was found at the last check.
 #[derive(Debug)]
 pub(super) struct Eviction {
+    silent_max: Duration,
     stall_max: Option<Duration>,
     finish_max: Option<Duration>,
     floor: Option<Rate>,
@@ -70,6 +71,7 @@ pub(super) struct Eviction {
 impl Eviction {
     pub(super) fn new(config: &SenderConfig, now: Instant) -> Self {
         Self {
+            silent_max: config.silent_max,
             stall_max: config.stall_max,
             finish_max: config.finish_max,
             floor: config.floor,
@@ -125,7 +127,7 @@ impl Eviction {
             Some(since) => (since, self.finish_max, DropReason::Unfinished),
             None => (progress.still_since, self.stall_max, DropReason::Stalled),
         };
-        if now.since(progress.heard_at) >= PEER_SILENT_MAX {
+        if now.since(progress.heard_at) >= self.silent_max {
             Some(DropReason::Silent)
         } else if max.is_some_and(|max| now.since(since) >= max) {
             Some(reason)
@@ -251,8 +253,14 @@ mod tests {
     fn a_silent_receiver_is_dropped_and_one_that_never_confirmed_sooner_or_later() {
         let (mut members, mut snapshot) = group(1);
         let pending = members.add(member(7, &pair()));
-        let mut eviction = Eviction::new(&SenderConfig::default(), Instant::ZERO);
-        snapshot.now = Instant::ZERO + PEER_SILENT_MAX;
+        let config = SenderConfig {
+            silent_max: Duration::from_secs(9),
+            ..SenderConfig::default()
+        };
+        let mut eviction = Eviction::new(&config, Instant::ZERO);
+        snapshot.now = Instant::ZERO + Duration::from_ms(8_999);
+        assert_eq!(eviction.check(&mut members, &snapshot), []);
+        snapshot.now = Instant::ZERO + config.silent_max;
         members.change(pending, |m| m.progress.heard_at = snapshot.now);
         let dropped = eviction.check(&mut members, &snapshot);
         assert_eq!(dropped, [(0, DropReason::Silent)]);

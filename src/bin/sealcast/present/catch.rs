@@ -194,6 +194,10 @@ fn tell_event(event: &ReceiverEvent, senders: &[NamedKey<SenderKey>], console: &
             let why = describe(*why);
             console.warning(&format!("ignored a session of {}: {why}", from.ip()));
         }
+        ReceiverEvent::OtherName { .. } => {}
+        ReceiverEvent::Moved { from } => {
+            console.note(&format!("the sender has the address {} now", from.ip()));
+        }
         ReceiverEvent::Joined { receiver, .. } => {
             console.detail(1, || format!("joined as receiver {receiver}"));
         }
@@ -244,7 +248,11 @@ fn record(event: &ReceiverEvent, log: &mut EventLog) {
         ReceiverEvent::Waits { from } => log.event("waits", json!({"bytes": from})),
         ReceiverEvent::Started => log.event("started", json!({})),
         ReceiverEvent::Complete { length } => log.event("received", json!({"bytes": length})),
-        ReceiverEvent::Waiting(_) | ReceiverEvent::Forgotten | ReceiverEvent::Ended(_) => {}
+        ReceiverEvent::Waiting(_)
+        | ReceiverEvent::OtherName { .. }
+        | ReceiverEvent::Moved { .. }
+        | ReceiverEvent::Forgotten
+        | ReceiverEvent::Ended(_) => {}
     }
 }
 
