@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::value::{self, Require};
+use super::PassphraseArgs;
+use super::value::{self, Group, Require};
 
 /// Send standard input to every receiver at once, by reliable UDP multicast.
 ///
@@ -181,11 +182,8 @@ pub(crate) struct SharedKeyArgs {
     /// Ask for the common secret on the terminal.
     #[arg(short, long, conflicts_with = "key", help_heading = "Keys")]
     pub(crate) passphrase: bool,
-    /// Take passphrases from the first line of FILE, not from the terminal.
-    ///
-    /// The passphrase is used for -p, and for key files that are encrypted with one.
-    #[arg(long, value_name = "FILE", help_heading = "Keys")]
-    pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Keys")]
+    pub(crate) passphrases: PassphraseArgs,
 }
 
 /// What to do about slow receivers.

@@ -26,6 +26,16 @@ impl From<sys::Error> for Failure {
             | sys::Error::Write { .. }
             | sys::Error::System { .. } => Self::new(ExitStatus::Local, message),
             sys::Error::KeyFileExists(_) => Self::new(ExitStatus::Local, message)
+            sys::Error::Changeable { changeable, .. } => {
+                let object = changeable.object.display();
+                Self::new(ExitStatus::Usage, message).hint(if changeable.foreign {
+                    format!(
+                        "look at what it holds, then let it be yours or root's: `chown` {object}"
+                    )
+                } else {
+                    format!("look at what it holds, then `chmod go-w {object}`")
+                })
+            }
                 .hint("give another name, or see with -y what its public half is"),
             sys::Error::KeyFileTooLong(_)
             | sys::Error::KeyFileNotText(_)
@@ -127,7 +137,11 @@ impl Failure {
             seal::Error::WrongPassphrase => ExitStatus::NoIdentity,
             _ => ExitStatus::Usage,
         };
-        Self::new(status, format!("{}: {error}", path.display()))
+        let failure = Self::new(status, format!("{}: {error}", path.display()));
+        match error {
+            seal::Error::WorkFactor { found, .. } => failure.hint(allow_work(*found)),
+            _ => failure,
+        }
     }
 }
 
@@ -142,6 +156,10 @@ impl From<seal::Error> for Failure {
             E::System(e) => Self::io("cannot go on working", &e),
             E::Empty => data(message).hint("the filter before this one may have failed"),
             E::NotAge => data(message).hint("is this what `sealcast seal` wrote?"),
+fn allow_work(work_factor: u8) -> String {
+    format!("if you know who made it, --max-work-factor {work_factor} allows it")
+}
+
             E::Armor(_) => data(message).hint("armor must be passed on exactly as it was made"),
             E::HeaderTooLong { .. } => {
                 data(message).hint("if it is meant to have that many recipients, use --max-header")
@@ -167,6 +185,9 @@ impl From<seal::Error> for Failure {
                 .hint("name its sender with --from, so that the signature is checked"),
             E::UnknownSender { .. } => Self::new(ExitStatus::Sender, message)
                 .hint("if you trust that key, add its public half to --from"),
+            E::WorkFactor { found, .. } => {
+                Self::new(ExitStatus::Data, message).hint(allow_work(found))
+            }
             E::Label { .. } | E::Stale { .. } | E::Serial { .. } => {
                 Self::new(ExitStatus::Sender, message)
             }
