@@ -48,7 +48,7 @@ pub(crate) struct GlobalArgs {
     /// Say more; `cast` and `catch` say even more when it is given twice.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// When to show a line of progress on standard error.
+    /// When to show on standard error how far it is, and what is waited for.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) progress: When,
 }
@@ -60,7 +60,7 @@ pub(crate) enum When {
     Auto,
     /// Also into a file.
     Always,
-    /// Never.
+    /// Never, nor what is waited for.
     Never,
 }
 

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     exit::report_panics();
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
-        Err(e) => return exit::usage(&e),
+        Err(e) => return exit::usage(e),
     };
     let console = present::Console::new(cli.command.name(), &cli.global);
     let ready = streams::check(&cli.command);

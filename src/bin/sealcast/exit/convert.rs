@@ -2,6 +2,7 @@
 //! match is without a wildcard, so that no new error is forgotten.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 use sealcast::{archive, filters, image, net, seal, sys, tree};
@@ -25,7 +26,6 @@ impl From<sys::Error> for Failure {
             | sys::Error::Create { .. }
             | sys::Error::Write { .. }
             | sys::Error::System { .. } => Self::new(ExitStatus::Local, message),
-            sys::Error::KeyFileExists(_) => Self::new(ExitStatus::Local, message)
             sys::Error::Changeable { changeable, .. } => {
                 let object = changeable.object.display();
                 Self::new(ExitStatus::Usage, message).hint(if changeable.foreign {
@@ -36,6 +36,7 @@ impl From<sys::Error> for Failure {
                     format!("look at what it holds, then `chmod go-w {object}`")
                 })
             }
+            sys::Error::KeyFileExists(_) => Self::new(ExitStatus::Local, message)
                 .hint("give another name, or see with -y what its public half is"),
             sys::Error::KeyFileTooLong(_)
             | sys::Error::KeyFileNotText(_)
@@ -60,10 +61,20 @@ impl From<net::Error> for Failure {
             net::Error::Interface { .. } => {
                 Self::new(ExitStatus::Usage, message).hint("`ip link` lists the interfaces")
             }
-            net::Error::NoRoute { .. } => Self::new(ExitStatus::Local, message)
-                .hint("choose an interface with --interface; `ip link` lists them"),
+            net::Error::NoRoute { to, .. } => {
+                let failure = Self::new(ExitStatus::Local, message)
+                    .hint("choose an interface with --interface; `ip link` lists them");
+                match to {
+                    IpAddr::V4(ip) if ip.is_multicast() => {
+                        failure.hint("without IPv4, -6 uses IPv6")
+                    }
+                    _ => failure,
+                }
+            }
+            net::Error::Firewall { .. } => Self::new(ExitStatus::Local, message)
+                .hint("a firewall of this machine forbids it: see FIREWALLS in the manual"),
             net::Error::PortInUse { .. } => Self::new(ExitStatus::Local, message)
-                .hint("choose another --port on all sides, or stop that program"),
+                .hint("choose another --port on all sides, or --answer-port; or stop that program"),
             net::Error::PathMtu { mtu, .. } => Self::new(ExitStatus::Usage, message).hint(format!(
                 "--mtu {mtu} fits; without the option it is found out"
             )),
@@ -145,6 +156,10 @@ impl Failure {
     }
 }
 
+fn allow_work(work_factor: u8) -> String {
+    format!("if you know who made it, --max-work-factor {work_factor} allows it")
+}
+
 impl From<seal::Error> for Failure {
     fn from(error: seal::Error) -> Self {
         use seal::Error as E;
@@ -156,10 +171,6 @@ impl From<seal::Error> for Failure {
             E::System(e) => Self::io("cannot go on working", &e),
             E::Empty => data(message).hint("the filter before this one may have failed"),
             E::NotAge => data(message).hint("is this what `sealcast seal` wrote?"),
-fn allow_work(work_factor: u8) -> String {
-    format!("if you know who made it, --max-work-factor {work_factor} allows it")
-}
-
             E::Armor(_) => data(message).hint("armor must be passed on exactly as it was made"),
             E::HeaderTooLong { .. } => {
                 data(message).hint("if it is meant to have that many recipients, use --max-header")
@@ -174,6 +185,9 @@ fn allow_work(work_factor: u8) -> String {
             | E::Trailing { .. }
             | E::Preamble { .. }
             | E::Segment { .. } => data(message),
+            E::WorkFactor { found, .. } => {
+                Self::new(ExitStatus::Data, message).hint(allow_work(found))
+            }
             E::NoIdentity { .. } => Self::new(ExitStatus::NoIdentity, message)
                 .hint("`sealcast keygen -y` shows which recipients your identities are"),
             E::Passphrase => Self::new(ExitStatus::NoIdentity, message)
@@ -185,9 +199,6 @@ fn allow_work(work_factor: u8) -> String {
                 .hint("name its sender with --from, so that the signature is checked"),
             E::UnknownSender { .. } => Self::new(ExitStatus::Sender, message)
                 .hint("if you trust that key, add its public half to --from"),
-            E::WorkFactor { found, .. } => {
-                Self::new(ExitStatus::Data, message).hint(allow_work(found))
-            }
             E::Label { .. } | E::Stale { .. } | E::Serial { .. } => {
                 Self::new(ExitStatus::Sender, message)
             }

@@ -1,17 +1,18 @@
 //! What `sealcast catch` says while it runs: words for people, events for programs.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use sealcast::crypt::sign::VerifyingKey;
 use sealcast::filters::{CatchEvent, CatchReport, Error};
-use sealcast::net::NetConfig;
+use sealcast::net::{self, JoinedGroup, NetConfig};
 use sealcast::proto::{Awaits, PassedOver, Receiver, ReceiverEnd, ReceiverEvent};
 use sealcast::seal::{NamedKey, SenderKey};
 use sealcast::sys::clock;
 use sealcast::wire::{AbortReason, DropReason, LeaveReason, RejectReason};
 use serde_json::{Value, json};
 
-use super::console::{Console, bytes, plain};
+use super::console::{Console, bytes, no_network, plain};
 use super::event_log::EventLog;
 use crate::cli::CatchArgs;
 use crate::exit::{ExitStatus, Failure};
@@ -23,7 +24,12 @@ const FOUND_MAX: u32 = 20;
 pub(crate) struct CatchPresenter<'a> {
     args: &'a CatchArgs,
     console: &'a Console,
-    net: NetConfig,
+    /// Where it listens.
+    place: String,
+    port: u16,
+    /// That nothing can be heard was told, or why nothing can.
+    deaf: bool,
+    started: bool,
     senders: Vec<NamedKey<SenderKey>>,
     log: EventLog,
     heard: Heard,
@@ -42,7 +48,10 @@ impl<'a> CatchPresenter<'a> {
         Ok(Self {
             args,
             console,
-            net: net.clone(),
+            place: net.target().to_string(),
+            port: net.port,
+            deaf: false,
+            started: false,
             senders,
             log: EventLog::open(args.report.as_deref())?,
             heard: Heard::default(),
@@ -53,10 +62,29 @@ impl<'a> CatchPresenter<'a> {
     pub(crate) fn tell(&mut self, event: &CatchEvent<'_>) {
         let console = self.console;
         match event {
+            CatchEvent::Waiting(Awaits::Sender) if self.deaf => {}
             CatchEvent::Waiting(awaits) => {
-                console.waiting(&waiting_for(*awaits, &self.net, self.args), "");
+                console.waiting(&waiting_for(*awaits, &self.place, self.args), "");
+            }
+            CatchEvent::Listening(joined) => {
+                self.place = place(joined);
+                let was_deaf = std::mem::take(&mut self.deaf);
+                if self.started && was_deaf {
+                    console.note(&format!("listening again on {}", self.place));
+                } else {
+                    console.detail(1, || format!("listening on {}", self.place));
+                }
+            }
+            CatchEvent::NoNetwork(error) => {
+                let known = std::mem::replace(&mut self.deaf, true);
+                if !self.started {
+                    console.waiting(&no_network(error), "");
+                } else if !known {
+                    console.warning(&format!("{error}; nothing can be heard"));
+                }
             }
             CatchEvent::Event(event) => {
+                self.started |= matches!(event, ReceiverEvent::Started);
                 if self.heard.is_news(event, console) {
                     tell_event(event, &self.senders, console);
                     record(event, &mut self.log);
@@ -80,7 +108,7 @@ impl<'a> CatchPresenter<'a> {
         let (args, console) = (self.args, self.console);
         match result {
             Ok(report) => {
-                let result = finish(&report, self.heard.ignored, args, console);
+                let result = finish(&report, (&self.heard, self.port), args, console);
                 let message = result.as_ref().err().map(|f| &*f.message);
                 self.log.end(json(&report), message);
                 let whole = report.end == ReceiverEnd::Dropped(DropReason::Unfinished);
@@ -89,12 +117,24 @@ impl<'a> CatchPresenter<'a> {
                 self.log.close(result, console)
             }
             Err(error) => {
-                let message = error.to_string();
+                let message = named(&error, args);
                 self.log.end(json!({"complete": false}), Some(&message));
                 let result = self.log.close(Err(error), console);
-                result.map_err(|failure| partial(failure, self.handed_out, args))
+                result
+                    .map_err(|failure| Failure { message, ..failure })
+                    .map_err(|failure| partial(failure, self.handed_out, args))
             }
         }
+    }
+}
+
+/// What ended the catch on this side, with the name of an output that cannot be written.
+fn named(error: &Error, args: &CatchArgs) -> String {
+    match (error, &args.output) {
+        (Error::Output(source), Some(path)) if !is_stdout(path) => {
+            format!("cannot write {}: {source}", path.display())
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -122,12 +162,23 @@ fn warn_of_buffer(granted: u32, console: &Console) {
 struct Heard {
     sessions: u32,
     ignored: bool,
+    /// Sessions of another name than the one that is wanted.
+    names: Vec<String>,
+    /// The newest sender that was asked to admit us, perhaps in vain.
+    asked: Option<SocketAddr>,
 }
 
 impl Heard {
     /// Whether an event is worth a word.
     fn is_news(&mut self, event: &ReceiverEvent, console: &Console) -> bool {
-        self.ignored |= matches!(event, ReceiverEvent::PassedOver { .. });
+        match event {
+            ReceiverEvent::PassedOver { .. } => self.ignored = true,
+            ReceiverEvent::OtherName { name, .. } => self.names.push(quoted(name)),
+            ReceiverEvent::Found { from, one_way, .. } => {
+                self.asked = Some(*from).filter(|_| !one_way);
+            }
+            _ => {}
+        }
         if !matches!(event, ReceiverEvent::Found { .. }) {
             return true;
         }
@@ -144,14 +195,44 @@ fn is_stdout(output: &Path) -> bool {
     output == Path::new("-")
 }
 
-fn waiting_for(awaits: Awaits, net: &NetConfig, args: &CatchArgs) -> String {
+/// Where it listens: the groups, and the interface that they are joined on.
+fn place(joined: &[JoinedGroup]) -> String {
+    let groups: Vec<String> = joined
+        .iter()
+        .enumerate()
+        .map(|(i, at)| match i {
+            0 => at.group.to_string(),
+            _ => at.group.ip().to_string(),
+        })
+        .collect();
+    let mut text = groups.join(" and ");
+    let mut interfaces: Vec<&String> = joined.iter().flat_map(|at| &at.interface).collect();
+    interfaces.dedup();
+    for name in interfaces {
+        text += &format!(", {name}");
+        if net::is_down(name) {
+            text += ", which is down";
+        }
+    }
+    text
+}
+
+/// The name of a session, for it may have none.
+fn quoted(name: &str) -> String {
+    match name {
+        "" => "one without a name".into(),
+        name => format!("{:?}", plain(name)),
+    }
+}
+
+fn waiting_for(awaits: Awaits, place: &str, args: &CatchArgs) -> String {
     match awaits {
         Awaits::Sender => {
             let session = match &args.name {
                 Some(name) => format!("session {name:?}"),
                 None => "a sender".into(),
             };
-            format!("waiting for {session} on {}", net.target())
+            format!("waiting for {session} on {place}")
         }
         Awaits::Next => "waiting for the next pass".into(),
         Awaits::Answer(from) => format!("waiting for the answer of {}", from.ip()),
@@ -194,7 +275,11 @@ fn tell_event(event: &ReceiverEvent, senders: &[NamedKey<SenderKey>], console: &
             let why = describe(*why);
             console.warning(&format!("ignored a session of {}: {why}", from.ip()));
         }
-        ReceiverEvent::OtherName { .. } => {}
+        ReceiverEvent::OtherName { from, name } => console.warning(&format!(
+            "ignored a session of {}: {}, and --name asks for another",
+            from.ip(),
+            quoted(name)
+        )),
         ReceiverEvent::Moved { from } => {
             console.note(&format!("the sender has the address {} now", from.ip()));
         }
@@ -242,17 +327,24 @@ fn record(event: &ReceiverEvent, log: &mut EventLog) {
             "passed_over",
             json!({"address": from.ip().to_string(), "reason": describe(*why)}),
         ),
+        ReceiverEvent::OtherName { from, name } => log.event(
+            "passed_over",
+            json!({
+                "address": from.ip().to_string(),
+                "reason": "it has another name",
+                "name": name,
+            }),
+        ),
+        ReceiverEvent::Moved { from } => {
+            log.event("moved", json!({"address": from.ip().to_string()}));
+        }
         ReceiverEvent::Joined { receiver, .. } => {
             log.event("joined", json!({"receiver": receiver}));
         }
         ReceiverEvent::Waits { from } => log.event("waits", json!({"bytes": from})),
         ReceiverEvent::Started => log.event("started", json!({})),
         ReceiverEvent::Complete { length } => log.event("received", json!({"bytes": length})),
-        ReceiverEvent::Waiting(_)
-        | ReceiverEvent::OtherName { .. }
-        | ReceiverEvent::Moved { .. }
-        | ReceiverEvent::Forgotten
-        | ReceiverEvent::Ended(_) => {}
+        ReceiverEvent::Waiting(_) | ReceiverEvent::Forgotten | ReceiverEvent::Ended(_) => {}
     }
 }
 
@@ -316,7 +408,7 @@ fn json(report: &CatchReport) -> Value {
 
 fn finish(
     report: &CatchReport,
-    ignored: bool,
+    (heard, port): (&Heard, u16),
     args: &CatchArgs,
     console: &Console,
 ) -> Result<(), Failure> {
@@ -346,11 +438,7 @@ fn finish(
             ));
             return Ok(());
         }
-        ReceiverEnd::NoSender if ignored => transfer("no sender has admitted this receiver")
-            .hint("a session was ignored, for the reason given above"),
-        ReceiverEnd::NoSender => transfer("no sender has admitted this receiver")
-            .hint("is `sealcast cast` running, with the same --group and --port?")
-            .hint("if it is, choose the right --interface on both sides, and look for a firewall"),
+        ReceiverEnd::NoSender => no_sender(heard, port, args),
         ReceiverEnd::Rejected(reason) => rejected(*reason, args.one_way),
         ReceiverEnd::SenderLost(silence) => transfer(&format!(
             "lost the sender: nothing was heard of it for {} s",
@@ -364,6 +452,33 @@ fn finish(
         ReceiverEnd::Left(_) => transfer("left the session"),
     };
     Err(failure)
+}
+
+/// No session took us in: the error says what was heard instead.
+fn no_sender(heard: &Heard, port: u16, args: &CatchArgs) -> Failure {
+    let transfer = |message: &str| Failure::new(ExitStatus::Transfer, message);
+    if let Some(sender) = heard.asked {
+        let (ip, port) = (sender.ip(), sender.port());
+        return transfer(&format!(
+            "{ip} announced a session, and did not answer this receiver"
+        ))
+        .hint(format!(
+            "a firewall there must let in UDP port {port}, where it hears answers"
+        ));
+    }
+    let failure = transfer("no sender has admitted this receiver");
+    if heard.ignored {
+        return failure.hint("a session was ignored, for the reason given above");
+    }
+    match (&heard.names[..], &args.name) {
+        ([_, ..], Some(wanted)) => transfer(&format!("no session {wanted:?} was announced"))
+            .hint(format!("heard of: {}", heard.names.join(", ")))
+            .hint("`catch --name` and `cast --name` must be the same"),
+        _ => failure
+            .hint("is `sealcast cast` running, with the same --group and --port?")
+            .hint("if it is, choose the right --interface on both sides")
+            .hint(format!("a firewall here must let in UDP port {port}")),
+    }
 }
 
 /// Why the sender ended this receiver's membership.
