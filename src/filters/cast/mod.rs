@@ -40,6 +40,8 @@ const SENDS_MAX: usize = 4;
 const WAITING_EVERY: Duration = Duration::from_secs(1);
 /// The way out is looked for, or looked at, this often.
 const LINK_CHECK_EVERY: Duration = Duration::from_secs(1);
+/// That nothing gets out is told after this time: now and then a datagram may not.
+const UNSENT_TOLD_AFTER: Duration = Duration::from_ms(500);
 
 /// A cast: to which receivers, how, and when it starts.
 #[derive(Debug)]
@@ -271,8 +273,8 @@ struct Driver<'a> {
     /// The reading thread has told how the stream ended.
     finished: bool,
     failure: Option<Error>,
-    /// Why the newest datagram to all did not get out, if it did not.
-    unsent: Option<net::Error>,
+    /// Why nothing to all gets out, and since when, if the newest datagram did not.
+    unsent: Option<(net::Error, Instant)>,
     /// That nothing gets out was told.
     unsent_told: bool,
     /// When the way out is looked at again.
@@ -423,7 +425,9 @@ impl Driver<'_> {
             self.context.link.refresh();
         }
         match &self.unsent {
-            Some(error) if !self.unsent_told => tell(CastEvent::Unsent(error)),
+            Some((error, since)) if !self.unsent_told && now.since(*since) >= UNSENT_TOLD_AFTER => {
+                tell(CastEvent::Unsent(error));
+            }
             None if self.unsent_told => tell(CastEvent::SentAgain),
             Some(_) | None => return,
         }
@@ -439,7 +443,8 @@ impl Driver<'_> {
         if !passes {
             return Err(error.into());
         }
-        self.unsent = Some(error);
+        let since = self.unsent.take().map(|(_, since)| since);
+        self.unsent = Some((error, since.unwrap_or_else(|| self.now())));
         Ok(())
     }
 
@@ -520,7 +525,7 @@ impl Driver<'_> {
         }
         let end = self.end.unwrap_or(SenderEnd::AllLost);
         if matches!(end, SenderEnd::AllLost | SenderEnd::NoReceivers)
-            && let Some(error) = self.unsent.take()
+            && let Some((error, _)) = self.unsent.take().filter(|_| self.unsent_told)
         {
             return Err(error.into());
         }

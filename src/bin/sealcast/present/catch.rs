@@ -1,6 +1,6 @@
 //! What `sealcast catch` says while it runs: words for people, events for programs.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use sealcast::crypt::sign::VerifyingKey;
@@ -26,7 +26,9 @@ pub(crate) struct CatchPresenter<'a> {
     console: &'a Console,
     /// Where it listens.
     place: String,
-    port: u16,
+    net: NetConfig,
+    /// Groups that it cannot listen to.
+    unheard: Vec<IpAddr>,
     /// That nothing can be heard was told, or why nothing can.
     deaf: bool,
     started: bool,
@@ -49,7 +51,8 @@ impl<'a> CatchPresenter<'a> {
             args,
             console,
             place: net.target().to_string(),
-            port: net.port,
+            net: net.clone(),
+            unheard: Vec::new(),
             deaf: false,
             started: false,
             senders,
@@ -66,15 +69,7 @@ impl<'a> CatchPresenter<'a> {
             CatchEvent::Waiting(awaits) => {
                 console.waiting(&waiting_for(*awaits, &self.place, self.args), "");
             }
-            CatchEvent::Listening(joined) => {
-                self.place = place(joined);
-                let was_deaf = std::mem::take(&mut self.deaf);
-                if self.started && was_deaf {
-                    console.note(&format!("listening again on {}", self.place));
-                } else {
-                    console.detail(1, || format!("listening on {}", self.place));
-                }
-            }
+            CatchEvent::Listening(joined) => self.tell_listening(joined),
             CatchEvent::NoNetwork(error) => {
                 let known = std::mem::replace(&mut self.deaf, true);
                 if !self.started {
@@ -103,12 +98,37 @@ impl<'a> CatchPresenter<'a> {
         }
     }
 
+    fn tell_listening(&mut self, joined: &[JoinedGroup]) {
+        let console = self.console;
+        self.place = place(joined);
+        let was_deaf = std::mem::take(&mut self.deaf);
+        if self.started {
+            if was_deaf {
+                console.note(&format!("listening again on {}", self.place));
+            }
+            return;
+        }
+        console.detail(1, || format!("listening on {}", self.place));
+        let mut groups = self.net.groups();
+        groups.retain(|ip| joined.iter().all(|at| at.group.ip() != *ip));
+        for ip in &groups {
+            // Most networks have IPv4, and many have nothing else.
+            let text = format!("no route to {ip}, which is not listened to");
+            match ip {
+                IpAddr::V4(_) => console.note(&text),
+                IpAddr::V6(_) => console.detail(1, || text),
+            }
+        }
+        self.unheard = groups;
+    }
+
     /// Tells how the catch ended, and closes the report.
     pub(crate) fn conclude(mut self, result: Result<CatchReport, Error>) -> Result<(), Failure> {
         let (args, console) = (self.args, self.console);
         match result {
             Ok(report) => {
-                let result = finish(&report, (&self.heard, self.port), args, console);
+                let place = (self.net.port, &self.unheard[..]);
+                let result = finish(&report, (&self.heard, place), args, console);
                 let message = result.as_ref().err().map(|f| &*f.message);
                 self.log.end(json(&report), message);
                 let whole = report.end == ReceiverEnd::Dropped(DropReason::Unfinished);
@@ -408,7 +428,7 @@ fn json(report: &CatchReport) -> Value {
 
 fn finish(
     report: &CatchReport,
-    (heard, port): (&Heard, u16),
+    (heard, place): (&Heard, (u16, &[IpAddr])),
     args: &CatchArgs,
     console: &Console,
 ) -> Result<(), Failure> {
@@ -438,7 +458,7 @@ fn finish(
             ));
             return Ok(());
         }
-        ReceiverEnd::NoSender => no_sender(heard, port, args),
+        ReceiverEnd::NoSender => no_sender(heard, place, args),
         ReceiverEnd::Rejected(reason) => rejected(*reason, args.one_way),
         ReceiverEnd::SenderLost(silence) => transfer(&format!(
             "lost the sender: nothing was heard of it for {} s",
@@ -455,7 +475,7 @@ fn finish(
 }
 
 /// No session took us in: the error says what was heard instead.
-fn no_sender(heard: &Heard, port: u16, args: &CatchArgs) -> Failure {
+fn no_sender(heard: &Heard, (port, unheard): (u16, &[IpAddr]), args: &CatchArgs) -> Failure {
     let transfer = |message: &str| Failure::new(ExitStatus::Transfer, message);
     if let Some(sender) = heard.asked {
         let (ip, port) = (sender.ip(), sender.port());
@@ -474,10 +494,17 @@ fn no_sender(heard: &Heard, port: u16, args: &CatchArgs) -> Failure {
         ([_, ..], Some(wanted)) => transfer(&format!("no session {wanted:?} was announced"))
             .hint(format!("heard of: {}", heard.names.join(", ")))
             .hint("`catch --name` and `cast --name` must be the same"),
-        _ => failure
-            .hint("is `sealcast cast` running, with the same --group and --port?")
-            .hint("if it is, choose the right --interface on both sides")
-            .hint(format!("a firewall here must let in UDP port {port}")),
+        _ => {
+            let failure =
+                failure.hint("is `sealcast cast` running, with the same --group and --port?");
+            let interface = match unheard.iter().find(|ip| ip.is_ipv4()) {
+                Some(ip) => format!("there is no route to {ip}: choose the right --interface"),
+                None => "if it is, choose the right --interface on both sides".into(),
+            };
+            failure
+                .hint(interface)
+                .hint(format!("a firewall here must let in UDP port {port}"))
+        }
     }
 }
 
