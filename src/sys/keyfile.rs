@@ -55,7 +55,7 @@ pub(super) fn open(path: &Path) -> Result<(File, fs::Metadata), Error> {
     };
     let file = File::open(named).map_err(failed)?;
     let meta = file.metadata().map_err(failed)?;
-    strict_modes::check_file(path, &meta)?;
+    strict_modes::check_file(path, &file, &meta)?;
     Ok((file, meta))
 }
 

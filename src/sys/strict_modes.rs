@@ -3,16 +3,17 @@
 //! the user, and nobody else can write them.
 
 use std::ffi::OsString;
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{PROC_SUPER_MAGIC, statfs};
+use rustix::fs::{PROC_SUPER_MAGIC, fgetxattr, lgetxattr, statfs};
 use rustix::process::geteuid;
 
 use super::error::{Changeable, Error};
 use super::user_names::{UserNames, group_has_only};
+use crate::archive::acl;
 
 /// Links on the way to a file, at most: as many as the system itself follows.
 const LINKS_MAX: u32 = 40;
@@ -45,11 +46,12 @@ pub(super) fn check_way(path: &Path) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Changeable`].
-pub(super) fn check_file(path: &Path, meta: &Metadata) -> Result<(), Error> {
+pub(super) fn check_file(path: &Path, file: &File, meta: &Metadata) -> Result<(), Error> {
     if !meta.is_file() || meta.nlink() == 0 {
         return Ok(());
     }
-    match changeable(path, meta) {
+    let listed = || fgetxattr(file, acl::ACCESS, &mut [0_u8; 0]).is_ok();
+    match changeable(path, meta, listed) {
         Some(changeable) => Err(Error::Changeable {
             path: path.into(),
             changeable,
@@ -130,16 +132,17 @@ impl Way {
     }
 
     fn look(&mut self, object: &Path, meta: &Metadata) {
-        self.changeable.extend(changeable(object, meta));
+        let listed = || lgetxattr(object, acl::ACCESS, &mut [0_u8; 0]).is_ok();
+        self.changeable.extend(changeable(object, meta, listed));
     }
 }
 
-/// Whether others than root and the user can change an object.
-fn changeable(object: &Path, meta: &Metadata) -> Option<Changeable> {
+/// Whether others than root and the user can change an object, which may have an access list.
+fn changeable(object: &Path, meta: &Metadata, listed: impl Fn() -> bool) -> Option<Changeable> {
     let trusted = [0, geteuid().as_raw()];
     let (owner, mode) = (meta.uid(), meta.mode() & 0o7777);
     let foreign = !trusted.contains(&owner);
-    let found = foreign || is_written(meta, trusted);
+    let found = foreign || is_written(meta, trusted, listed);
     found.then(|| Changeable {
         object: object.into(),
         owner: match UserNames::load().user(owner) {
@@ -152,16 +155,16 @@ fn changeable(object: &Path, meta: &Metadata) -> Option<Changeable> {
 }
 
 /// Whether the mode lets others write.
-fn is_written(meta: &Metadata, trusted: [u32; 2]) -> bool {
+fn is_written(meta: &Metadata, trusted: [u32; 2], listed: impl Fn() -> bool) -> bool {
     let (kind, mode) = (meta.file_type(), meta.mode());
     // Links have no mode, and what is written to a device is not what is read from it. In a sticky
     // directory, what belongs to root or the user can be exchanged by nobody else.
     if kind.is_symlink() || kind.is_char_device() || kind.is_dir() && mode & STICKY != 0 {
         return false;
     }
-    // With an access list the bits of the group are the most that anybody in it has.
-    let group = mode & GROUP_WRITES != 0 && !group_has_only(meta.gid(), trusted);
-    group || mode & OTHERS_WRITE != 0
+    // With an access list the bits of the group are the most that anybody in the list has.
+    let others = || listed() || !group_has_only(meta.gid(), trusted);
+    mode & OTHERS_WRITE != 0 || mode & GROUP_WRITES != 0 && others()
 }
 
 #[cfg(test)]
@@ -235,13 +238,33 @@ mod tests {
         }
         let file = tempfile::tempfile().unwrap();
         file.set_permissions(Permissions::from_mode(0o666)).unwrap();
-        check_file(Path::new("-"), &file.metadata().unwrap()).unwrap();
+        check_file(Path::new("-"), &file, &file.metadata().unwrap()).unwrap();
         let named = tempfile::NamedTempFile::new().unwrap();
         set(named.path(), 0o666);
         let meta = named.as_file().metadata().unwrap();
-        let error = check_file(Path::new("-"), &meta).unwrap_err();
+        let error = check_file(Path::new("-"), named.as_file(), &meta).unwrap_err();
         assert!(matches!(error, Error::Changeable { .. }));
         check_way(Path::new("/dev/null")).unwrap();
+    }
+
+    #[test]
+    fn an_access_list_lets_others_write() {
+        let named = tempfile::NamedTempFile::new().unwrap();
+        let check = || {
+            let meta = named.as_file().metadata().unwrap();
+            let file = check_file(named.path(), named.as_file(), &meta);
+            assert_eq!(check_way(named.path()).is_ok(), file.is_ok());
+            file
+        };
+        for (list, wanted) in [("u:54321:r,m::r", true), ("u:54321:rw,m::rw", false)] {
+            let list = format!("u::rw,{list},g::-,o::-");
+            let list = acl::from_text(list.as_bytes(), &|_, _| None).unwrap();
+            let flags = rustix::fs::XattrFlags::empty();
+            if rustix::fs::setxattr(named.path(), acl::ACCESS, &list, flags).is_err() {
+                return;
+            }
+            assert_eq!(check().is_ok(), wanted);
+        }
     }
 
     #[test]
