@@ -24,5 +24,6 @@ fn main() -> ExitCode {
     let console = present::Console::new(cli.command.name(), &cli.global);
     let ready = streams::check(&cli.command);
     let result = ready.and_then(|()| cmd::run(&cli.command, &console));
+    let result = result.and_then(|()| streams::check_again(&cli.command));
     exit::finish(result, &console)
 }

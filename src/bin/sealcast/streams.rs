@@ -43,15 +43,23 @@ pub(crate) fn check(command: &Command) -> Result<(), Failure> {
         return Err(refuse("standard output"));
     }
     match command {
-        Command::Pack(_) if !reads => refuse_unread(),
+        Command::Pack(_) if !reads => refuse_unread(UNREAD_WAIT),
+        _ => Ok(()),
+    }
+}
+
+/// At the end of a command: whether a stream came meanwhile that it does not read.
+pub(crate) fn check_again(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Pack(_) if !uses(command).0 => refuse_unread(Duration::ZERO),
         _ => Ok(()),
     }
 }
 
 /// Refuses a stream of ours that comes in where none is read: filters that changed places would
 /// send in clear what was to be sealed. The filter before us writes as soon as it starts.
-fn refuse_unread() -> Result<(), Failure> {
-    let head = stdio::peek_stdin(UNREAD_WAIT).unwrap_or_default();
+fn refuse_unread(wait: Duration) -> Result<(), Failure> {
+    let head = stdio::peek_stdin(wait).unwrap_or_default();
     let sealed = head.starts_with(b"age-encryption.org/") || head.starts_with(b"-----BEGIN AGE");
     let archive = head.starts_with(b"\x28\xb5\x2f\xfd") || head.get(1..4) == Some(b"\x2a\x4d\x18");
     let what = match (sealed, archive) {
