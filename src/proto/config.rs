@@ -3,8 +3,9 @@
 use super::keys::{ReceiverKeys, SenderKeys};
 use super::limits::{
     BLOCK_BYTES_DEFAULT, FINISH_MAX_DEFAULT, HOLD_MAX_DEFAULT, IP_UDP_LEN, K_DEFAULT, K_MAX,
-    MEMORY_DEFAULT, MTU_DEFAULT, ONE_WAY_REPAIR_SHORT, REDUNDANCY_DEFAULT, REDUNDANCY_MAX,
-    SLOW_GRACE_DEFAULT, STALL_MAX_DEFAULT, SYMBOL_LEN_MIN, WINDOW_BLOCKS_MAX, WINDOW_BLOCKS_MIN,
+    MEMORY_DEFAULT, MTU_DEFAULT, ONE_WAY_REPAIR_SHORT, PEER_SILENT_MAX, REDUNDANCY_DEFAULT,
+    REDUNDANCY_MAX, SLOW_GRACE_DEFAULT, STALL_MAX_DEFAULT, SYMBOL_LEN_MIN, WINDOW_BLOCKS_MAX,
+    WINDOW_BLOCKS_MIN,
 };
 use crate::units::{Duration, Rate};
 use crate::wire::{Announce, DATA_OVERHEAD, End, NAME_LEN_MAX, SessionId};
@@ -65,6 +66,8 @@ pub struct SenderConfig {
     pub start_timeout: Option<Duration>,
     /// What happens when they are not.
     pub at_start_timeout: StartTimeout,
+    /// Drop a receiver when nothing was heard of it for this time.
+    pub silent_max: Duration,
     /// Drop a receiver whose consumer takes nothing for this time; without it, wait for it.
     pub stall_max: Option<Duration>,
     /// Drop a receiver that has everything, but whose consumer has not ended after this time.
@@ -154,6 +157,7 @@ impl Default for SenderConfig {
             max_wait: None,
             start_timeout: Some(Duration::from_secs(600)),
             at_start_timeout: StartTimeout::default(),
+            silent_max: PEER_SILENT_MAX,
             stall_max: Some(STALL_MAX_DEFAULT),
             finish_max: Some(FINISH_MAX_DEFAULT),
             floor: None,
@@ -183,6 +187,8 @@ pub struct ReceiverConfig {
     pub mtu: u16,
     /// Give up when no session took us in after this time.
     pub start_timeout: Option<Duration>,
+    /// The sender is lost when nothing was heard of it for this time.
+    pub silent_max: Duration,
     /// Its keys.
     pub keys: ReceiverKeys,
     /// Send nothing, and take part in one-way sessions alone; else in no such session, as a
@@ -195,11 +201,16 @@ impl ReceiverConfig {
     /// blocks that are larger than our memory does not get us to hold them.
     pub(super) fn accepts(&self, announce: &Announce) -> bool {
         let block = usize::from(announce.k) * usize::from(announce.symbol_len);
-        let wanted = self.session_name.as_ref();
         announce.k <= K_MAX
             && announce.symbol_len >= SYMBOL_LEN_MIN
             && block <= (self.memory / WINDOW_BLOCKS_MIN).max(BLOCK_BYTES_DEFAULT)
-            && wanted.is_none_or(|wanted| *wanted == announce.name)
+            && self.names(announce)
+    }
+
+    /// Whether a session has the name that is wanted, if one is.
+    pub(super) fn names(&self, announce: &Announce) -> bool {
+        let wanted = self.session_name.as_ref();
+        wanted.is_none_or(|wanted| *wanted == announce.name)
     }
 
     /// Whether our memory holds what comes at once: of a one-way session one group of blocks that
@@ -219,6 +230,7 @@ impl Default for ReceiverConfig {
             socket_bytes: 212_992,
             mtu: 0,
             start_timeout: Some(Duration::from_secs(600)),
+            silent_max: PEER_SILENT_MAX,
             keys: ReceiverKeys::default(),
             one_way: false,
         }

@@ -56,11 +56,14 @@ pub const JOINS_PER_S_MAX: u32 = 2_000;
 pub const JOINS_PER_ADDRESS_S_MAX: u32 = 200;
 /// JOINs of unknown receivers that a sender looks at in one burst.
 pub const JOINS_AT_ONCE_MAX: u32 = 512;
-/// A peer is lost when nothing authentic was heard of it for this time.
+/// A peer is lost when nothing authentic was heard of it for this time, unless told otherwise.
 pub const PEER_SILENT_MAX: Duration = Duration::from_secs(5);
 /// In a signed session the sender is lost when nothing that it signed was heard for this time:
-/// members can go on in its name.
+/// members can go on in its name. Or for the time of silence that is allowed, if that is longer.
 pub const SIGNED_SILENT_MAX: Duration = Duration::from_secs(15);
+/// A receiver answers to another address of the sender when POLLs come from there, and none came
+/// from the old one for this time: a live sender cannot be moved by others.
+pub const SENDER_MOVED_AFTER: Duration = Duration::from_secs(1);
 /// A receiver whose consumer takes nothing for this time, while the sender waits for it, is
 /// dropped, unless the sender is told otherwise.
 pub const STALL_MAX_DEFAULT: Duration = Duration::from_secs(120);
@@ -133,8 +136,6 @@ pub const AUTO_PARITY_RECEIVERS_MIN: u32 = 32;
 pub const END_EVERY: Duration = Duration::from_ms(50);
 /// A receiver repeats DONE or LEAVE after this time until a BYE comes.
 pub const DONE_EVERY: Duration = Duration::from_ms(50);
-/// A receiver repeats DONE for at most this time, as long as the sender would wait for it.
-pub const LINGER_MAX: Duration = PEER_SILENT_MAX;
 /// A receiver repeats LEAVE for at most this time: one that leaves does not want to wait.
 pub const LEAVE_LINGER_MAX: Duration = Duration::from_ms(250);
 /// Sessions that a receiver asks at once to take it in, so that an old ANNOUNCE that an attacker
@@ -210,6 +211,8 @@ pub const RATE_MAX: Rate = Rate::from_bits_per_s(100_000_000_000);
 
 const _: () = assert!(POLL_MAX.as_us() * 4 <= PEER_SILENT_MAX.as_us());
 const _: () = assert!(REPORT_MAX.as_us() * 4 <= PEER_SILENT_MAX.as_us());
+const _: () = assert!(POLL_MAX.as_us() * 2 <= SENDER_MOVED_AFTER.as_us());
+const _: () = assert!(SENDER_MOVED_AFTER.as_us() * 4 <= PEER_SILENT_MAX.as_us());
 const _: () = assert!(NACK_RETRY_MIN.as_us() <= NACK_RETRY_MAX.as_us());
 const _: () = assert!(JOINS_AT_ONCE_MAX as usize * 2 <= PENDING_MAX);
 const _: () = assert!(NEXT_PASS_ASK_EVERY.as_us() * 4 <= NEXT_PASS_HEARD_MAX.as_us());

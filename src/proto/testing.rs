@@ -68,6 +68,8 @@ pub(super) struct Node {
     /// Nothing that it says gets through for now.
     pub(super) is_muted: bool,
     unsaid: Vec<Vec<u8>>,
+    /// Where its newest datagram went.
+    pub(super) said_to: Option<Target>,
     /// Bytes that its consumer takes in a step.
     pub(super) take_rate: i64,
     /// Bytes that its consumer may take now.
@@ -93,6 +95,7 @@ impl Node {
             loses: nothing(),
             is_muted: false,
             unsaid: Vec::new(),
+            said_to: None,
             take_rate: GREEDY,
             budget: 0,
             takes_from: Instant::ZERO,
@@ -128,7 +131,8 @@ impl Node {
             }
         }
         let mut buf = Vec::new();
-        while self.receiver.poll_transmit(now, &mut buf).is_some() {
+        while let Some(transmit) = self.receiver.poll_transmit(now, &mut buf) {
+            self.said_to = Some(transmit.to);
             assert!(!self.one_way, "a receiver of a one-way session speaks");
             self.unsaid.push(buf.clone());
         }
@@ -154,6 +158,8 @@ pub(super) struct Cable {
     pub(super) now: Instant,
     step: Duration,
     pub(super) sender: Sender,
+    /// The sender's address.
+    pub(super) from: SocketAddr,
     pub(super) config: SenderConfig,
     /// The sender has crashed.
     pub(super) sender_is_gone: bool,
@@ -179,6 +185,7 @@ impl Cable {
             now,
             step,
             sender: Sender::new(config.clone(), [1; 32], now),
+            from: SocketAddr::from(SENDER),
             config,
             sender_is_gone: false,
             data,
@@ -247,7 +254,7 @@ impl Cable {
 
     /// Delivers what the sender has to send.
     pub(super) fn send(&mut self) {
-        let (now, from) = (self.now, SocketAddr::from(SENDER));
+        let (now, from) = (self.now, self.from);
         let mut buf = Vec::new();
         while let Some(transmit) = self.sender.poll_transmit(now, &mut buf) {
             for datagram in buf.chunks(transmit.segment) {

@@ -16,6 +16,7 @@
 
 mod addressing;
 mod cast_files;
+mod changes;
 mod flood;
 mod oneway;
 mod pace;

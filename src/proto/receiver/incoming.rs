@@ -82,6 +82,8 @@ pub(in crate::proto) struct Incoming {
     /// Everything was handed out, which was told.
     pub(in crate::proto) completed: bool,
     heard_at: Instant,
+    /// The sender is lost when nothing was heard of it for this time.
+    pub(in crate::proto) silent_max: Duration,
     /// When something was heard that the sender has signed, if it signs.
     signed_at: Instant,
     /// An ANNOUNCE is looked at again then.
@@ -117,6 +119,7 @@ impl Incoming {
             started: false,
             completed: false,
             heard_at: now,
+            silent_max: PEER_SILENT_MAX,
             signed_at: now,
             check_at: now,
             replay_window,
@@ -265,19 +268,23 @@ impl Incoming {
 
     /// When the sender is lost, if nothing more is heard of it.
     pub(in crate::proto) fn lost_at(&self) -> Instant {
-        let silent = self.heard_at + PEER_SILENT_MAX;
+        let silent = self.heard_at + self.silent_max;
         match self.signer {
-            Some(_) => silent.min(self.signed_at + SIGNED_SILENT_MAX),
+            Some(_) => silent.min(self.signed_at + self.signed_silent_max()),
             None => silent,
         }
     }
 
     /// For how long the sender was silent, when it is lost.
     pub(in crate::proto) fn silence(&self, now: Instant) -> Duration {
-        match now.since(self.heard_at) >= PEER_SILENT_MAX {
-            true => PEER_SILENT_MAX,
-            false => SIGNED_SILENT_MAX,
+        match now.since(self.heard_at) >= self.silent_max {
+            true => self.silent_max,
+            false => self.signed_silent_max(),
         }
+    }
+
+    fn signed_silent_max(&self) -> Duration {
+        self.silent_max.max(SIGNED_SILENT_MAX)
     }
 
     /// What was counted here and, in `base`, before.

@@ -3,8 +3,7 @@
 use super::members::{Member, MemberState, Members};
 use crate::proto::config::SenderConfig;
 use crate::proto::limits::{
-    ASKED_BLOCKS_MAX, ASKED_SHARE_MAX, CONFIRM_MAX, HOLD_EARNS, HOLD_FLOOR, PEER_SILENT_MAX,
-    REPORT_MAX,
+    ASKED_BLOCKS_MAX, ASKED_SHARE_MAX, CONFIRM_MAX, HOLD_EARNS, HOLD_FLOOR, REPORT_MAX,
 };
 use crate::units::{Duration, Instant, Rate};
 use crate::wire::DropReason;
@@ -67,6 +66,7 @@ impl Pace {
 /// When receivers are dropped, and what was found at the last check.
 #[derive(Debug)]
 pub(super) struct Eviction {
+    silent_max: Duration,
     stall_max: Option<Duration>,
     finish_max: Option<Duration>,
     floor: Option<Rate>,
@@ -87,6 +87,7 @@ pub(super) struct Eviction {
 impl Eviction {
     pub(super) fn new(config: &SenderConfig, now: Instant) -> Self {
         Self {
+            silent_max: config.silent_max,
             stall_max: config.stall_max,
             finish_max: config.finish_max,
             floor: config.floor,
@@ -153,7 +154,7 @@ impl Eviction {
             None if progress.lacks => (progress.still_since, self.stall_max, DropReason::Lossy),
             None => (progress.still_since, self.stall_max, DropReason::Stalled),
         };
-        if now.since(progress.heard_at) >= PEER_SILENT_MAX {
+        if now.since(progress.heard_at) >= self.silent_max {
             Some(DropReason::Silent)
         } else if m.is_black_hole() {
             Some(DropReason::BlackHole)
@@ -321,8 +322,14 @@ mod tests {
     fn a_silent_receiver_is_dropped_and_one_that_never_confirmed_sooner_or_later() {
         let (mut members, mut snapshot) = group(1);
         let pending = members.add(member(7, &pair()));
-        let mut eviction = Eviction::new(&SenderConfig::default(), Instant::ZERO);
-        snapshot.now = Instant::ZERO + PEER_SILENT_MAX;
+        let config = SenderConfig {
+            silent_max: Duration::from_secs(9),
+            ..SenderConfig::default()
+        };
+        let mut eviction = Eviction::new(&config, Instant::ZERO);
+        snapshot.now = Instant::ZERO + Duration::from_ms(8_999);
+        assert_eq!(eviction.check(&mut members, &snapshot), []);
+        snapshot.now = Instant::ZERO + config.silent_max;
         members.change(pending, |m| m.progress.heard_at = snapshot.now);
         let dropped = eviction.check(&mut members, &snapshot);
         assert_eq!(dropped, [(0, DropReason::Silent)]);
