@@ -394,6 +394,9 @@ impl TwoWayReceiver {
                 let blocks = window_blocks(self.config.memory, announce.k, announce.symbol_len);
                 let mut session = Session::joined(&chosen, receiver, &accept, blocks, so_far, now);
                 session.incoming.silent_max = self.config.silent_max;
+                if !self.config.keys.from.is_empty() {
+                    session.let_roam();
+                }
                 self.state = State::Receiving(Box::new(session));
                 self.timers.clear(ReceiverTimer::GiveUp);
                 self.timers.clear(ReceiverTimer::Join);

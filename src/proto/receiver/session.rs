@@ -1,6 +1,6 @@
 //! A session that took us in: what was heard, and what is to be said.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -29,6 +29,8 @@ struct FeedbackChannel {
     sender: SocketAddr,
     /// When it was known to be there.
     sender_at: Instant,
+    /// It may move to any network: what it says has a signature that we trust.
+    roams: bool,
     tag: u32,
     /// Our number.
     receiver: u32,
@@ -40,12 +42,14 @@ struct FeedbackChannel {
 
 impl FeedbackChannel {
     /// The newest POLL came from this address: the sender's, unless somebody repeats what it says,
-    /// as long as it is not heard at the old one.
+    /// as long as it is not heard at the old one. Who is not trusted does not point a group at
+    /// other networks.
     fn follow(&mut self, now: Instant, from: SocketAddr) {
-        if from != self.sender && now.since(self.sender_at) < SENDER_MOVED_AFTER {
-            return;
+        let silent = now.since(self.sender_at) >= SENDER_MOVED_AFTER;
+        let allowed = self.roams || is_near(self.sender.ip(), from.ip());
+        if from == self.sender || silent && allowed {
+            (self.sender, self.sender_at) = (from, now);
         }
-        (self.sender, self.sender_at) = (from, now);
     }
 
     /// Writes a FEEDBACK; nothing when there are no numbers left.
@@ -74,6 +78,15 @@ impl FeedbackChannel {
         let nonce = member_nonce(DatagramKind::Bye, header.receiver, header.number);
         let body = open(&self.bye_cipher, &nonce, datagram, MemberHeader::LEN)?;
         Some(Bye::parse(body).ok()?.reason)
+    }
+}
+
+/// Whether two addresses are of one site: the same first 16 bits of IPv4, or 48 of IPv6.
+fn is_near(one: IpAddr, other: IpAddr) -> bool {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..2] == other.octets()[..2],
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.octets()[..6] == other.octets()[..6],
+        _ => false,
     }
 }
 
@@ -144,6 +157,7 @@ impl Session {
             feedback: FeedbackChannel {
                 sender: chosen.from,
                 sender_at: now,
+                roams: false,
                 tag: id.tag(),
                 receiver,
                 feedback_cipher: ciphers.feedback,
@@ -175,6 +189,11 @@ impl Session {
             shape: self.incoming.reassembler.shape(),
         };
         ResumeState::new(self.series, self.incoming.signer(), Some(position), now)
+    }
+
+    /// Lets the sender move to any network.
+    pub(super) fn let_roam(&mut self) {
+        self.feedback.roams = true;
     }
 
     /// Where the sender is.

@@ -45,11 +45,13 @@ fn a_sender_that_moves_is_followed_and_one_that_is_there_cannot_be_moved() {
     cable.sender.push(&[7; 1_000_000]);
     cable.run_for(Duration::from_secs(2));
     let (old, new) = (cable.from, ([10, 0, 0, 77], 5).into());
+    let foreign = ([192, 0, 2, 77], 5).into();
     let answered = |cable: &Cable| cable.nodes[0].said_to;
     for (from, ms, to) in [
         (old, 0, old),
         (new, 400, old),
         (old, 1_100, old),
+        (foreign, 3_000, old),
         (new, 3_000, new),
     ] {
         cable.from = from;
