@@ -93,6 +93,15 @@ impl Receiver {
         machine!(&mut self.0, m => m.pull(now))
     }
 
+    /// The interface that leads to a sender takes IP packets of at most so many bytes: senders at
+    /// this address are told.
+    pub fn note_mtu(&mut self, from: SocketAddr, mtu: usize) {
+        match &mut self.0 {
+            Machine::TwoWay(receiver) => receiver.note_mtu(from, mtu),
+            Machine::OneWay(_) => {}
+        }
+    }
+
     /// Takes the buffer of a [`Delivery`] back.
     pub fn recycle(&mut self, buf: Vec<u8>) {
         machine!(&mut self.0, m => m.recycle(buf));

@@ -183,8 +183,6 @@ pub struct ReceiverConfig {
     pub memory: usize,
     /// Bytes of the socket buffer, as the system granted them.
     pub socket_bytes: u32,
-    /// Bytes of the longest IP packet that its interface takes; 0 when that is not known.
-    pub mtu: u16,
     /// Give up when no session took us in after this time.
     pub start_timeout: Option<Duration>,
     /// The sender is lost when nothing was heard of it for this time.
@@ -228,7 +226,6 @@ impl Default for ReceiverConfig {
             name: String::new(),
             memory: MEMORY_DEFAULT,
             socket_bytes: 212_992,
-            mtu: 0,
             start_timeout: Some(Duration::from_secs(600)),
             silent_max: PEER_SILENT_MAX,
             keys: ReceiverKeys::default(),

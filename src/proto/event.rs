@@ -118,6 +118,17 @@ pub enum SenderEvent {
         /// How it fared.
         fate: Fate,
     },
+    /// A receiver's interface takes no packets as long as those of the stream.
+    ShortMtu {
+        /// Its number.
+        receiver: u32,
+        /// Its name.
+        name: String,
+        /// Bytes of the longest packet that its interface takes.
+        mtu: u16,
+        /// Bytes of the stream's packets.
+        packet: usize,
+    },
     /// A receiver that had gone came in again, under another number: it counts once.
     Returned {
         /// Its number before, which counts no more.

@@ -41,6 +41,25 @@ fn a_receiver_that_gets_no_long_datagrams_is_named_and_left_out() {
 }
 
 #[test]
+fn a_receiver_with_a_smaller_mtu_is_warned_of_and_left_out() {
+    let Some(lab) = lab(2) else { return };
+    noise(&lab.dir.path().join("in"), 3_000_000);
+    lab.mtu_of("r2", 1_400);
+    let receivers = [1, 2].map(|n| {
+        let script = format!("sealcast catch -q --as n{n} > out{n}");
+        lab.start(&format!("r{n}"), &script)
+    });
+    let sender = lab.start("s", "sealcast cast -n 2 < in");
+    sender.says("n2's interface takes packets of 1400 bytes", 30);
+    sender.says("--mtu 1400 would reach it", 10);
+    sender.ends_with(6, 60);
+    for (receiver, code) in receivers.into_iter().zip([0, 6]) {
+        receiver.ends_with(code, 30);
+    }
+    arrived(&lab, 1);
+}
+
+#[test]
 fn a_receiver_that_takes_little_holds_the_others_up_for_a_bounded_time() {
     let Some(lab) = lab(2) else { return };
     noise(&lab.dir.path().join("in"), 40_000_000);

@@ -387,8 +387,11 @@ impl Driver<'_> {
             tell(CatchEvent::SmallBuffer(buffer));
         }
         let datagram = datagram + ip_udp_len(from);
-        if let Some(mtu) = mtu_to(from).filter(|&mtu| mtu < datagram) {
-            tell(CatchEvent::Mtu { datagram, mtu });
+        if let Some(mtu) = mtu_to(from) {
+            self.receiver.note_mtu(from, mtu);
+            if mtu < datagram {
+                tell(CatchEvent::Mtu { datagram, mtu });
+            }
         }
     }
 

@@ -221,6 +221,12 @@ impl TwoWayReceiver {
         }
     }
 
+    pub(super) fn note_mtu(&mut self, from: SocketAddr, mtu: usize) {
+        if let State::Searching(search) = &mut self.state {
+            search.note_mtu(from, u16::try_from(mtu).unwrap_or(u16::MAX));
+        }
+    }
+
     pub(super) fn recycle(&mut self, buf: Vec<u8>) {
         if let State::Receiving(session) = &mut self.state {
             session.incoming.reassembler.recycle(buf);

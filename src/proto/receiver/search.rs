@@ -49,6 +49,8 @@ pub(super) struct Candidate {
     handshake: Handshake,
     access: AccessKey,
     proof: AddressProof,
+    /// Bytes of the longest packet that our interface takes; 0 when that is not known.
+    mtu: u16,
     /// Which of our identities it was shown.
     identity: usize,
     began_at: Instant,
@@ -86,6 +88,7 @@ impl Candidate {
         Some(Self {
             access: AccessKey::new(id, shared),
             proof: AddressProof::Announced,
+            mtu: 0,
             announce,
             signer,
             from,
@@ -183,7 +186,7 @@ impl Candidate {
             session: a.session,
             window_blocks: u32::try_from(blocks).unwrap_or(u32::MAX),
             socket_bytes: config.socket_bytes,
-            mtu: config.mtu,
+            mtu: self.mtu,
             name: config.name.clone(),
             identity: identity.map(|key| key.public().0),
         }
@@ -277,6 +280,13 @@ impl Search {
         };
         place.put(&mut self.candidates, new);
         Found::New
+    }
+
+    /// Our interface that leads to this address takes packets of so many bytes.
+    pub(super) fn note_mtu(&mut self, from: SocketAddr, mtu: u16) {
+        for candidate in self.candidates.iter_mut().filter(|c| c.from == from) {
+            candidate.mtu = mtu;
+        }
     }
 
     /// Gives up those whose time is over; `true` when that leaves none.
@@ -416,8 +426,8 @@ impl Search {
         if reason == RejectReason::NotListed && next < keys.identities.len() {
             let known = (candidate.announce.clone(), candidate.signer, candidate.from);
             if let Some(new) = Candidate::new(known, keys, next, rng, now) {
-                let proof = candidate.proof;
-                *candidate = Candidate { proof, ..new };
+                let (proof, mtu) = (candidate.proof, candidate.mtu);
+                *candidate = Candidate { proof, mtu, ..new };
                 return;
             }
         }

@@ -149,6 +149,8 @@ pub(super) struct Member {
     pub(super) reported_end: u64,
     received: u32,
     pub(super) socket_bytes: u32,
+    /// Bytes of the longest packet that its interface takes; 0 when it does not know.
+    pub(super) mtu: u16,
     pub(super) path: PathState,
     pub(super) progress: Progress,
     pub(super) joined_at: Instant,
@@ -196,6 +198,7 @@ impl Member {
             reported_end: sequence,
             received: 0,
             socket_bytes: join.socket_bytes,
+            mtu: join.mtu,
             path: PathState::new(now),
             progress: Progress {
                 heard_at: now,

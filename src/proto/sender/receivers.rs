@@ -194,7 +194,24 @@ impl TwoWaySender {
         if self.is_waiting() {
             self.plan_start();
         }
+        self.warn_of_mtu(receiver);
         self.timers.set_earlier(SenderTimer::Poll, now);
+    }
+
+    /// Says so when the stream's datagrams are longer than a receiver's interface takes.
+    fn warn_of_mtu(&mut self, receiver: u32) {
+        let packet = self.outgoing.data_len() + self.config.ip_udp_len;
+        if let Some(member) = self.members.get(receiver)
+            && member.mtu != 0
+            && usize::from(member.mtu) < packet
+        {
+            self.events.push_back(SenderEvent::ShortMtu {
+                receiver,
+                name: member.name.clone(),
+                mtu: member.mtu,
+                packet,
+            });
+        }
     }
 
     /// A receiver has taken the place of an earlier process of its machine, which counts no more.

@@ -339,10 +339,41 @@ fn tell_event(event: &SenderEvent, words: &Words, console: &Console) {
             };
             console.warning(&format!("{} {verb}: {why}", plain(name)));
         }
+        SenderEvent::ShortMtu {
+            name, mtu, packet, ..
+        } => console.warning(&format!(
+            "{}'s interface takes packets of {mtu} bytes, and those of the stream have {packet}: \
+             --mtu {mtu} would reach it",
+            plain(name)
+        )),
         SenderEvent::Returned { name, .. } => {
             console.note(&format!("{} came back, and counts once", plain(name)));
         }
         SenderEvent::Ended(_) => {}
+    }
+}
+
+/// What the log says of a receiver that came back, or may hear nothing.
+fn record_member(event: &SenderEvent, log: &mut EventLog) {
+    match event {
+        SenderEvent::ShortMtu {
+            receiver,
+            name,
+            mtu,
+            packet,
+        } => log.event(
+            "short_mtu",
+            json!({"receiver": receiver, "name": name, "mtu": mtu, "packet": packet}),
+        ),
+        SenderEvent::Returned {
+            before,
+            receiver,
+            name,
+        } => log.event(
+            "returned",
+            json!({"before": before, "receiver": receiver, "name": name}),
+        ),
+        _ => {}
     }
 }
 
@@ -387,14 +418,9 @@ fn record(event: &SenderEvent, names: &[String], log: &mut EventLog) {
                 "bits_s": rate.as_bits_per_s(),
             }),
         ),
-        SenderEvent::Returned {
-            before,
-            receiver,
-            name,
-        } => log.event(
-            "returned",
-            json!({"before": before, "receiver": receiver, "name": name}),
-        ),
+        SenderEvent::ShortMtu { .. } | SenderEvent::Returned { .. } => {
+            record_member(event, log);
+        }
         SenderEvent::Finished {
             receiver,
             name,
