@@ -159,7 +159,7 @@ fn half_way(tar: &[u8], target: &Path, stages_in: &Path, args: &[&str]) -> (Chil
     wait("file in a stage", || {
         stages(stages_in)
             .iter()
-            .any(|s| fs::read_dir(s).is_ok_and(|d| d.count() > 0))
+            .any(|s| fs::read_dir(s.join("tree")).is_ok_and(|d| d.count() > 0))
     });
     (child, stdin)
 }
@@ -200,16 +200,21 @@ fn a_killed_unpack_has_changed_nothing() {
         fs::remove_dir_all(&target).unwrap();
         reset();
     }
-    // Inside the target, where only a run for this target can have left it, the next removes it.
+    // Inside the target, where only a run for this target can have left it, the next removes it and
+    // says so.
     let (mut child, stdin) = half_way(&tar, &old, &old, &["--merge"]);
     signal(&child, Signal::KILL);
     child.wait().unwrap();
     drop(stdin);
     assert_eq!(fs::read(old.join("precious")).unwrap(), b"precious");
-    assert!(old.join(".sealcast-incomplete").exists() && stages(&old).len() == 1);
-    good(&unpack(&tar, &old, &["--merge"]));
+    let left = stages(&old);
+    assert_eq!(left.len(), 1);
+    let out = unpack(&tar, &old, &["--merge"]);
+    good(&out);
+    let words = format!("removed {}", left[0].display());
+    assert!(said(&out).contains(&words), "{}", said(&out));
     assert_eq!(stages(&old), [""; 0].map(PathBuf::from));
-    assert!(!old.join(".sealcast-incomplete").exists() && old.join("noise").exists());
+    assert!(old.join("noise").exists());
 }
 
 #[test]
@@ -306,13 +311,13 @@ fn what_is_kept_of_a_cut_archive_is_marked() {
         let [stage] = &left[..] else {
             panic!("{left:?}");
         };
-        let words = format!("the incomplete tree is kept in {}", stage.display());
+        let tree = stage.join("tree");
+        let words = format!("the incomplete tree is kept in {}", tree.display());
         assert!(said(&out).contains(&words), "{}", said(&out));
-        assert_eq!(fs::read(stage.join("d/file")).unwrap().len(), 700);
+        assert_eq!(fs::read(tree.join("d/file")).unwrap().len(), 700);
         assert_eq!(fs::read(old.join("precious")).unwrap(), b"precious");
         assert!(!old.join("d").exists() && !old.join("empty").exists());
     }
-    assert!(old.join(".sealcast-incomplete").exists());
 }
 
 #[test]

@@ -127,9 +127,11 @@ fn what_is_mounted_in_an_old_tree_survives() {
          mount -t tmpfs none m; mkdir m/a m/d; echo 1 > m/a/one; mount --bind precious m/d; \
          ! {bin} unpack --replace --no-sync -C m < archive 2> words; \
          grep -q 'mounted on .*/m/d' words; test $(cat m/a/one) = 1; \
-         ! {bin} unpack --merge --no-sync -C m < archive 2> words; \
-         grep -q 'mounted' words; test \"$(ls -A m)\" = \"$(printf 'a\\nd')\"; \
-         test \"$(ls -A precious)\" = important; umount m/d; \
+         {bin} unpack --merge --no-sync -C m < archive; mountpoint -q m/d; \
+         test -s precious/file; test -s precious/important; \
+         test $(stat -c %Y precious) = $(stat -c %Y small/d); \
+         test $(stat -c %h precious/link) = 2; test -e m/empty; umount m/d; \
+         test -z \"$(ls -A m/d)\"; \
          {bin} unpack --replace --no-sync -C img < archive; test ! -e img/d/old"
     );
     let script = format!(
@@ -154,6 +156,68 @@ fn the_root_of_a_new_file_system_counts_as_empty() {
     );
     shell(
         &format!("unshare -m bash -euo pipefail -c '{script}'"),
+        dir.path(),
+    );
+}
+
+#[test]
+fn a_target_that_cannot_be_renamed_is_filled_where_it_is() {
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("archive"), small(dir.path())).unwrap();
+    let bin = env!("CARGO_BIN_EXE_sealcast");
+    // A directory of a lower layer.
+    let script = format!(
+        "mkdir -p low/srv/image/old/deep m up; echo old > low/srv/image/old/deep/f; \
+         mount -t tmpfs t up; mkdir up/u up/w; \
+         mount -t overlay o -o lowerdir=low,upperdir=up/u,workdir=up/w,redirect_dir=off m || \
+         exit 0; {bin} unpack --no-sync --replace -C m/srv/image < archive; \
+         test \"$(ls -A m/srv/image)\" = \"$(ls -A small)\"; test \"$(ls -A m/srv)\" = image; \
+         test $(stat -c %Y m/srv/image) = $(stat -c %Y small)"
+    );
+    shell(
+        &format!(
+            "unshare -m bash -euo pipefail -c '{}'",
+            script.replace('\'', "'\\''")
+        ),
+        dir.path(),
+    );
+}
+
+#[test]
+fn nothing_but_a_mode_needs_proc() {
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    shell(
+        "mkdir t; mkfifo -m 640 t/p; mknod t/n c 1 3; ln -s x t/l",
+        dir.path(),
+    );
+    fs::write(
+        dir.path().join("archive"),
+        crate::archive::pack(&[], &dir.path().join("t")),
+    )
+    .unwrap();
+    shell("chown 5 t/p; chmod 4640 t/p", dir.path());
+    fs::write(
+        dir.path().join("hard"),
+        crate::archive::pack(&[], &dir.path().join("t")),
+    )
+    .unwrap();
+    let bin = env!("CARGO_BIN_EXE_sealcast");
+    let script = format!(
+        "mount -t tmpfs none /proc; {bin} unpack --no-sync -C b < archive; test -p b/p; \
+         test $(stat -c %a b/p) = 640; test -c b/n; \
+         ! {bin} unpack --no-sync -C c < hard 2> words; grep -q 'of p: /proc is not' words"
+    );
+    shell(
+        &format!(
+            "unshare -m bash -euo pipefail -c '{}'",
+            script.replace('\'', "'\\''")
+        ),
         dir.path(),
     );
 }
