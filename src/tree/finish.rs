@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Mode, RawMode, Stat, fchmod, statat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawMode, Stat, chmodat, fchmod, fstat, openat};
 
 use super::dirs::Dirs;
 use super::file_id::FileId;
 use super::path_table::{DirId, PathTable, ROOT};
 use super::restore::{self, AlreadySet, Restorer};
-use super::{Error, MODE_BITS, open_dir, set_mode};
+use super::{DIRECTORY, Error, MODE_BITS, open_dir, proc_fd};
 use crate::archive::name::split;
 
 /// Directories of the archive that were in the target before, and which they are there.
@@ -45,11 +45,21 @@ impl Movable {
         if rustix::process::geteuid().is_root() {
             return Ok(None);
         }
-        let mode = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode & MODE_BITS;
-        if mode & OWNER_BITS != OWNER_BITS {
-            set_mode(dir, name, Mode::from_raw_mode(mode | OWNER_BITS))?;
+        let flags = DIRECTORY.union(OFlags::NOFOLLOW);
+        Self::of(&openat(dir, name, flags, Mode::empty())?)
+    }
+
+    /// The same for a directory that a descriptor leads to.
+    pub(super) fn of(dir: &OwnedFd) -> rustix::io::Result<Option<Self>> {
+        if rustix::process::geteuid().is_root() {
+            return Ok(None);
         }
-        let dir = open_dir(dir, name)?;
+        let mode = fstat(dir)?.st_mode & MODE_BITS;
+        if mode & OWNER_BITS != OWNER_BITS {
+            let mode = Mode::from_raw_mode(mode | OWNER_BITS);
+            chmodat(CWD, proc_fd(dir), mode, AtFlags::empty())?;
+        }
+        let dir = open_dir(dir, b".")?;
         Ok(Some(Self { dir, mode }))
     }
 
@@ -126,11 +136,20 @@ impl Finisher {
         fchmod(dir, mode).map_err(Error::system("set the mode of", path))
     }
 
-    /// Gives a directory that was there before what the archive says of it.
-    pub(super) fn merged(&mut self, id: DirId, dir: &OwnedFd, path: &[u8]) -> Result<(), Error> {
+    /// Gives a directory that was there before what the archive says of it, or else takes back what
+    /// was needed to fill it.
+    pub(super) fn merged(
+        &mut self,
+        id: DirId,
+        dir: &OwnedFd,
+        path: &[u8],
+        opened: Option<Movable>,
+    ) -> Result<(), Error> {
         match self.table.described(id) {
             Some(meta) => self.restorer.open(dir, path, &meta, AlreadySet::Nothing),
-            None => Ok(()),
+            None => opened
+                .map_or(Ok(()), Movable::close)
+                .map_err(Error::system("set the mode of", path)),
         }
     }
 

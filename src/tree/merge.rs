@@ -197,9 +197,10 @@ pub(super) fn move_in(
         let path = finisher.table.path(id);
         let from = finisher.directory(id)?;
         let to = dirs.get(&path, old).map_err(Error::found_again(&path))?;
+        let opened = Movable::of(&to).map_err(Error::by_proc("open", &path))?;
         let to = open_dir(&*to, b".").map_err(Error::system("open", &path))?;
         move_names(&from, &to, &path)?;
-        finisher.merged(id, &to, &path)?;
+        finisher.merged(id, &to, &path, opened)?;
         if id != ROOT {
             let above = finisher.directory(finisher.table.parent(id))?;
             let empty =

@@ -49,13 +49,13 @@ const MODE_BITS: RawMode = 0o7777;
 /// The path under which `/proc` shows `name` in an open directory; system calls that know no
 /// descriptors reach it there without walking the tree again.
 fn proc_path(dir: impl AsFd, name: &[u8]) -> Vec<u8> {
-    let mut path = format!("{}/", proc_fd(dir)).into_bytes();
+    let mut path = format!("{}/", proc_fd(&dir)).into_bytes();
     path.extend_from_slice(if name.is_empty() { b"." } else { name });
     path
 }
 
 /// The path under which `/proc` shows what a descriptor leads to, whatever its names are.
-fn proc_fd(fd: impl AsFd) -> String {
+fn proc_fd(fd: &impl AsFd) -> String {
     use std::os::fd::AsRawFd;
     format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
 }
@@ -69,7 +69,7 @@ fn have_proc() -> bool {
 fn set_mode(dir: impl AsFd, name: &[u8], mode: Mode) -> rustix::io::Result<()> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(dir, name, flags, Mode::empty())?;
-    rustix::fs::chmodat(rustix::fs::CWD, proc_fd(fd), mode, AtFlags::empty())
+    rustix::fs::chmodat(rustix::fs::CWD, proc_fd(&fd), mode, AtFlags::empty())
 }
 
 /// Opens a directory for reading, not through a symbolic link.

@@ -363,3 +363,45 @@ fn without_room_nothing_is_left() {
     );
     shell(&script, dir.path());
 }
+
+#[test]
+fn threads_that_hold_hostile_bytes_have_given_rights_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = plain(&pack(&[], &make_sample(dir.path(), "a")));
+    let area = dir.path().join("area");
+    fs::create_dir(&area).unwrap();
+    let (mut child, stdin) = half_way(&tar, &area.join("b"), &area, &["-v"]);
+    let tasks = fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+    let mut held = Vec::new();
+    for task in tasks {
+        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let field = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        if field("NoNewPrivs:") == "1" && field("Seccomp:") == "2" {
+            held.push(field("Name:"));
+        } else {
+            // The one that waits for the others, and the one that waits for signals.
+            let name = field("Name:");
+            assert!(name == "sealcast" || name == "sc-signal", "{name}");
+        }
+    }
+    for name in ["sc-decode", "sc-commit", "sc-restore", "sc-file-0"] {
+        assert!(held.iter().any(|held| held == name), "{name}: {held:?}");
+    }
+    signal(&child, Signal::KILL);
+    child.wait().unwrap();
+    drop(stdin);
+    let mut words = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut words)
+        .unwrap();
+    assert!(
+        words.contains("held back by") && words.contains("seccomp"),
+        "{words}"
+    );
+}

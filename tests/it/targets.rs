@@ -221,3 +221,40 @@ fn nothing_but_a_mode_needs_proc() {
         dir.path(),
     );
 }
+
+#[test]
+fn an_ordinary_user_may_close_directories_and_replace_them() {
+    if !root() || !crate::support::have("setpriv") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let bin = dir.path().join("sealcast");
+    fs::copy(env!("CARGO_BIN_EXE_sealcast"), &bin).unwrap();
+    // Neither to be written to, nor to be read, nor to be entered; below the root.
+    let user = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    let script = format!(
+        "chmod 755 .; mkdir -p t/ro/in t/shut/a t/wx; echo 1 > t/ro/f; echo 2 > t/ro/in/g; \
+         echo 3 > t/shut/h; chmod 500 t/ro/in; chmod 555 t/ro; chmod 100 t/shut; chmod 300 t/wx; \
+         chmod 755 t; {bin} pack t > archive; mkdir u; chmod 777 u; cd u; \
+         good() {{ test $(stat -c %a o o/ro o/ro/in o/shut o/wx | tr -d '\\n') = 755555500100300; \
+         test $(cat o/ro/in/g) = 2; test \"$(ls -A)\" = o; test \"$(ls -A o)\" = \"$(ls -A ../t)\"; }}; \
+         for how in '' --replace --merge --replace --merge; do \
+         {user} {bin} unpack -q --no-sync $how -C o < ../archive; good; done",
+        bin = bin.display()
+    );
+    shell(&script, dir.path());
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_told_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let bin = env!("CARGO_BIN_EXE_sealcast");
+    let script = format!(
+        "mkdir s x; head -c 3000000 /dev/urandom > s/big; {bin} pack s > a; ulimit -f 1000; \
+         r=0; {bin} unpack -C b < a 2> words || r=$?; test $r = 1; \
+         grep -q 'cannot write big: File too large' words; grep -q 'ulimit -f' words; \
+         r=0; {bin} pack s -o x/o 2> words || r=$?; test $r = 1; grep -q 'x/o: File too' words; \
+         rm words; test \"$(ls -A)\" = \"$(printf 'a\\ns\\nx')\"; test -z \"$(ls -A x)\""
+    );
+    shell(&script, dir.path());
+}

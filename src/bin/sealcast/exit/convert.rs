@@ -226,6 +226,9 @@ impl From<tree::Error> for Failure {
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                         failure.hint("make room there; the target is as it was")
                     }
+                    io::ErrorKind::FileTooLarge => {
+                        failure.hint("`ulimit -f` or the file system limits the size of a file")
+                    }
                     _ => failure,
                 }
             }
@@ -280,6 +283,9 @@ impl From<image::Error> for Failure {
                 match source.kind() {
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                         failure.hint("make room there; the target is as it was")
+                    }
+                    io::ErrorKind::FileTooLarge => {
+                        failure.hint("`ulimit -f` or the file system limits the size of a file")
                     }
                     _ => failure,
                 }
