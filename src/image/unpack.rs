@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, BufRead};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
-use std::thread::Builder;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
@@ -13,7 +12,7 @@ use super::Error;
 use super::pack::size;
 use super::writer::ImageWriter;
 use crate::archive::{Content, Kind, Reader, Totals};
-use crate::sys::sandbox::Sandbox;
+use crate::sys::sandbox::within;
 use crate::sys::signals;
 use crate::sys::stdio::Output;
 use crate::sys::user_names::UserNames;
@@ -70,19 +69,10 @@ pub fn unpack<R: BufRead + Send>(
     // What waits for signals shall not be started by a thread that has given rights up.
     let _watch = signals::on_interrupt(|| {})?;
     let device = output.is_none();
-    let result = std::thread::scope(|scope| {
-        let restore = || {
-            Sandbox::enter(None);
-            restore(config, file, device, input, &names)
-        };
-        let thread = Builder::new().name("sc-restore".into());
-        let thread = thread.spawn_scoped(scope, restore);
-        let thread = thread.map_err(Error::system("start a thread for", &config.target))?;
-        thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    });
-    match (result, output) {
+    let restore = || restore(config, file, device, input, &names);
+    let result = within("sc-restore", None, restore);
+    let result = result.map_err(Error::system("start a thread for", &config.target));
+    match (result.flatten(), output) {
         (Ok((restored, note)), output) => {
             output.map_or(Ok(()), |output| output.commit_with(config.sync))?;
             if let Some(note) = note {

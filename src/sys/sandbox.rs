@@ -2,6 +2,8 @@
 //! first is that everything is done by single names in open directories.
 
 use std::fmt;
+use std::io;
+use std::thread::Builder;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
@@ -34,6 +36,27 @@ impl Sandbox {
             seccomp: seccomp(dir.is_some()),
         }
     }
+}
+
+/// Does `work` on a thread of its own, called `name`, which has given up what is not below `dir`,
+/// and waits for it.
+///
+/// # Errors
+/// That no thread can be started.
+pub fn within<T: Send>(
+    name: &str,
+    dir: Option<BorrowedFd<'_>>,
+    work: impl FnOnce() -> T + Send,
+) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = Builder::new().name(name.into()).spawn_scoped(scope, || {
+            // Whether the system can do that or not, nothing else depends on it.
+            Sandbox::enter(dir);
+            work()
+        })?;
+        let done = thread.join();
+        Ok(done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 impl fmt::Display for Sandbox {

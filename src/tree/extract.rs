@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::thread::Scope;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, linkat, makedev, mkdirat, mknodat, symlinkat};
@@ -23,7 +23,7 @@ use crate::archive::{
     Content, Device, Entry, Kind, ReadBytes, Reader, Segment, Totals, XattrChoice,
 };
 use crate::sys::entropy;
-use crate::sys::sandbox::Sandbox;
+use crate::sys::sandbox::within;
 use crate::sys::user_names::UserNames;
 
 /// The greatest numbers of a device that Linux knows.
@@ -126,18 +126,7 @@ pub fn unpack<R: ReadBytes + Send>(
     let names = UserNames::load();
     let umask = rustix::process::umask(Mode::empty());
     let path = staging.path();
-    // On a thread of its own, since it gives rights up for good.
-    let result = std::thread::scope(|scope| {
-        let restore = || {
-            Sandbox::enter(Some(staging.around().as_fd()));
-            restore_into(config, staging, input, umask, &names)
-        };
-        join(
-            Builder::new()
-                .name("sc-commit".into())
-                .spawn_scoped(scope, restore),
-        )
-    });
+    let result = restore(config, staging, input, umask, &names);
     rustix::process::umask(umask);
     if result.is_err() && config.keep_partial {
         tell(&format!(
@@ -148,6 +137,20 @@ pub fn unpack<R: ReadBytes + Send>(
     result
 }
 
+/// Restores on threads that have given up what they do not need.
+fn restore<R: ReadBytes + Send>(
+    config: &TreeUnpackConfig,
+    staging: Staging,
+    input: R,
+    umask: Mode,
+    names: &UserNames,
+) -> Result<TreeRestored, Error> {
+    let around = staging.around().try_clone();
+    let around = around.map_err(Error::system("open", b""))?;
+    let restore = || restore_into(config, staging, input, umask, names);
+    within("sc-commit", Some(around.as_fd()), restore).map_err(Error::system_thread)?
+}
+
 fn restore_into<R: ReadBytes + Send>(
     config: &TreeUnpackConfig,
     staging: Staging,
@@ -156,18 +159,11 @@ fn restore_into<R: ReadBytes + Send>(
     names: &UserNames,
 ) -> Result<TreeRestored, Error> {
     let (root, made) = (staging.tree()?, staging.tree()?);
-    let extracted = std::thread::scope(|scope| {
-        // The same again: at the end more is needed than until then.
-        let extract = move || {
-            Sandbox::enter(Some(root.as_fd()));
-            extract(scope, config, root, input, names)
-        };
-        join(
-            Builder::new()
-                .name("sc-restore".into())
-                .spawn_scoped(scope, extract),
-        )
-    })?;
+    // The same again: at the end more is needed than until then.
+    let tree = root.try_clone().map_err(Error::system("open", b""))?;
+    let extract = || std::thread::scope(|scope| extract(scope, config, root, input, names));
+    let extracted = within("sc-restore", Some(tree.as_fd()), extract);
+    let extracted = extracted.map_err(Error::system_thread)??;
     let Extracted {
         table,
         restorer,
@@ -209,15 +205,7 @@ fn merge_into<R: ReadBytes + Send>(
         ..config.clone()
     };
     let staging = Staging::new(&config.target, config.existing, config.keep_partial)?;
-    restore_into(&config, staging, tree, umask, names).map(drop)
-}
-
-/// What comes of a thread that was started.
-fn join<T>(thread: io::Result<ScopedJoinHandle<'_, Result<T, Error>>>) -> Result<T, Error> {
-    let thread = thread.map_err(Error::system_thread)?;
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    restore(&config, staging, tree, umask, names).map(drop)
 }
 
 /// Makes everything below `root` that an archive holds.
