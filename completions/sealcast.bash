@@ -65,7 +65,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__cast)
-            opts="-I -6 -n -r -s -R -p -q -v -h --interface --group --ipv6 --port --receivers --expect --settle --min-wait --max-wait --start-timeout --require --stall-timeout --finish-timeout --slow --min-rate --slow-grace --late --repeat --rate --one-way --redundancy --memory --name --to --broadcast --mtu --ttl --sign --recipients-file --key --passphrase --passphrase-file --report --quiet --verbose --progress --help"
+            opts="-I -6 -n -r -s -R -p -q -v -h --interface --group --ipv6 --port --receivers --expect --settle --min-wait --max-wait --start-timeout --require --silence-timeout --stall-timeout --finish-timeout --slow --min-rate --slow-grace --late --repeat --rate --one-way --redundancy --memory --name --to --broadcast --answer-port --mtu --ttl --sign --recipients-file --key --passphrase --passphrase-file --max-work-factor --report --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -119,6 +119,10 @@ _sealcast() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --silence-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --stall-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -167,6 +171,10 @@ _sealcast() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --answer-port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --mtu)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -199,6 +207,10 @@ _sealcast() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --max-work-factor)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --report)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -215,7 +227,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__catch)
-            opts="-I -6 -f -i -p -o -q -v -h --interface --group --ipv6 --port --name --as --from --identity --key --passphrase --passphrase-file --one-way --start-timeout --memory --output --report --test-loss --quiet --verbose --progress --help"
+            opts="-I -6 -f -i -p -o -q -v -h --interface --group --ipv6 --port --name --as --from --identity --key --passphrase --passphrase-file --max-work-factor --one-way --start-timeout --silence-timeout --memory --output --report --test-loss --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -269,7 +281,15 @@ _sealcast() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --max-work-factor)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --start-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --silence-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -305,13 +325,17 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__keygen)
-            opts="-s -p -o -y -l -q -v -h --sign --pq --passphrase --passphrase-file --output --public --list --quiet --verbose --progress --help"
+            opts="-s -p -o -y -l -q -v -h --sign --pq --passphrase --passphrase-file --max-work-factor --output --public --list --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-work-factor)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -351,7 +375,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__open)
-            opts="-i -p -f -o -q -v -h --identity --passphrase --passphrase-file --inner --from --unsigned --label --max-age --min-serial --max-header --output --quiet --verbose --progress --help"
+            opts="-i -p -f -o -q -v -h --identity --passphrase --passphrase-file --max-work-factor --inner --from --unsigned --label --max-age --min-serial --max-header --output --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -366,6 +390,10 @@ _sealcast() {
                     return 0
                     ;;
                 --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-work-factor)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -495,7 +523,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__seal)
-            opts="-r -R -p -s -a -o -q -v -h --recipient --recipients-file --passphrase --passphrase-file --sign --unsigned --label --serial --armor --output --quiet --verbose --progress --help"
+            opts="-r -R -p -s -a -o -q -v -h --recipient --recipients-file --passphrase --passphrase-file --max-work-factor --sign --unsigned --label --serial --armor --output --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -518,6 +546,10 @@ _sealcast() {
                     return 0
                     ;;
                 --passphrase-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-work-factor)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

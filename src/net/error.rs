@@ -29,6 +29,14 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A firewall of this system lets nothing out.
+    #[error("cannot send to {to}: {source}")]
+    Firewall {
+        /// The group or host.
+        to: IpAddr,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Another program has the port for itself.
     #[error("UDP port {port} is in use by another program: {source}")]
     PortInUse {
@@ -68,10 +76,27 @@ impl Error {
     pub(crate) fn socket(what: &'static str, to: IpAddr, source: io::Error) -> Self {
         use rustix::io::Errno;
         match source.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NODEV | Errno::ADDRNOTAVAIL) => {
-                Self::NoRoute { to, source }
-            }
+            Some(
+                Errno::NETUNREACH
+                | Errno::HOSTUNREACH
+                | Errno::NETDOWN
+                | Errno::HOSTDOWN
+                | Errno::NODEV
+                | Errno::NXIO
+                | Errno::ADDRNOTAVAIL,
+            ) => Self::NoRoute { to, source },
             _ => Self::Socket { what, source },
+        }
+    }
+
+    /// Whether it is for want of an interface or a route, which may come.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::NoRoute { .. } => true,
+            Self::Interface { source, .. } => {
+                source.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
+            }
+            _ => false,
         }
     }
 }

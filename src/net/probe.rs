@@ -18,14 +18,15 @@ const ECHO_MAX: Duration = Duration::from_secs(1);
 /// Any [`Error`] of the sockets.
 pub fn probe(config: &NetConfig) -> Result<bool, Error> {
     let link = config.sender(&Destination::default())?;
-    let sockets = config.receiver()?;
-    let to = link.target.ip();
+    let mut sockets = config.receiver()?;
+    sockets.join()?;
+    let to = link.target().ip();
     let clock = Clock::new();
     let until = clock.now() + ECHO_MAX;
     let text = b"sealcast probe";
     link.socket
-        .send(link.target, text, text.len())
-        .map_err(|e| send_error(link.target, text.len(), e))?;
+        .send(link.target(), text, text.len())
+        .map_err(|e| send_error(link.target(), text.len(), e))?;
     let mut buffers = Buffers::default();
     let mut heard = false;
     while !heard && clock.now() < until {

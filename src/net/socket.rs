@@ -1,16 +1,15 @@
-//! UDP sockets: groups, broadcast and single peers, wide buffers, batches, and the choice of an
-//! interface.
+//! UDP sockets: the network that they are on, wide buffers, and batches.
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
-use rustix::net::sockopt;
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
+use rustix::net::{netdevice, sockopt};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{Error, route};
-use crate::proto::limits::{IP_UDP_LEN, IP6_UDP_LEN, MTU_DEFAULT, MTU_RANGE};
+use super::Error;
+use crate::proto::limits::{IP_UDP_LEN, IP6_UDP_LEN};
 
 /// The group, unless it is chosen: in the block for use within one organisation, RFC 2365.
 pub const GROUP_DEFAULT: Ipv4Addr = Ipv4Addr::new(239, 255, 83, 67);
@@ -21,10 +20,6 @@ pub const PORT_DEFAULT: u16 = 8367;
 /// Receive buffers of fewer bytes are worth a word: a sender that knows of them must be careful.
 pub const RECEIVE_BUFFER_SMALL: u32 = 2 << 20;
 
-/// Routers that multicast datagrams may pass, plus one.
-const TTL_GROUP: u8 = 1;
-/// Routers that datagrams to one peer may pass, plus one.
-const TTL_PEER: u8 = 64;
 /// Bytes asked for the buffer of a socket that receives.
 const RECEIVE_BUFFER: usize = 16 << 20;
 /// Bytes asked for the buffer of a socket that sends, which Linux doubles: less than the queue of a
@@ -60,48 +55,6 @@ impl Default for NetConfig {
     }
 }
 
-/// Which receivers a sender's datagrams go to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
-pub enum Addressing {
-    /// A multicast group.
-    #[default]
-    Group,
-    /// Everybody on the IPv4 network of the interface.
-    Broadcast,
-    /// One receiver.
-    Peer(SocketAddr),
-}
-
-/// How a sender sends.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Destination {
-    /// To which receivers.
-    pub addressing: Addressing,
-    /// Routers that datagrams may pass, plus one; by default none for a group, 63 for a peer.
-    pub ttl: Option<u8>,
-    /// Bytes of the path's MTU; by default the interface's, as far as the protocol goes.
-    pub mtu: Option<usize>,
-}
-
-/// A sender's socket and what was found out about its way.
-pub struct Link {
-    /// The socket that sends and hears feedback.
-    pub socket: BatchSocket,
-    /// Where datagrams for all receivers go.
-    pub target: SocketAddr,
-    /// Bytes of the longest IP packet that fits the way.
-    pub mtu: usize,
-}
-
-/// A receiver's sockets.
-pub struct ReceiverSockets {
-    /// Those that hear what is sent to all: receivers on one machine share their addresses.
-    pub group: Vec<BatchSocket>,
-    /// Those that send feedback and are answered, one for each family.
-    unicast: Vec<BatchSocket>,
-}
-
 impl NetConfig {
     /// The groups that a receiver listens to, the first at any rate.
     pub fn groups(&self) -> Vec<IpAddr> {
@@ -122,25 +75,19 @@ impl NetConfig {
         SocketAddr::new(self.group.unwrap_or(default), self.port)
     }
 
-    fn open(&self, family: IpAddr) -> Result<(Socket, Option<u32>), Error> {
-        let domain = if family.is_ipv6() {
-            Domain::IPV6
-        } else {
-            Domain::IPV4
-        };
-        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))
-            .map_err(|e| Error::socket("cannot make a UDP socket", family, e))?;
+    /// The number of the interface, if one was chosen: another one when it was made anew.
+    pub(super) fn index(&self, socket: &impl AsFd) -> Result<Option<u32>, Error> {
         let index = self.interface.as_ref().map(|name| {
-            rustix::net::netdevice::name_to_index(&socket, name).map_err(|e| Error::Interface {
+            netdevice::name_to_index(socket, name).map_err(|e| Error::Interface {
                 name: name.clone(),
                 source: e.into(),
             })
         });
-        Ok((socket, index.transpose()?))
+        index.transpose()
     }
 
     /// Refuses what is no group, or one that means nothing without an interface.
-    fn check(&self, group: IpAddr) -> Result<(), Error> {
+    pub(super) fn check(&self, group: IpAddr) -> Result<(), Error> {
         if !group.is_multicast() {
             return Err(Error::Group(group));
         }
@@ -151,126 +98,17 @@ impl NetConfig {
             _ => Ok(()),
         }
     }
-
-    /// The sender's socket: sends to all receivers, is answered at its own port.
-    pub fn sender(&self, destination: &Destination) -> Result<Link, Error> {
-        let target = match destination.addressing {
-            Addressing::Group => self.target(),
-            Addressing::Broadcast => SocketAddr::new(
-                route::broadcast(self.interface.as_deref()).into(),
-                self.port,
-            ),
-            Addressing::Peer(peer) => peer,
-        };
-        if destination.addressing == Addressing::Group {
-            self.check(target.ip())?;
-        }
-        let (socket, index) = self.open(target.ip())?;
-        let setup = |e| Error::socket("cannot set up the sender's socket", target.ip(), e);
-        let target = with_scope(target, index);
-        set_route(&socket, target, destination, index).map_err(setup)?;
-        let (probe, _) = self.open(target.ip())?;
-        set_route(&probe, target, destination, index).map_err(setup)?;
-        let found = path_mtu(&probe, target)
-            .map_err(|e| Error::socket("cannot find a way", target.ip(), e))?;
-        let mtu = match (destination.mtu, found) {
-            (Some(asked), Some(mtu)) if asked > mtu => {
-                let interface = self.interface.as_ref();
-                let way = match interface.filter(|_| target.ip().is_multicast()) {
-                    Some(name) => format!("interface {name}"),
-                    None => format!("the way to {}", target.ip()),
-                };
-                return Err(Error::PathMtu { asked, way, mtu });
-            }
-            (Some(asked), _) => asked,
-            (None, found) => found.unwrap_or(MTU_DEFAULT),
-        };
-        let any = unspecified(target.ip());
-        socket
-            .bind(&SocketAddr::new(any, 0).into())
-            .map_err(setup)?;
-        Ok(Link {
-            socket: BatchSocket::new(socket.into()).map_err(setup)?,
-            target,
-            mtu: mtu.clamp(*MTU_RANGE.start(), *MTU_RANGE.end()),
-        })
-    }
-
-    /// A receiver's sockets. Over IPv6 only where that is to be had, unless it was asked for.
-    pub fn receiver(&self) -> Result<ReceiverSockets, Error> {
-        let mut sockets = ReceiverSockets {
-            group: Vec::new(),
-            unicast: Vec::new(),
-        };
-        for (i, group) in self.groups().into_iter().enumerate() {
-            match self.open_receiver(group) {
-                Ok((group, unicast)) => {
-                    sockets.group.push(group);
-                    sockets.unicast.push(unicast);
-                }
-                Err(e) if i == 0 => return Err(e),
-                Err(_) => {}
-            }
-        }
-        Ok(sockets)
-    }
-
-    /// A socket that hears the group, broadcasts, and what is sent to this host alone; and one of
-    /// our unicast.
-    fn open_receiver(&self, group: IpAddr) -> Result<(BatchSocket, BatchSocket), Error> {
-        self.check(group)?;
-        let (socket, index) = self.open(group)?;
-        let setup = |e| Error::socket("cannot set up the receiver's socket", group, e);
-        socket.set_reuse_address(true).map_err(setup)?;
-        if group.is_ipv6() {
-            socket.set_only_v6(true).map_err(setup)?;
-        }
-        let any = unspecified(group);
-        socket
-            .bind(&SocketAddr::new(any, self.port).into())
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::AddrInUse => Error::PortInUse {
-                    port: self.port,
-                    source,
-                },
-                _ => Error::socket("cannot bind to the port", group, source),
-            })?;
-        join(&socket, group, index)
-            .map_err(|e| Error::socket("cannot join the multicast group", group, e))?;
-        let unicast = UdpSocket::bind((any, 0)).map_err(setup)?;
-        Ok((
-            BatchSocket::new(socket.into()).map_err(setup)?,
-            BatchSocket::new(unicast).map_err(setup)?,
-        ))
-    }
 }
 
-impl ReceiverSockets {
-    /// Bytes of the receive buffer that the stream comes through, as the system counts them.
-    pub fn receive_buffer(&self) -> u32 {
-        let bytes = self.group.iter().map(BatchSocket::receive_buffer);
-        bytes.min().unwrap_or(0)
-    }
-
-    /// All sockets, our own first.
-    pub fn all(&self) -> impl Iterator<Item = &BatchSocket> {
-        self.unicast.iter().chain(&self.group)
-    }
-
-    /// Gives up what cannot hear this sender.
-    pub fn keep(&mut self, sender: SocketAddr) {
-        let fits = |port: &BatchSocket| port.reaches(sender);
-        self.group.retain(fits);
-        self.unicast.retain(fits);
-    }
-
-    /// Sends a datagram from our own address.
-    pub fn send(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        match self.unicast.iter().find(|port| port.reaches(to)) {
-            Some(port) => port.send(to, datagram, datagram.len()).map(|_| ()),
-            None => Err(io::ErrorKind::NetworkUnreachable.into()),
-        }
-    }
+/// A new socket of the family of an address.
+pub(super) fn open(family: IpAddr) -> Result<Socket, Error> {
+    let domain = if family.is_ipv6() {
+        Domain::IPV6
+    } else {
+        Domain::IPV4
+    };
+    Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))
+        .map_err(|e| Error::socket("cannot make a UDP socket", family, e))
 }
 
 /// Bytes of the headers before the datagrams to this address.
@@ -288,61 +126,15 @@ pub fn mtu_to(peer: SocketAddr) -> Option<usize> {
     path_mtu(&socket.into(), peer).ok().flatten()
 }
 
-fn unspecified(family: IpAddr) -> IpAddr {
+pub(super) fn unspecified(family: IpAddr) -> IpAddr {
     match family {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
 
-/// An IPv6 address with the interface that gives it a meaning.
-fn with_scope(target: SocketAddr, index: Option<u32>) -> SocketAddr {
-    match (target, index) {
-        (SocketAddr::V6(v6), Some(index)) if v6.scope_id() == 0 => {
-            SocketAddrV6::new(*v6.ip(), v6.port(), 0, index).into()
-        }
-        _ => target,
-    }
-}
-
-/// Sets how far and out of which interface a socket sends.
-fn set_route(
-    socket: &Socket,
-    target: SocketAddr,
-    destination: &Destination,
-    index: Option<u32>,
-) -> io::Result<()> {
-    let usual = match destination.addressing {
-        Addressing::Peer(_) => TTL_PEER,
-        Addressing::Group | Addressing::Broadcast => TTL_GROUP,
-    };
-    let ttl = u32::from(destination.ttl.unwrap_or(usual));
-    match target.ip() {
-        IpAddr::V4(group) if group.is_multicast() => {
-            socket.set_multicast_ttl_v4(ttl)?;
-            // Receivers on the sender's own machine hear it too.
-            socket.set_multicast_loop_v4(true)?;
-            if let Some(index) = index {
-                let any = Ipv4Addr::UNSPECIFIED;
-                sockopt::set_ip_multicast_if_with_ifindex(socket, &group, &any, index)?;
-            }
-        }
-        IpAddr::V6(group) if group.is_multicast() => {
-            socket.set_multicast_hops_v6(ttl)?;
-            socket.set_multicast_loop_v6(true)?;
-            socket.set_multicast_if_v6(index.unwrap_or(0))?;
-        }
-        IpAddr::V4(_) => {
-            socket.set_ttl_v4(ttl)?;
-            socket.set_broadcast(destination.addressing == Addressing::Broadcast)?;
-        }
-        IpAddr::V6(_) => socket.set_unicast_hops_v6(ttl)?,
-    }
-    Ok(())
-}
-
 /// The MTU of the way that this socket's datagrams take, if the system says it.
-fn path_mtu(socket: &Socket, target: SocketAddr) -> io::Result<Option<usize>> {
+pub(super) fn path_mtu(socket: &Socket, target: SocketAddr) -> io::Result<Option<usize>> {
     socket.connect(&target.into())?;
     let mtu = if target.is_ipv6() {
         sockopt::ipv6_mtu(socket)
@@ -354,22 +146,6 @@ fn path_mtu(socket: &Socket, target: SocketAddr) -> io::Result<Option<usize>> {
         .map(|mtu| usize::try_from(mtu).unwrap_or(usize::MAX)))
 }
 
-/// Makes a socket hear this group, and of all groups no other: it may be bound to every address.
-fn join(socket: &Socket, group: IpAddr, index: Option<u32>) -> io::Result<()> {
-    match group {
-        IpAddr::V4(group) => {
-            let any = InterfaceIndexOrAddress::Address(Ipv4Addr::UNSPECIFIED);
-            let interface = index.map_or(any, InterfaceIndexOrAddress::Index);
-            socket.set_multicast_all_v4(false)?;
-            socket.join_multicast_v4_n(&group, &interface)
-        }
-        IpAddr::V6(group) => {
-            socket.set_multicast_all_v6(false)?;
-            socket.join_multicast_v6(&group, index.unwrap_or(0))
-        }
-    }
-}
-
 /// A socket that never blocks, with batches in both directions.
 pub struct BatchSocket {
     socket: UdpSocket,
@@ -378,7 +154,7 @@ pub struct BatchSocket {
 }
 
 impl BatchSocket {
-    fn new(socket: UdpSocket) -> io::Result<Self> {
+    pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         // More than the system allows is cut to what it allows; root may pass the limit.
         let reference = SockRef::from(&socket);
@@ -393,8 +169,18 @@ impl BatchSocket {
         })
     }
 
+    /// The socket itself, to set it up.
+    pub(super) fn inner(&self) -> SockRef<'_> {
+        SockRef::from(&self.socket)
+    }
+
+    /// The port that it hears on.
+    pub(super) fn port(&self) -> u16 {
+        self.socket.local_addr().map_or(0, |addr| addr.port())
+    }
+
     /// Whether it is of this address's family.
-    fn reaches(&self, peer: SocketAddr) -> bool {
+    pub(super) fn reaches(&self, peer: SocketAddr) -> bool {
         self.ipv6 == peer.is_ipv6()
     }
 
@@ -496,5 +282,9 @@ pub fn send_error(target: SocketAddr, datagram: usize, source: io::Error) -> Err
             bytes: datagram + ip_udp_len(target),
         };
     }
-    Error::socket("cannot send", target.ip(), source)
+    let to = target.ip();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => Error::Firewall { to, source },
+        _ => Error::socket("cannot send", to, source),
+    }
 }

@@ -2,9 +2,10 @@
 
 use super::keys::{ReceiverKeys, SenderKeys};
 use super::limits::{
-    BLOCK_BYTES_DEFAULT, BLOCK_BYTES_SMALL, FINISH_MAX_DEFAULT, IP_UDP_LEN, K_DEFAULT, K_MAX,
-    MEMORY_DEFAULT, MTU_DEFAULT, ONE_WAY_REPAIR_SHORT, REDUNDANCY_DEFAULT, REDUNDANCY_MAX,
-    SLOW_GRACE_DEFAULT, STALL_MAX_DEFAULT, SYMBOL_LEN_MIN, WINDOW_BLOCKS_MAX, WINDOW_BLOCKS_MIN,
+    BLOCK_BYTES_DEFAULT, FINISH_MAX_DEFAULT, HOLD_MAX_DEFAULT, IP_UDP_LEN, K_DEFAULT, K_MAX,
+    MEMORY_DEFAULT, MTU_DEFAULT, ONE_WAY_REPAIR_SHORT, PEER_SILENT_MAX, REDUNDANCY_DEFAULT,
+    REDUNDANCY_MAX, SLOW_GRACE_DEFAULT, STALL_MAX_DEFAULT, SYMBOL_LEN_MIN, WINDOW_BLOCKS_MAX,
+    WINDOW_BLOCKS_MIN,
 };
 use crate::units::{Duration, Rate};
 use crate::wire::{Announce, DATA_OVERHEAD, End, NAME_LEN_MAX, SessionId};
@@ -65,6 +66,8 @@ pub struct SenderConfig {
     pub start_timeout: Option<Duration>,
     /// What happens when they are not.
     pub at_start_timeout: StartTimeout,
+    /// Drop a receiver when nothing was heard of it for this time.
+    pub silent_max: Duration,
     /// Drop a receiver whose consumer takes nothing for this time; without it, wait for it.
     pub stall_max: Option<Duration>,
     /// Drop a receiver that has everything, but whose consumer has not ended after this time.
@@ -73,6 +76,9 @@ pub struct SenderConfig {
     pub floor: Option<Rate>,
     /// How long a receiver may keep the stream below the floor.
     pub slow_grace: Duration,
+    /// Drop a receiver that has kept the stream below [`HOLD_FLOOR`](super::limits::HOLD_FLOOR) for
+    /// this time, and for longer than it earned by keeping up; without it, wait for `stall_max`.
+    pub hold_max: Option<Duration>,
     /// Send no faster than this, in bytes of datagrams with IP headers.
     pub rate_max: Option<Rate>,
     /// Receivers do not answer, and none is listed in the keys: send at `rate_max`, with this.
@@ -151,10 +157,12 @@ impl Default for SenderConfig {
             max_wait: None,
             start_timeout: Some(Duration::from_secs(600)),
             at_start_timeout: StartTimeout::default(),
+            silent_max: PEER_SILENT_MAX,
             stall_max: Some(STALL_MAX_DEFAULT),
             finish_max: Some(FINISH_MAX_DEFAULT),
             floor: None,
             slow_grace: SLOW_GRACE_DEFAULT,
+            hold_max: Some(HOLD_MAX_DEFAULT),
             rate_max: None,
             one_way: None,
             keys: SenderKeys::default(),
@@ -175,8 +183,12 @@ pub struct ReceiverConfig {
     pub memory: usize,
     /// Bytes of the socket buffer, as the system granted them.
     pub socket_bytes: u32,
+    /// Bytes of the longest IP packet that its interface takes; 0 when that is not known.
+    pub mtu: u16,
     /// Give up when no session took us in after this time.
     pub start_timeout: Option<Duration>,
+    /// The sender is lost when nothing was heard of it for this time.
+    pub silent_max: Duration,
     /// Its keys.
     pub keys: ReceiverKeys,
     /// Send nothing, and take part in one-way sessions alone; else in no such session, as a
@@ -189,11 +201,16 @@ impl ReceiverConfig {
     /// blocks that are larger than our memory does not get us to hold them.
     pub(super) fn accepts(&self, announce: &Announce) -> bool {
         let block = usize::from(announce.k) * usize::from(announce.symbol_len);
-        let wanted = self.session_name.as_ref();
         announce.k <= K_MAX
             && announce.symbol_len >= SYMBOL_LEN_MIN
-            && block <= self.memory.max(BLOCK_BYTES_SMALL)
-            && wanted.is_none_or(|wanted| *wanted == announce.name)
+            && block <= (self.memory / WINDOW_BLOCKS_MIN).max(BLOCK_BYTES_DEFAULT)
+            && self.names(announce)
+    }
+
+    /// Whether a session has the name that is wanted, if one is.
+    pub(super) fn names(&self, announce: &Announce) -> bool {
+        let wanted = self.session_name.as_ref();
+        wanted.is_none_or(|wanted| *wanted == announce.name)
     }
 
     /// Whether our memory holds what comes at once: of a one-way session one group of blocks that
@@ -211,7 +228,9 @@ impl Default for ReceiverConfig {
             name: String::new(),
             memory: MEMORY_DEFAULT,
             socket_bytes: 212_992,
+            mtu: 0,
             start_timeout: Some(Duration::from_secs(600)),
+            silent_max: PEER_SILENT_MAX,
             keys: ReceiverKeys::default(),
             one_way: false,
         }
@@ -279,6 +298,7 @@ mod tests {
             symbol_len: symbol_len(*MTU_RANGE.end(), IP_UDP_LEN),
             depth: 1,
             status: SessionStatus::default(),
+            sequence: 0,
             protection: Protection::default(),
             name: "lab".into(),
         };

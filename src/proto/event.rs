@@ -118,6 +118,15 @@ pub enum SenderEvent {
         /// How it fared.
         fate: Fate,
     },
+    /// A receiver that had gone came in again, under another number: it counts once.
+    Returned {
+        /// Its number before, which counts no more.
+        before: u32,
+        /// Its number now.
+        receiver: u32,
+        /// Its name.
+        name: String,
+    },
     /// The session is over.
     Ended(SenderEnd),
 }
@@ -204,11 +213,23 @@ pub enum ReceiverEvent {
         /// Why.
         why: PassedOver,
     },
+    /// There is a session of another name than the one we want; said once for each of a few names.
+    OtherName {
+        /// Who sends.
+        from: SocketAddr,
+        /// Its name.
+        name: String,
+    },
     /// The sender took us in.
     Joined {
         /// Our number.
         receiver: u32,
         /// Who sends.
+        from: SocketAddr,
+    },
+    /// The sender has another address, to which we answer from now on.
+    Moved {
+        /// The new one.
         from: SocketAddr,
     },
     /// The sender still waits.

@@ -21,8 +21,6 @@ pub const MEMORY_DEFAULT: usize = 64 << 20;
 pub const K_MAX: u16 = 4_096;
 /// Bytes of a symbol that a receiver takes, at least: each one kept for repair costs some more.
 pub const SYMBOL_LEN_MIN: u16 = 32;
-/// Bytes of a block that a receiver takes however little memory it may use.
-pub const BLOCK_BYTES_SMALL: usize = 4 << 20;
 /// Blocks that either side keeps at least.
 pub const WINDOW_BLOCKS_MIN: usize = 4;
 /// Blocks that either side keeps at most.
@@ -43,6 +41,13 @@ pub const CONFIRM_MAX: Duration = Duration::from_secs(15);
 /// Receivers that have not shown that they have the keys, at most: to take in one more, the sender
 /// withdraws the oldest.
 pub const PENDING_MAX: usize = 1_024;
+/// A cookie is good for at least this time, and for twice as long at most.
+pub const COOKIE_TIME: Duration = Duration::from_secs(120);
+/// In a signed session a datagram that is not signed may be this far ahead of those that are: as
+/// many as leave in a second at 10 Gbit/s, in which two POLLs are sent.
+pub const SIGNED_AHEAD_MAX: u64 = 1 << 20;
+/// COOKIEs that a sender sends within a second: each is smaller than two HELLOs.
+pub const COOKIES_PER_S_MAX: u32 = 10_000;
 /// JOINs of unknown receivers that a sender looks at within a second: each costs it a key
 /// agreement.
 pub const JOINS_PER_S_MAX: u32 = 2_000;
@@ -51,11 +56,14 @@ pub const JOINS_PER_S_MAX: u32 = 2_000;
 pub const JOINS_PER_ADDRESS_S_MAX: u32 = 200;
 /// JOINs of unknown receivers that a sender looks at in one burst.
 pub const JOINS_AT_ONCE_MAX: u32 = 512;
-/// A peer is lost when nothing authentic was heard of it for this time.
+/// A peer is lost when nothing authentic was heard of it for this time, unless told otherwise.
 pub const PEER_SILENT_MAX: Duration = Duration::from_secs(5);
 /// In a signed session the sender is lost when nothing that it signed was heard for this time:
-/// members can go on in its name.
+/// members can go on in its name. Or for the time of silence that is allowed, if that is longer.
 pub const SIGNED_SILENT_MAX: Duration = Duration::from_secs(15);
+/// A receiver answers to another address of the sender when POLLs come from there, and none came
+/// from the old one for this time: a live sender cannot be moved by others.
+pub const SENDER_MOVED_AFTER: Duration = Duration::from_secs(1);
 /// A receiver whose consumer takes nothing for this time, while the sender waits for it, is
 /// dropped, unless the sender is told otherwise.
 pub const STALL_MAX_DEFAULT: Duration = Duration::from_secs(120);
@@ -128,8 +136,6 @@ pub const AUTO_PARITY_RECEIVERS_MIN: u32 = 32;
 pub const END_EVERY: Duration = Duration::from_ms(50);
 /// A receiver repeats DONE or LEAVE after this time until a BYE comes.
 pub const DONE_EVERY: Duration = Duration::from_ms(50);
-/// A receiver repeats DONE for at most this time, as long as the sender would wait for it.
-pub const LINGER_MAX: Duration = PEER_SILENT_MAX;
 /// A receiver repeats LEAVE for at most this time: one that leaves does not want to wait.
 pub const LEAVE_LINGER_MAX: Duration = Duration::from_ms(250);
 /// Sessions that a receiver asks at once to take it in, so that an old ANNOUNCE that an attacker
@@ -179,6 +185,23 @@ pub const DEBT_BYTES_MAX: u64 = 512 << 10;
 pub const SOCKET_COST: u64 = 2_304;
 /// Datagrams that may be under way whatever the socket buffers are.
 pub const FLIGHT_MIN: u64 = 64;
+/// A receiver may keep the stream below [`HOLD_FLOOR`] for this time unless told otherwise.
+pub const HOLD_MAX_DEFAULT: Duration = Duration::from_secs(20);
+/// The rate that a receiver may not keep the stream below for longer, unless the sender's greatest
+/// rate is less than four times this.
+pub const HOLD_FLOOR: Rate = Rate::from_bits_per_s(1_000_000);
+/// Of the time in which a receiver does not hold the stream up it may use this part later: one in
+/// so many.
+pub const HOLD_EARNS: u64 = 4;
+/// A receiver that gets short datagrams alone is dropped after this time.
+pub const BLACK_HOLE_MAX: Duration = Duration::from_secs(3);
+/// In that time at least so many symbols of one block were sent, none of which it got.
+pub const BLACK_HOLE_SENT_MIN: u32 = 12;
+/// A receiver may ask for this many times as many symbols as the stream has so far, and for
+/// [`ASKED_BLOCKS_MAX`] more.
+pub const ASKED_SHARE_MAX: u64 = 2;
+/// Blocks for which a receiver may ask besides.
+pub const ASKED_BLOCKS_MAX: u64 = 8;
 /// The rate at which a sender begins.
 pub const RATE_START: Rate = Rate::from_bits_per_s(40_000_000);
 /// The rate below which loss does not push a sender.
@@ -188,6 +211,8 @@ pub const RATE_MAX: Rate = Rate::from_bits_per_s(100_000_000_000);
 
 const _: () = assert!(POLL_MAX.as_us() * 4 <= PEER_SILENT_MAX.as_us());
 const _: () = assert!(REPORT_MAX.as_us() * 4 <= PEER_SILENT_MAX.as_us());
+const _: () = assert!(POLL_MAX.as_us() * 2 <= SENDER_MOVED_AFTER.as_us());
+const _: () = assert!(SENDER_MOVED_AFTER.as_us() * 4 <= PEER_SILENT_MAX.as_us());
 const _: () = assert!(NACK_RETRY_MIN.as_us() <= NACK_RETRY_MAX.as_us());
 const _: () = assert!(JOINS_AT_ONCE_MAX as usize * 2 <= PENDING_MAX);
 const _: () = assert!(NEXT_PASS_ASK_EVERY.as_us() * 4 <= NEXT_PASS_HEARD_MAX.as_us());

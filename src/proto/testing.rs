@@ -8,7 +8,8 @@ use rand::{RngExt, SeedableRng};
 
 use super::keys::ReceiverKeys;
 use super::protect::{
-    Handshake, PeerCiphers, member_nonce, multicast_nonce, open, reply_nonce, seal,
+    AccessKey, AnnounceHash, Handshake, MemberCiphers, PeerCiphers, member_nonce, multicast_nonce,
+    open, reply_nonce, seal,
 };
 use super::{
     Fate, PassedOver, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, Sender, SenderConfig,
@@ -17,8 +18,8 @@ use super::{
 use crate::crypt::agree::{PublicKey, SecretKey};
 use crate::units::{Duration, Instant};
 use crate::wire::{
-    DatagramKind, Feedback, HEADER_LEN, HandshakeHeader, Join, MemberHeader, MulticastHeader,
-    Outcome, RejectReason,
+    Accept, Cookie, DatagramKind, Feedback, HEADER_LEN, HandshakeHeader, Hello, Join, MemberHeader,
+    MulticastHeader, Outcome, RejectReason,
 };
 
 /// Which datagrams a receiver loses; `None` for what is not under the session's key.
@@ -67,6 +68,8 @@ pub(super) struct Node {
     /// Nothing that it says gets through for now.
     pub(super) is_muted: bool,
     unsaid: Vec<Vec<u8>>,
+    /// Where its newest datagram went.
+    pub(super) said_to: Option<Target>,
     /// Bytes that its consumer takes in a step.
     pub(super) take_rate: i64,
     /// Bytes that its consumer may take now.
@@ -92,6 +95,7 @@ impl Node {
             loses: nothing(),
             is_muted: false,
             unsaid: Vec::new(),
+            said_to: None,
             take_rate: GREEDY,
             budget: 0,
             takes_from: Instant::ZERO,
@@ -127,7 +131,8 @@ impl Node {
             }
         }
         let mut buf = Vec::new();
-        while self.receiver.poll_transmit(now, &mut buf).is_some() {
+        while let Some(transmit) = self.receiver.poll_transmit(now, &mut buf) {
+            self.said_to = Some(transmit.to);
             assert!(!self.one_way, "a receiver of a one-way session speaks");
             self.unsaid.push(buf.clone());
         }
@@ -153,6 +158,8 @@ pub(super) struct Cable {
     pub(super) now: Instant,
     step: Duration,
     pub(super) sender: Sender,
+    /// The sender's address.
+    pub(super) from: SocketAddr,
     pub(super) config: SenderConfig,
     /// The sender has crashed.
     pub(super) sender_is_gone: bool,
@@ -178,6 +185,7 @@ impl Cable {
             now,
             step,
             sender: Sender::new(config.clone(), [1; 32], now),
+            from: SocketAddr::from(SENDER),
             config,
             sender_is_gone: false,
             data,
@@ -246,7 +254,7 @@ impl Cable {
 
     /// Delivers what the sender has to send.
     pub(super) fn send(&mut self) {
-        let (now, from) = (self.now, SocketAddr::from(SENDER));
+        let (now, from) = (self.now, self.from);
         let mut buf = Vec::new();
         while let Some(transmit) = self.sender.poll_transmit(now, &mut buf) {
             for datagram in buf.chunks(transmit.segment) {
@@ -357,10 +365,21 @@ pub(super) fn announce_of(config: SenderConfig) -> Vec<u8> {
 /// A datagram of this kind in the sender's name, as any member can make it: with a sequence number
 /// ahead of the sender's own, but not so far that those look old.
 pub(super) fn forge(sender: &Sender, n: u64, header: MulticastHeader, body: &[u8]) -> Vec<u8> {
+    let sequence = sender.parts().1.sequence() + 20_000 + n % 20_000;
+    forge_at(sender, sequence, header, body)
+}
+
+/// The same with this sequence number.
+pub(super) fn forge_at(
+    sender: &Sender,
+    sequence: u64,
+    header: MulticastHeader,
+    body: &[u8],
+) -> Vec<u8> {
     let (_, outgoing) = sender.parts();
     let header = MulticastHeader {
         tag: sender.session().tag(),
-        sequence: outgoing.sequence() + 20_000 + n % 20_000,
+        sequence,
         ..header
     };
     let mut out = Vec::new();
@@ -389,19 +408,45 @@ pub(super) fn control(kind: DatagramKind) -> MulticastHeader {
 pub(super) struct ByHand {
     handshake: Handshake,
     pub(super) pair: PeerCiphers,
+    ciphers: Option<MemberCiphers>,
     /// Its JOIN.
     pub(super) join: Vec<u8>,
     feedbacks: u32,
 }
 
+/// The cookie that the sender has for a receiver at this address.
+fn cookie_for(
+    sender: &mut Sender,
+    access: &AccessKey,
+    (addr, now): (SocketAddr, Instant),
+) -> Cookie {
+    let mut datagram = Vec::new();
+    Hello {
+        tag: sender.session().tag(),
+        nonce: [7; 8],
+    }
+    .emit(&mut datagram);
+    access.seal(&mut datagram);
+    sender.handle_datagram(now, addr, &mut datagram);
+    while sender.poll_transmit(now, &mut datagram).unwrap().to != Target::Peer(addr) {}
+    Cookie::parse(access.open(&datagram).unwrap()).unwrap()
+}
+
 impl ByHand {
-    /// One with this key of the session, that claims an identity.
-    pub(super) fn new(sender: &Sender, own: &SecretKey, identity: Option<PublicKey>) -> Self {
-        let (session, (_, outgoing)) = (sender.session(), sender.parts());
-        let theirs = outgoing.sender_key();
-        let both = [&theirs, &own.public()];
-        let handshake =
-            Handshake::agree(session, own, &theirs, both, outgoing.stream(), None).unwrap();
+    /// A receiver that comes from this address at this time, with this key of the session, and
+    /// claims an identity.
+    pub(super) fn new(
+        sender: &mut Sender,
+        from: (SocketAddr, Instant),
+        own: &SecretKey,
+        identity: Option<PublicKey>,
+    ) -> Self {
+        let (session, access) = (sender.session(), AccessKey::new(sender.session(), None));
+        let cookie = cookie_for(sender, &access, from).cookie;
+        let outgoing = sender.parts().1;
+        let (theirs, ours) = (outgoing.sender_key(), own.public());
+        let announced = AnnounceHash::of(outgoing.announced());
+        let handshake = Handshake::agree(session, own, &theirs, &ours, announced, None).unwrap();
         let mut join = Vec::new();
         HandshakeHeader {
             kind: DatagramKind::Join,
@@ -414,14 +459,18 @@ impl ByHand {
             session,
             window_blocks: 9,
             socket_bytes: 200_000,
+            mtu: 0,
             name: "by hand".into(),
             identity: identity.map(|key| key.0),
         }
         .emit(&mut join);
         let nonce = reply_nonce(DatagramKind::Join, 0);
         seal(&handshake.join, &nonce, &mut join, 0, HandshakeHeader::LEN);
+        join.extend_from_slice(&cookie);
+        access.seal(&mut join);
         Self {
             pair: handshake.ciphers(None),
+            ciphers: None,
             handshake,
             join,
             feedbacks: 0,
@@ -437,6 +486,12 @@ impl ByHand {
     ) -> PeerCiphers {
         let agreed = secret.agree(&sender.parts().1.sender_key()).unwrap();
         self.handshake.ciphers(Some((id, &agreed)))
+    }
+
+    /// Takes its ACCEPT.
+    pub(super) fn take(&mut self, accept: &[u8]) {
+        let (_, accept) = accepted(&self.pair, accept).unwrap();
+        self.ciphers = Some(self.pair.member(&accept));
     }
 
     /// Its next FEEDBACK as receiver `receiver`.
@@ -462,17 +517,18 @@ impl ByHand {
         }
         .emit(&mut out);
         let nonce = member_nonce(kind, receiver, number);
-        seal(&self.pair.feedback, &nonce, &mut out, 0, MemberHeader::LEN);
+        let cipher = &self.ciphers.as_ref().unwrap().feedback;
+        seal(cipher, &nonce, &mut out, 0, MemberHeader::LEN);
         self.feedbacks += 1;
         out
     }
 }
 
-/// The number in an ACCEPT, if these ciphers open it.
-pub(super) fn accepted(pair: &PeerCiphers, accept: &[u8]) -> Option<u32> {
+/// The number in an ACCEPT and what it brings, if these ciphers open it.
+pub(super) fn accepted(pair: &PeerCiphers, accept: &[u8]) -> Option<(u32, Accept)> {
     let header = HandshakeHeader::parse(accept).ok()?;
     let nonce = reply_nonce(DatagramKind::Accept, header.number);
     let mut copy = accept.to_vec();
-    open(&pair.reply, &nonce, &mut copy, HandshakeHeader::LEN)?;
-    Some(header.number.into())
+    let body = open(&pair.reply, &nonce, &mut copy, HandshakeHeader::LEN)?;
+    Some((header.number.into(), Accept::parse(body).unwrap()))
 }

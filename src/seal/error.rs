@@ -61,6 +61,16 @@ pub enum Error {
     #[error("wrong passphrase")]
     WrongPassphrase,
 
+    /// To try the passphrase is more work than allowed.
+    #[error("a passphrase with the work factor {found} takes {} MiB of memory, and at most {max} \
+        is allowed", 1_u32 << found.saturating_sub(10))]
+    WorkFactor {
+        /// The work factor that is asked for, at most [`WORK_LOG2_MAX`](super::passphrase).
+        found: u8,
+        /// The most that is allowed.
+        max: u8,
+    },
+
     /// The input ends too early.
     #[error("stream is truncated at byte {offset}")]
     Truncated {

@@ -3,6 +3,19 @@
 use std::io;
 use std::path::PathBuf;
 
+/// Something that others than root and the user can change.
+#[derive(Debug)]
+pub struct Changeable {
+    /// The file, directory or link.
+    pub object: PathBuf,
+    /// Whose it is: a name, or a number without one.
+    pub owner: String,
+    /// Its permissions.
+    pub mode: u32,
+    /// Whether it is changeable for its owner, who is neither, rather than for its mode.
+    pub foreign: bool,
+}
+
 /// An edge that could not be opened or closed.
 #[derive(Debug, thiserror::Error)]
 #[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
@@ -26,6 +39,15 @@ pub enum Error {
         path: PathBuf,
         /// Why it was not.
         source: io::Error,
+    },
+    /// Others than root and the user can change a file that decides what is trusted.
+    #[error("{} cannot be trusted: others can change {} (owner {}, mode {:04o})",
+        path.display(), changeable.object.display(), changeable.owner, changeable.mode)]
+    Changeable {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// What they can change: it, or something on the way to it.
+        changeable: Changeable,
     },
     /// A new file could not be made.
     #[error("cannot make a file in {}: {source}", dir.display())]

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::Error;
 use super::stdio::same_file;
+use super::strict_modes;
 
 /// Bytes of the longest key file: what age allows, for lists of recipients are long.
 pub const KEY_FILE_BYTES_MAX: u64 = 16 << 20;
@@ -36,22 +37,34 @@ impl KeyFile {
     }
 }
 
-/// Reads the key file `path`; `-` is standard input.
+/// Opens the key file `path`, of which nobody but root and the user can change anything; `-` is
+/// standard input.
 ///
 /// # Errors
-/// [`Error::Open`] and [`Error::KeyFileTooLong`].
-pub fn read(path: &Path) -> Result<KeyFile, Error> {
-    let open = |source| Error::Open {
+/// [`Error::Open`] and [`Error::Changeable`].
+pub(super) fn open(path: &Path) -> Result<(File, fs::Metadata), Error> {
+    let failed = |source| Error::Open {
         path: path.into(),
         source,
     };
-    let path_read = if path == Path::new("-") {
+    let named = if path == Path::new("-") {
         Path::new("/dev/stdin")
     } else {
+        strict_modes::check_way(path)?;
         path
     };
-    let mut file = File::open(path_read).map_err(open)?;
-    let meta = file.metadata().map_err(open)?;
+    let file = File::open(named).map_err(failed)?;
+    let meta = file.metadata().map_err(failed)?;
+    strict_modes::check_file(path, &file, &meta)?;
+    Ok((file, meta))
+}
+
+/// Reads the key file `path`; `-` is standard input.
+///
+/// # Errors
+/// [`Error::Open`], [`Error::Changeable`] and [`Error::KeyFileTooLong`].
+pub fn read(path: &Path) -> Result<KeyFile, Error> {
+    let (mut file, meta) = open(path)?;
     let known = usize::try_from(meta.len().min(KEY_FILE_BYTES_MAX)).unwrap_or(0);
     let mut bytes = Zeroizing::new(Vec::with_capacity(known.max(PIPE_START_BYTES) + 1));
     loop {
@@ -73,7 +86,10 @@ pub fn read(path: &Path) -> Result<KeyFile, Error> {
             }
             Ok(_) => {}
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(open(e)),
+            Err(source) => {
+                let path = path.into();
+                return Err(Error::Open { path, source });
+            }
         }
     }
     Ok(KeyFile {
@@ -139,7 +155,8 @@ pub fn stdout_exposed() -> bool {
     meta.is_ok_and(|meta| exposed(&meta))
 }
 
-fn exposed(meta: &fs::Metadata) -> bool {
+/// Whether others than its owner can read a file.
+pub(super) fn exposed(meta: &fs::Metadata) -> bool {
     meta.is_file() && meta.permissions().mode() & 0o044 != 0
 }
 
@@ -194,6 +211,17 @@ mod tests {
         for mode in [0o640, 0o604] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             assert!(read(&path).unwrap().exposed);
+        }
+    }
+
+    #[test]
+    fn what_others_can_write_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        fs::write(&path, "x").unwrap();
+        for mode in [0o602, 0o622, 0o666] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(matches!(read(&path), Err(Error::Changeable { .. })));
         }
     }
 

@@ -8,13 +8,15 @@ mod error;
 pub mod keyfile;
 pub mod passphrase;
 pub mod sandbox;
+pub mod secrecy;
 pub mod signals;
 pub mod sparse;
 pub mod start_signal;
 pub mod stdio;
 pub mod stoppable;
+mod strict_modes;
 pub mod user_names;
 pub mod wait;
 pub mod wake;
 
-pub use error::Error;
+pub use error::{Changeable, Error};

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use super::{Error, signals};
+use super::{Error, keyfile, signals};
 
 /// Bytes of the longest passphrase.
 const BYTES_MAX: usize = 4096;
@@ -39,27 +39,33 @@ pub fn ask(prompt: &str) -> Result<Zeroizing<String>, Error> {
     answer.ok_or(Error::PassphraseTooLong)
 }
 
-/// The first line of a file, without its end; `-` is standard input.
+/// The passphrase that a file holds.
+#[derive(Debug)]
+pub struct PassphraseFile {
+    /// Its first line, without the end.
+    pub line: Zeroizing<String>,
+    /// Whether others than the owner can read it.
+    pub exposed: bool,
+}
+
+/// Reads a file whose first line is a passphrase; `-` is standard input.
 ///
 /// # Errors
-/// [`Error::Open`], [`Error::PassphraseNotText`] and [`Error::PassphraseTooLong`].
-pub fn read(path: &Path) -> Result<Zeroizing<String>, Error> {
-    let open = |source| Error::Open {
-        path: path.into(),
-        source,
-    };
-    let path_read = if path == Path::new("-") {
-        Path::new("/dev/stdin")
-    } else {
-        path
-    };
-    let file = File::open(path_read).map_err(open)?;
+/// [`Error::Open`], [`Error::Changeable`], [`Error::PassphraseNotText`] and
+/// [`Error::PassphraseTooLong`].
+pub fn read(path: &Path) -> Result<PassphraseFile, Error> {
+    let (file, meta) = keyfile::open(path)?;
+    let exposed = keyfile::exposed(&meta);
     match first_line(&file) {
-        Ok(line) => line.ok_or(Error::PassphraseTooLong),
+        Ok(Some(line)) => Ok(PassphraseFile { line, exposed }),
+        Ok(None) => Err(Error::PassphraseTooLong),
         Err(e) if e.kind() == io::ErrorKind::InvalidData => {
             Err(Error::PassphraseNotText(path.into()))
         }
-        Err(e) => Err(open(e)),
+        Err(source) => Err(Error::Open {
+            path: path.into(),
+            source,
+        }),
     }
 }
 
@@ -115,7 +121,7 @@ mod tests {
             ("", ""),
         ] {
             std::fs::write(&path, content).unwrap();
-            assert_eq!(read(&path).unwrap().as_str(), wanted);
+            assert_eq!(read(&path).unwrap().line.as_str(), wanted);
         }
         std::fs::write(&path, "x".repeat(BYTES_MAX + 1)).unwrap();
         assert!(matches!(read(&path), Err(Error::PassphraseTooLong)));

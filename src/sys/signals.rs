@@ -147,11 +147,9 @@ pub struct SecondSignalJob(Arc<LastJobs>, u64);
 /// # Errors
 /// [`Error::System`] when the handlers cannot be installed.
 pub fn watch(first: impl FnOnce(i32) + Send + 'static) -> Result<SignalWatch, Error> {
-    let system = |source| Error::System {
-        what: "cannot watch for signals",
-        source,
-    };
-    let mut signals = Signals::new(heeded()).map_err(system)?;
+    let failed = |what| move |source| Error::System { what, source };
+    let watch = failed("cannot watch for signals");
+    let mut signals = Signals::new(heeded()).map_err(watch)?;
     let last = Arc::<LastJobs>::default();
     let jobs = Arc::clone(&last);
     let mut first = Some(first);
@@ -171,7 +169,7 @@ pub fn watch(first: impl FnOnce(i32) + Send + 'static) -> Result<SignalWatch, Er
                 die_of(signal);
             }
         })
-        .map_err(system)?;
+        .map_err(failed("cannot start a thread that watches for signals"))?;
     Ok(SignalWatch { last })
 }
 

@@ -9,17 +9,22 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, FileType, RenameFlags, renameat_with};
 use rustix::io::Errno;
+use rustix::pipe::SpliceFlags;
 
 use super::wake::Wake;
 use super::{Error, entropy, signals};
 use crate::archive::acl;
+use crate::units::Duration;
 
 /// Bytes asked for a pipe next to us, in turn until we get one: the first needs a privilege, the
 /// second is what everyone gets by default at most.
 pub const PIPE_BYTES: [usize; 2] = [2 << 20, 1 << 20];
+
+/// Bytes looked at in a pipe that is not read: enough to know what it carries.
+const PEEK_BYTES: usize = 64;
 
 /// The data input of a filter.
 #[derive(Debug)]
@@ -451,6 +456,30 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         }
         renamed => Ok(renamed?),
     }
+}
+
+/// The first bytes in the pipe that is standard input, which stay there. Nothing where it is no
+/// pipe, or none come within `wait`.
+pub fn peek_stdin(wait: Duration) -> Option<Vec<u8>> {
+    let stdin = rustix::stdio::stdin();
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(stdin).ok()?.st_mode);
+    if kind != FileType::Fifo {
+        return None;
+    }
+    let wait = Timespec {
+        tv_sec: i64::try_from(wait.as_us() / 1_000_000).unwrap_or(0),
+        tv_nsec: i64::try_from(wait.as_us() % 1_000_000 * 1_000).unwrap_or(0),
+    };
+    poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&wait)).ok()?;
+    let (copy, into) = rustix::pipe::pipe().ok()?;
+    let len = rustix::pipe::tee(stdin, &into, PEEK_BYTES, SpliceFlags::NONBLOCK).ok()?;
+    if len == 0 {
+        return None;
+    }
+    let mut bytes = vec![0; PEEK_BYTES];
+    let read = rustix::io::read(&copy, bytes.as_mut_slice()).ok()?;
+    bytes.truncate(read);
+    Some(bytes)
 }
 
 /// Whether both describe one file.

@@ -42,6 +42,40 @@ impl UserNames {
     }
 }
 
+/// Whether a group has no other members than `users`, as far as the system's own tables say. One
+/// that they do not have may be anybody's.
+pub(super) fn group_has_only(gid: u32, users: [u32; 2]) -> bool {
+    let read = |path| fs::read(path).unwrap_or_default();
+    has_only(&read("/etc/passwd"), &read("/etc/group"), gid, users)
+}
+
+fn has_only(passwd: &[u8], group: &[u8], gid: u32, users: [u32; 2]) -> bool {
+    let lines = |text| <[u8]>::split(text, |&b| b == b'\n').map(fields);
+    let id = gid.to_string();
+    let of_group = |line: &Vec<&[u8]>| line.get(2) == Some(&id.as_bytes());
+    let mut listed = lines(group).filter(of_group).peekable();
+    if listed.peek().is_none() {
+        return false;
+    }
+    let names: Vec<&[u8]> = listed
+        .filter_map(|line| line.get(3).copied())
+        .flat_map(|names| names.split(|&b| b == b','))
+        .filter(|name| !name.is_empty())
+        .collect();
+    let number = |line: &[&[u8]]| std::str::from_utf8(line.get(2)?).ok()?.parse().ok();
+    let is_user = |line: &Vec<&[u8]>| number(line).is_some_and(|id| users.contains(&id));
+    let primary = |line: &Vec<&[u8]>| line.get(3) == Some(&id.as_bytes());
+    let strangers = lines(passwd).filter(|line| primary(line) && !is_user(line));
+    let known =
+        |name: &&[u8]| lines(passwd).any(|line| line.first() == Some(name) && is_user(&line));
+    strangers.count() == 0 && names.iter().all(known)
+}
+
+/// The fields of a line of `/etc/passwd` or `/etc/group`.
+fn fields(line: &[u8]) -> Vec<&[u8]> {
+    line.split(|&b| b == b':').collect()
+}
+
 impl Table {
     /// Both files have the name first and the number third. The first of two entries counts.
     fn parse(text: &[u8]) -> Self {
@@ -67,6 +101,27 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_of_its_own_has_one_user() {
+        let passwd = b"root:x:0:0::/:\nann:x:1000:1000::/:\nbob:x:1001:1001::/:\neve:x:1002:50::/:";
+        let group = b"root:x:0:\nann:x:1000:\nbob:x:1001:eve\nstaff:x:50:\nboth:x:60:ann,root\n\
+                      gone:x:70:zoe\n";
+        for (gid, user, wanted) in [
+            (1000, 1000, true),
+            (1000, 1001, false),
+            (1001, 1001, false),
+            (50, 1000, false),
+            (60, 1000, true),
+            (60, 1001, false),
+            (70, 1000, false),
+            (0, 1000, true),
+            (4711, 1000, false),
+        ] {
+            let found = has_only(passwd, group, gid, [0, user]);
+            assert_eq!(found, wanted, "group {gid}, user {user}");
+        }
+    }
 
     #[test]
     fn tables_are_read() {

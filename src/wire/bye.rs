@@ -18,17 +18,24 @@ pub enum DropReason {
     Unfinished = 7,
     /// It was too slow, as with [`DropReason::Slow`], but may go on in the next pass.
     NextPass = 8,
+    /// Datagrams of the stream's length do not reach it, though short ones do: a black hole (RFC
+    /// 8899 section 4.2).
+    BlackHole = 9,
+    /// Repair did not reach it for too long, or it asked for more than any network loses.
+    Lossy = 10,
 }
 
 impl DropReason {
     /// All reasons, in the order of their codes.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Silent,
         Self::Stalled,
         Self::Differs,
         Self::Slow,
         Self::Unfinished,
         Self::NextPass,
+        Self::BlackHole,
+        Self::Lossy,
     ];
 }
 
@@ -114,8 +121,8 @@ mod tests {
             codes.extend(bytes);
         }
         codes.sort_unstable();
-        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
         assert_eq!(Bye::parse(&[0]), Err(Error::Malformed));
-        assert_eq!(Bye::parse(&[9]), Err(Error::Malformed));
+        assert_eq!(Bye::parse(&[11]), Err(Error::Malformed));
     }
 }

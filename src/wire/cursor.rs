@@ -59,6 +59,11 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// What was not read.
+    pub(super) fn rest(self) -> &'a [u8] {
+        self.0
+    }
+
     pub(super) fn end(self) -> Result<(), Error> {
         if self.0.is_empty() {
             Ok(())

@@ -3,7 +3,11 @@
 use super::cursor::{Cursor, put_text};
 use super::{DatagramKind, Error, NAME_LEN_MAX, SessionId, expect_kind};
 
-/// The sealed body of a JOIN; before it stand the common eight bytes and the receiver's X25519 key.
+/// Bytes in an ACCEPT that no other has.
+pub const ACCEPT_NONCE_LEN: usize = 16;
+
+/// The sealed body of a JOIN. Before it stand the common eight bytes and the receiver's X25519 key;
+/// after it and its tag a cookie and a MAC of all that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Join {
     /// The session meant, in full.
@@ -12,6 +16,8 @@ pub struct Join {
     pub window_blocks: u32,
     /// Bytes of the receiver's socket buffer.
     pub socket_bytes: u32,
+    /// Bytes of the longest IP packet that its interface takes; 0 when it does not know.
+    pub mtu: u16,
     /// The receiver's name for people, at most [`NAME_LEN_MAX`] bytes.
     pub name: String,
     /// The X25519 key by which senders know the receiver, if it has one.
@@ -29,6 +35,7 @@ impl Join {
             session: SessionId(c.array()?),
             window_blocks: c.u32()?,
             socket_bytes: c.u32()?,
+            mtu: c.u16()?,
             name: c.text(NAME_LEN_MAX)?,
             identity: match c.u8()? {
                 0 => None,
@@ -49,6 +56,7 @@ impl Join {
         out.extend_from_slice(&self.session.0);
         out.extend_from_slice(&self.window_blocks.to_be_bytes());
         out.extend_from_slice(&self.socket_bytes.to_be_bytes());
+        out.extend_from_slice(&self.mtu.to_be_bytes());
         put_text(out, &self.name, NAME_LEN_MAX);
         out.push(u8::from(self.identity.is_some()));
         out.extend_from_slice(self.identity.as_ref().map_or(&[], <[u8; 32]>::as_slice));
@@ -114,6 +122,9 @@ impl HandshakeHeader {
 pub struct Accept {
     /// The secret from which the session's keys are made.
     pub session_secret: [u8; 32],
+    /// What the keys of this receiver's FEEDBACKs and BYEs are made from, too: only a receiver that
+    /// got this ACCEPT has it.
+    pub nonce: [u8; ACCEPT_NONCE_LEN],
 }
 
 impl Accept {
@@ -125,6 +136,7 @@ impl Accept {
         let mut c = Cursor::new(bytes);
         let accept = Self {
             session_secret: c.array()?,
+            nonce: c.array()?,
         };
         c.end()?;
         Ok(accept)
@@ -133,6 +145,7 @@ impl Accept {
     /// Appends the body.
     pub fn emit(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.session_secret);
+        out.extend_from_slice(&self.nonce);
     }
 }
 
@@ -196,20 +209,20 @@ mod tests {
         fn parse_and_emit_are_inverse(
             session: [u8; 16], window_blocks in 1..=u32::MAX, socket_bytes: u32,
             name in "[a-z.é-]{0,32}", secret: [u8; 32], receiver: u32,
-            identity: Option<[u8; 32]>, session_bytes: u16,
+            identity: Option<[u8; 32]>, mtu: u16, nonce: [u8; 16],
         ) {
             let session = SessionId(session);
-            let join = Join { session, window_blocks, socket_bytes, name, identity };
+            let join = Join { session, window_blocks, socket_bytes, mtu, name, identity };
             let mut bytes = Vec::new();
             join.emit(&mut bytes);
             prop_assert_eq!(Join::parse(&bytes), Ok(join));
 
-            let accept = Accept { session_secret: secret };
+            let accept = Accept { session_secret: secret, nonce };
             bytes.clear();
             accept.emit(&mut bytes);
             prop_assert_eq!(Accept::parse(&bytes), Ok(accept));
 
-            let (kind, number) = (DatagramKind::Accept, session_bytes);
+            let (kind, number) = (DatagramKind::Accept, mtu);
             let header = HandshakeHeader { kind, number, tag: receiver, receiver_key: secret };
             bytes.clear();
             header.emit(&mut bytes);

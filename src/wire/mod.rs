@@ -17,17 +17,19 @@ mod error;
 mod feedback;
 mod handshake;
 mod hashes;
+mod hello;
 mod member;
 mod multicast;
 mod show;
 
-pub use announce::{ANNOUNCE_LEN_MAX, Announce, Protection, SessionStatus};
+pub use announce::{ANNOUNCE_LEN_MAX, ANNOUNCE_PADDED_LEN, Announce, Protection, SessionStatus};
 pub use bye::{Bye, ByeReason, DropReason};
 pub use control::{Abort, AbortReason, End, Poll};
 pub use error::Error;
 pub use feedback::{ENTRIES_MAX, Feedback, LeaveReason, Need, Outcome, POLLUTED};
-pub use handshake::{Accept, HandshakeHeader, Join, RejectReason};
+pub use handshake::{ACCEPT_NONCE_LEN, Accept, HandshakeHeader, Join, RejectReason};
 pub use hashes::{SYMBOL_HASH_LEN, SymbolHashes};
+pub use hello::{COOKIE_LEN, Cookie, HELLO_NONCE_LEN, Hello};
 pub use member::MemberHeader;
 pub use multicast::{AUTO_PARITY_MAX, DATA_OVERHEAD, HEADER_LEN, MulticastHeader};
 pub use show::show;
@@ -96,11 +98,15 @@ pub enum DatagramKind {
     Bye = 10,
     /// Hashes of a block's symbols, signed.
     Hashes = 11,
+    /// A receiver asks for a cookie, to the sender.
+    Hello = 12,
+    /// The cookie that its JOIN must show, to the receiver.
+    Cookie = 13,
 }
 
 impl DatagramKind {
     /// All kinds, in the order of their codes.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Data,
         Self::Poll,
         Self::End,
@@ -112,6 +118,8 @@ impl DatagramKind {
         Self::Feedback,
         Self::Bye,
         Self::Hashes,
+        Self::Hello,
+        Self::Cookie,
     ];
 
     /// The first byte of a datagram of this kind.
@@ -166,7 +174,7 @@ mod tests {
         }
         assert_eq!(peek(&[0x21, 0, 0, 0, 0, 0, 0, 0]), Err(Error::Version(2)));
         assert_eq!(peek(&[0x30, 0, 0, 0, 0, 0, 0, 0]), Err(Error::Malformed));
-        assert_eq!(peek(&[0x3c, 0, 0, 0, 0, 0, 0, 0]), Err(Error::Malformed));
+        assert_eq!(peek(&[0x3e, 0, 0, 0, 0, 0, 0, 0]), Err(Error::Malformed));
         assert_eq!(peek(&[0x31, 0, 0, 0, 0, 0, 0]), Err(Error::Malformed));
     }
 

@@ -20,7 +20,7 @@ pub fn show(bytes: &[u8]) -> String {
         DatagramKind::Poll | DatagramKind::End | DatagramKind::Abort | DatagramKind::Hashes => {
             MulticastHeader::parse(bytes).map(|h| format!("sequence {}", h.sequence))
         }
-        DatagramKind::Announce => Ok(String::new()),
+        DatagramKind::Announce | DatagramKind::Hello | DatagramKind::Cookie => Ok(String::new()),
         DatagramKind::Join | DatagramKind::Accept | DatagramKind::Reject => {
             HandshakeHeader::parse(bytes)
                 .map(|h| format!("key {}", hex::encode(&h.receiver_key[..4])))

@@ -298,7 +298,9 @@ pub fn wire(data: &[u8]) {
         wire::Abort::parse(data),
         wire::Feedback::parse(data),
         wire::Bye::parse(data),
-        wire::SymbolHashes::parse(data)
+        wire::SymbolHashes::parse(data),
+        wire::Hello::parse(data),
+        wire::Cookie::parse(data)
     );
 }
 

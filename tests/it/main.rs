@@ -31,6 +31,7 @@ mod racing;
 mod script;
 mod seal;
 mod seal_cli;
+mod secrecy;
 mod support;
 mod targets;
 mod tree;

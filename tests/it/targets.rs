@@ -237,7 +237,8 @@ fn an_ordinary_user_may_close_directories_and_replace_them() {
          echo 3 > t/shut/h; chmod 500 t/ro/in; chmod 555 t/ro; chmod 100 t/shut; chmod 300 t/wx; \
          chmod 755 t; {bin} pack t > archive; mkdir u; chmod 777 u; cd u; \
          good() {{ test $(stat -c %a o o/ro o/ro/in o/shut o/wx | tr -d '\\n') = 755555500100300; \
-         test $(cat o/ro/in/g) = 2; test \"$(ls -A)\" = o; test \"$(ls -A o)\" = \"$(ls -A ../t)\"; }}; \
+         test $(cat o/ro/in/g) = 2; test \"$(ls -A)\" = o; \
+         test \"$(ls -A o)\" = \"$(ls -A ../t)\"; }}; \
          for how in '' --replace --merge --replace --merge; do \
          {user} {bin} unpack -q --no-sync $how -C o < ../archive; good; done",
         bin = bin.display()

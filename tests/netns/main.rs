@@ -16,6 +16,7 @@
 
 mod addressing;
 mod cast_files;
+mod changes;
 mod flood;
 mod oneway;
 mod pace;
@@ -25,6 +26,7 @@ mod repair;
 mod session_lifecycle;
 mod topology;
 mod trees;
+mod trouble;
 
 use topology::Lab;
 

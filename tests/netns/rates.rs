@@ -129,7 +129,7 @@ fn consumer() {
 fn bursts_are_short() {
     let Some(lab) = lab(1) else { return };
     noise(&lab.dir.path().join("in"), 30_000_000);
-    // Work beside it moves datagrams in time after they were due: the best of a few shows what we do.
+    // Work beside it moves datagrams in time after they were due: the best of a few shows our own.
     let bursts = (0..4).map(|_| {
         let watcher = lab.start("s", "exec tcpdump -i eth0 -s 64 -w trace -B 8192 udp");
         watcher.says("listening", 10);

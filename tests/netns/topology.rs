@@ -283,6 +283,28 @@ impl Lab {
             .args(args));
     }
 
+    /// Runs `ip` on a node for each line.
+    pub fn ip(&self, node: &str, lines: &str) {
+        batch(&["-n", &self.name(node), "-batch", "-"], lines);
+    }
+
+    /// Takes the network card of a node out, and puts another one in its place.
+    pub fn renew(&self, node: &str) {
+        let (peer, at) = (self.name(node), self.nodes().iter().position(|n| n == node));
+        let at = at.unwrap() + 1;
+        self.ip("sw", &format!("link del {node}\n"));
+        let link = format!(
+            "link add name {node} type veth peer name eth0 netns {peer}\n\
+             link set {node} master br0 up\n"
+        );
+        self.ip("sw", &link);
+        let lines = format!(
+            "link set eth0 up\naddr add 10.83.0.{at}/24 dev eth0\n\
+             addr add fd83::{at}/64 dev eth0 nodad\nroute add 224.0.0.0/4 dev eth0\n"
+        );
+        self.ip(node, &lines);
+    }
+
     /// Cuts or mends the cable of a node.
     pub fn cable(&self, node: &str, up: bool) {
         let state = if up { "up" } else { "down" };

@@ -232,7 +232,12 @@ impl Excuses<'_> {
             DropReason::Silent => unheard || self.world.plan.sender.floor.is_some(),
             DropReason::Stalled => plan.stalls() || unheard,
             DropReason::Unfinished => plan.works_long(),
-            DropReason::Slow => self.world.plan.sender.floor.is_some(),
+            // Without a floor the time for which it may hold the stream up is bounded.
+            DropReason::Slow => {
+                self.world.plan.sender.floor.is_some() || plan.stalls() || unheard || self.losses()
+            }
+            DropReason::BlackHole => plan.to.swallows_over.is_some(),
+            DropReason::Lossy => self.losses() || unheard,
             DropReason::NextPass => {
                 let next = self.world.plan.sender.series.next_pass;
                 self.world.plan.sender.floor.is_some() && next.takes_slow()
@@ -269,8 +274,10 @@ fn receiver_is_right(world: &World, i: usize) -> Result<(), String> {
             let of_it = |m: &&MemberReport| node(m.addr).is_some_and(|(n, _)| n == i + 1);
             let members = || world.past.iter().flat_map(|p| &p.members).filter(of_it);
             let recorded = world.plan.replays > 0.0 && excuses.is_late();
-            // The BYEs or the ABORTs were lost, or the sender counts on it no more.
+            // The BYEs or the ABORTs were lost, or the sender counts on it no more. A JOIN that an
+            // attacker repeated may be all that the sender heard of it.
             excuses.silence()
+                || plan.from.swallows_over.is_some()
                 || members().any(dropped)
                 || aborts(&world.plan)
                 || recorded

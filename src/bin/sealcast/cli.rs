@@ -8,6 +8,7 @@ mod catch;
 mod keygen;
 mod open;
 mod pack;
+mod passphrase;
 mod seal;
 mod selftest;
 mod unpack;
@@ -19,6 +20,7 @@ pub(crate) use catch::CatchArgs;
 pub(crate) use keygen::KeygenArgs;
 pub(crate) use open::OpenArgs;
 pub(crate) use pack::PackArgs;
+pub(crate) use passphrase::PassphraseArgs;
 pub(crate) use seal::SealArgs;
 pub(crate) use selftest::SelftestArgs;
 pub(crate) use unpack::UnpackArgs;
@@ -48,7 +50,7 @@ pub(crate) struct GlobalArgs {
     /// Say more; `cast` and `catch` say even more when it is given twice.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// When to show a line of progress on standard error.
+    /// When to show on standard error how far it is, and what is waited for.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) progress: When,
 }
@@ -60,7 +62,7 @@ pub(crate) enum When {
     Auto,
     /// Also into a file.
     Always,
-    /// Never.
+    /// Never, nor what is waited for.
     Never,
 }
 

@@ -123,11 +123,15 @@ pub(crate) fn finish(result: Result<(), Failure>, console: &Console) -> ExitCode
 }
 
 /// Prints help, the version or a complaint about the command line.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+pub(crate) fn usage(mut error: clap::Error) -> ExitCode {
+    if error.kind() == ErrorKind::UnknownArgument {
+        // What follows `--` would be run as a command.
+        error.remove(ContextKind::Suggested);
+    }
     // Help that cannot be printed, say into a closed pipe, has no one to complain to.
     let _ = error.print();
-    if error.kind() == ErrorKind::UnknownArgument && !names_an_option(error) {
-        let hint = "data comes on standard input: redirect a file with `<`, or pipe it in";
+    if error.kind() == ErrorKind::UnknownArgument && !names_an_option(&error) {
+        let hint = place_of_names(std::env::args());
         crate::present::console::line(&format!("sealcast: hint: {hint}\n"));
     }
     if error.use_stderr() {
@@ -136,6 +140,20 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         ExitCode::SUCCESS
     }
 }
+
+/// Where a name belongs that stands where none does.
+fn place_of_names(mut args: impl Iterator<Item = String>) -> &'static str {
+    let command = args.find_map(|arg| match &*arg {
+        "catch" => Some("-o FILE writes to a file, and > does"),
+        "unpack" => Some("-C DIR restores to a directory, and --image FILE to an image"),
+        "keygen" => Some("-o FILE makes a key file, and -y FILE reads one"),
+        "seal" | "cast" | "open" => Some(FILTER),
+        _ => None,
+    });
+    command.unwrap_or(FILTER)
+}
+
+const FILTER: &str = "data comes on standard input: redirect a file with `<`, or pipe it in";
 
 fn names_an_option(error: &clap::Error) -> bool {
     let found = error.get(ContextKind::InvalidArg);

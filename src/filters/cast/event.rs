@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::filters::Error;
+use crate::net;
 use crate::proto::{MemberReport, Sender, SenderEnd, SenderEvent, SenderStats, Waiting};
 use crate::units::Duration;
 use crate::wire::SessionId;
@@ -10,6 +11,12 @@ use crate::wire::SessionId;
 /// What a cast reports while it runs.
 #[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum CastEvent<'a> {
+    /// There is no way out yet, for this reason; told again while it is waited for.
+    NoNetwork(&'a net::Error),
+    /// Nothing gets out any more, for this reason; what is lost meanwhile is repaired.
+    Unsent(&'a net::Error),
+    /// Datagrams get out again.
+    SentAgain,
     /// The session is there.
     Announced {
         /// Its id.
@@ -18,6 +25,8 @@ pub enum CastEvent<'a> {
         to: SocketAddr,
         /// Bytes of the longest of them, with their headers.
         mtu: usize,
+        /// The UDP port on which answers come in.
+        answer_port: u16,
         /// Which of its series it is, from 1.
         pass: u32,
     },

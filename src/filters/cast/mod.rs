@@ -1,7 +1,6 @@
 //! The sender's driver: input, sockets and clock around [`Sender`].
 
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::mpsc::{Receiver, Sender as Channel, TryRecvError, channel, sync_channel};
 use std::thread;
@@ -22,7 +21,7 @@ use crate::crypt::kdf;
 use crate::net::{self, Buffers, Destination, Link, NetConfig, ip_udp_len, send_error};
 use crate::proto::config::{k_for, symbol_len};
 use crate::proto::limits::K_DEFAULT;
-use crate::proto::{Sender, SenderConfig, SenderEnd, SenderEvent, Target};
+use crate::proto::{Sender, SenderConfig, SenderEnd, SenderEvent, Target, Transmit};
 use crate::sys::start_signal::StartSignal;
 use crate::sys::wait;
 use crate::units::{Duration, Instant};
@@ -39,6 +38,10 @@ const SENDS_MAX: usize = 4;
 
 /// What is waited for is reported this often.
 const WAITING_EVERY: Duration = Duration::from_secs(1);
+/// The way out is looked for, or looked at, this often.
+const LINK_CHECK_EVERY: Duration = Duration::from_secs(1);
+/// That nothing gets out is told after this time: now and then a datagram may not.
+const UNSENT_TOLD_AFTER: Duration = Duration::from_ms(500);
 
 /// A cast: to which receivers, how, and when it starts.
 #[derive(Debug)]
@@ -84,15 +87,25 @@ pub fn cast(
     runtime: &Runtime,
     tell: &mut dyn FnMut(CastEvent<'_>),
 ) -> Result<Option<CastReport>, Error> {
-    let link = match config.net.sender(&config.destination) {
+    let mut sender = config.sender.clone();
+    let begun = runtime.clock.now();
+    let link = match find_link(config, runtime, tell) {
         Ok(link) => link,
         Err(error) => {
             source.close();
-            return Err(error.into());
+            return match error {
+                // It is how a source ends that is repeated.
+                Error::Interrupted(_) if config.repeat => Ok(None),
+                error => Err(error),
+            };
         }
     };
-    let mut sender = config.sender.clone();
-    sender.ip_udp_len = ip_udp_len(link.target);
+    let waited = runtime.clock.now().since(begun);
+    let left = |limit: Duration| limit.as_us().saturating_sub(waited.as_us());
+    sender.start_timeout = sender
+        .start_timeout
+        .map(|limit| Duration::from_us(left(limit)));
+    sender.ip_udp_len = ip_udp_len(link.target());
     sender.symbol_len = symbol_len(link.mtu, sender.ip_udp_len);
     // Of many symbols the unlucky are a smaller share, and there is no second chance.
     sender.k = match sender.one_way {
@@ -122,6 +135,37 @@ pub fn cast(
             }
         }
         source.rewind().inspect_err(|_| passes.broken(tell))?;
+    }
+}
+
+/// Finds the way out, which may not be there yet: the time that it takes is of the start timeout.
+fn find_link(
+    config: &CastConfig,
+    runtime: &Runtime,
+    tell: &mut dyn FnMut(CastEvent<'_>),
+) -> Result<Link, Error> {
+    let now = runtime.clock.now();
+    let until = config.sender.start_timeout.map(|limit| now + limit);
+    loop {
+        let error = match config.net.sender(&config.destination) {
+            Ok(link) => return Ok(link),
+            Err(error) => error,
+        };
+        let now = runtime.clock.now();
+        if !error.may_pass() || until.is_some_and(|until| now >= until) {
+            return Err(error.into());
+        }
+        tell(CastEvent::NoNetwork(&error));
+        let next = now + LINK_CHECK_EVERY;
+        let next = until.map_or(next, |until| next.min(until));
+        while runtime.clock.now() < next {
+            if let Some(signal) = runtime.stopped() {
+                return Err(Error::Interrupted(signal));
+            }
+            let mut fds = [PollFd::new(runtime.wake(), PollFlags::IN)];
+            wait::wait(&mut fds, runtime.clock.now(), Some(next))
+                .map_err(Error::system("cannot wait"))?;
+        }
     }
 }
 
@@ -167,8 +211,9 @@ impl SessionContext<'_> {
             let sender = Sender::new(config, seed, self.runtime.clock.now());
             tell(CastEvent::Announced {
                 session: sender.session(),
-                to: self.link.target,
+                to: self.link.target(),
                 mtu: self.link.mtu,
+                answer_port: self.link.answer_port(),
                 pass: number + 1,
             });
             let mut driver = Driver {
@@ -184,6 +229,9 @@ impl SessionContext<'_> {
                 chunk: None,
                 finished: false,
                 failure: None,
+                unsent: None,
+                unsent_told: false,
+                link_check_at: Instant::ZERO,
                 end: None,
                 started: None,
                 stopped_idle: false,
@@ -203,10 +251,6 @@ impl SessionContext<'_> {
     }
 }
 
-fn is_firewall(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::PermissionDenied
-}
-
 struct Driver<'a> {
     sender: Sender,
     context: &'a SessionContext<'a>,
@@ -220,8 +264,8 @@ struct Driver<'a> {
     told_at: Option<Instant>,
     /// Since when only consumers have something to do.
     committing_since: Option<Instant>,
-    /// Datagrams that the socket had no room for: where they go, their length, bytes that left.
-    pending: Option<(SocketAddr, usize, usize)>,
+    /// Datagrams that the socket had no room for, and how many bytes of them have left.
+    pending: Option<(Transmit, usize)>,
     /// The newest datagrams.
     buf: Vec<u8>,
     /// Data that the sender had no room for, from this place on.
@@ -229,6 +273,12 @@ struct Driver<'a> {
     /// The reading thread has told how the stream ended.
     finished: bool,
     failure: Option<Error>,
+    /// Why nothing to all gets out, and since when, if the newest datagram did not.
+    unsent: Option<(net::Error, Instant)>,
+    /// That nothing gets out was told.
+    unsent_told: bool,
+    /// When the way out is looked at again.
+    link_check_at: Instant,
     end: Option<SenderEnd>,
     started: Option<Instant>,
     /// It was stopped while nothing was under way.
@@ -243,12 +293,17 @@ impl Driver<'_> {
             let now = self.now();
             self.poll_stop(now);
             self.take_input(now, tell);
+            self.check_link(now, tell);
             let sender = &mut self.sender;
-            link.socket
-                .receive(&mut buffers, |from, datagram| {
-                    sender.handle_datagram(now, from, datagram);
-                })
-                .map_err(|e| net::Error::socket("cannot receive", link.target.ip(), e))?;
+            let received = link.socket.receive(&mut buffers, |from, datagram| {
+                sender.handle_datagram(now, from, datagram);
+            });
+            if let Err(e) = received {
+                let error = net::Error::socket("cannot receive", link.target().ip(), e);
+                if !error.may_pass() {
+                    return Err(error.into());
+                }
+            }
             if self.sender.poll_timeout().is_some_and(|at| at <= now) {
                 self.sender.handle_timeout(now);
             }
@@ -363,41 +418,72 @@ impl Driver<'_> {
         self.failure.get_or_insert(error);
     }
 
+    /// Looks whether the way out is another, and tells whether there is one.
+    fn check_link(&mut self, now: Instant, tell: &mut dyn FnMut(CastEvent<'_>)) {
+        if now >= self.link_check_at {
+            self.link_check_at = now + LINK_CHECK_EVERY;
+            self.context.link.refresh();
+        }
+        match &self.unsent {
+            Some((error, since)) if !self.unsent_told && now.since(*since) >= UNSENT_TOLD_AFTER => {
+                tell(CastEvent::Unsent(error));
+            }
+            None if self.unsent_told => tell(CastEvent::SentAgain),
+            Some(_) | None => return,
+        }
+        self.unsent_told = self.unsent.is_some();
+    }
+
+    /// What was to go to all did not get out. An interface or a route may come back: until then it
+    /// is lost like any datagram. So is what a firewall of ours drops now and then, as with a full
+    /// table of connections; one that lets nothing out shows itself before the start.
+    fn on_unsent(&mut self, error: net::Error) -> Result<(), Error> {
+        let firewall = matches!(error, net::Error::Firewall { .. });
+        let passes = error.may_pass() || firewall && self.started.is_some();
+        if !passes {
+            return Err(error.into());
+        }
+        let since = self.unsent.take().map(|(_, since)| since);
+        self.unsent = Some((error, since.unwrap_or_else(|| self.now())));
+        Ok(())
+    }
+
     /// Sends what there is to send; `true` when there may be more at once.
     fn send(&mut self) -> Result<bool, Error> {
+        let link = self.context.link;
         for _ in 0..SENDS_MAX {
             if self.pending.is_none() {
                 let now = self.now();
                 let Some(transmit) = self.sender.poll_transmit(now, &mut self.buf) else {
                     return Ok(false);
                 };
-                let to = match transmit.to {
-                    Target::Group => self.context.link.target,
-                    Target::Peer(peer) => peer,
-                };
-                self.pending = Some((to, transmit.segment, 0));
+                self.pending = Some((transmit, 0));
             }
-            let Some((to, segment, sent)) = &mut self.pending else {
+            let Some((transmit, sent)) = self.pending else {
                 return Ok(false);
             };
-            *sent += match self
-                .context
-                .link
-                .socket
-                .send(*to, &self.buf[*sent..], *segment)
-            {
-                Ok(n) => n,
-                // A peer whose address cannot be answered does not stop the others.
-                Err(_) if *to != self.context.link.target => self.buf.len() - *sent,
-                // A firewall of ours that drops now and then, as with a full table of connections,
-                // is a loss like any; one that lets nothing out shows itself before the start.
-                Err(e) if self.started.is_some() && is_firewall(&e) => self.buf.len() - *sent,
-                Err(e) => return Err(send_error(*to, *segment, e).into()),
+            let (to, to_all) = match transmit.to {
+                Target::Group => (link.target(), true),
+                Target::Peer(peer) => (peer, false),
             };
-            if *sent < self.buf.len() {
+            let sent = match link.socket.send(to, &self.buf[sent..], transmit.segment) {
+                Ok(n) => {
+                    self.unsent = self.unsent.take().filter(|_| n == 0 || !to_all);
+                    sent + n
+                }
+                Err(e) => {
+                    // A peer whose address cannot be answered does not stop the others.
+                    if to_all {
+                        self.on_unsent(send_error(to, transmit.segment, e))?;
+                    }
+                    self.buf.len()
+                }
+            };
+            self.pending = Some((transmit, sent));
+            if sent < self.buf.len() {
                 return Ok(false);
             }
-            if *to == self.context.link.target {
+            if to_all {
                 self.sender.on_transmitted(self.now());
             }
             self.pending = None;
@@ -438,6 +524,11 @@ impl Driver<'_> {
             return Err(error);
         }
         let end = self.end.unwrap_or(SenderEnd::AllLost);
+        if matches!(end, SenderEnd::AllLost | SenderEnd::NoReceivers)
+            && let Some((error, _)) = self.unsent.take().filter(|_| self.unsent_told)
+        {
+            return Err(error.into());
+        }
         if end == SenderEnd::Aborted(AbortReason::Changed) {
             return Err(Error::Changed);
         }

@@ -7,7 +7,7 @@ use super::event::{CastEvent, CastReport};
 use crate::proto::config;
 use crate::proto::{Fate, Listed, MemberReport, SenderConfig, SenderEnd};
 use crate::units::Duration;
-use crate::wire::{DropReason, End, SessionId};
+use crate::wire::{End, SessionId};
 
 /// A further pass starts when all have come that waited for it, but after this time at the latest;
 /// and not at all when no receiver has come by then.
@@ -165,8 +165,12 @@ impl CastReport {
     fn and(mut self, next: Self, listed: Option<&[Listed]>) -> Self {
         let mut missing: BTreeSet<String> = self.missing.into_iter().collect();
         for mut member in next.members {
-            let old = self.members.iter_mut().find(|old| is_again(old, &member));
-            if let Some(old) = old {
+            let same = |is: fn(&MemberReport, &MemberReport) -> bool| {
+                let mut old = self.members.iter();
+                old.position(|old| old.fate != Fate::Done && is(old, &member))
+            };
+            if let Some(at) = same(is_same_process).or_else(|| same(is_same_machine)) {
+                let old = &mut self.members[at];
                 member.required = old.required;
                 member.sent += old.sent;
                 member.arrived += old.arrived;
@@ -209,9 +213,18 @@ impl CastReport {
     }
 }
 
-/// Whether a receiver is one that was left for this pass: it comes from the same address and port,
-/// and with the same key.
-fn is_again(old: &MemberReport, new: &MemberReport) -> bool {
-    old.fate == Fate::Dropped(DropReason::NextPass)
-        && (old.addr, old.listed) == (new.addr, new.listed)
+/// Whether a receiver waited for this pass: it comes from the same address and port, and with the
+/// same key.
+fn is_same_process(old: &MemberReport, new: &MemberReport) -> bool {
+    (old.addr, old.listed) == (new.addr, new.listed)
+}
+
+/// Whether a receiver is a machine that was in a pass before, perhaps started anew: by its key, or
+/// else by its name and address.
+fn is_same_machine(old: &MemberReport, new: &MemberReport) -> bool {
+    let place = |m: &MemberReport| (m.name.clone(), m.addr.ip());
+    match (old.listed, new.listed) {
+        (None, None) => place(old) == place(new),
+        (old, new) => old == new,
+    }
 }

@@ -1,5 +1,6 @@
 //! What a catch tells while it runs, and at its end.
 
+use crate::net::{self, JoinedGroup};
 use crate::proto::{Awaits, Receiver, ReceiverEnd, ReceiverEvent, ReceiverStats};
 use crate::units::Duration;
 
@@ -8,6 +9,10 @@ use crate::units::Duration;
 pub enum CatchEvent<'a> {
     /// Data does not flow yet; told once a second.
     Waiting(Awaits),
+    /// These groups are listened to, of late.
+    Listening(&'a [JoinedGroup]),
+    /// None can be listened to, for this reason; told once a second.
+    NoNetwork(&'a net::Error),
     /// The system grants so few bytes of receive buffer that the sender must go slowly.
     SmallBuffer(u32),
     /// The sender's datagrams do not fit our network.

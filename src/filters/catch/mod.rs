@@ -1,7 +1,7 @@
 //! A receiver's driver: sockets, clock and output around [`Receiver`].
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 
 use rand::rngs::StdRng;
@@ -19,7 +19,9 @@ use sink::{ConsumerFailure, outcome};
 use writer::{Done, WriteThread};
 
 use super::{Error, Runtime};
-use crate::net::{Buffers, NetConfig, RECEIVE_BUFFER_SMALL, ReceiverSockets, ip_udp_len, mtu_to};
+use crate::net::{
+    self, Buffers, NetConfig, RECEIVE_BUFFER_SMALL, ReceiverSockets, ip_udp_len, mtu_to, send_error,
+};
 use crate::proto::{Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, Target};
 use crate::sys::wait;
 use crate::units::{Duration, Instant};
@@ -31,6 +33,8 @@ const EXIT_MAX: Duration = Duration::from_secs(2);
 const STOP_MAX: Duration = Duration::from_secs(60);
 /// What is waited for is reported this often.
 const WAITING_EVERY: Duration = Duration::from_secs(1);
+/// Groups are joined again this often: their interfaces come and go.
+const JOIN_EVERY: Duration = Duration::from_secs(1);
 /// Batches received before anything else is done.
 const BATCHES_MAX: usize = 8;
 
@@ -73,6 +77,8 @@ pub fn catch<'a>(
             loss: config.test_loss,
             dice: StdRng::from_seed(runtime.seed),
             told_at: None,
+            join_at: Instant::ZERO,
+            network: None,
             complete: false,
             failure: None,
             end: None,
@@ -102,6 +108,10 @@ struct Driver<'a> {
     dice: StdRng,
     /// When it was told what is waited for.
     told_at: Option<Instant>,
+    /// When the groups are joined again.
+    join_at: Instant,
+    /// Why nothing can be heard, or the newest datagram did not get out.
+    network: Option<net::Error>,
     /// The verified end was reached.
     complete: bool,
     failure: Option<Error>,
@@ -130,9 +140,10 @@ enum Consumption {
 impl Driver<'_> {
     fn run(&mut self, tell: &mut dyn FnMut(CatchEvent<'_>)) -> Result<CatchReport, Error> {
         let mut buffers = Buffers::default();
-        // First of all: what is said of sessions later is to be an answer to this.
-        self.tell_waiting(self.now(), tell);
         loop {
+            // First of all: what is said of sessions later is to be an answer to this.
+            self.join(self.now(), tell)?;
+            self.tell_waiting(self.now(), tell);
             let more = self.receive(&mut buffers)?;
             let now = self.now();
             self.poll_stop(now);
@@ -146,7 +157,6 @@ impl Driver<'_> {
             if self.receiver.is_done() && self.is_settled(now) {
                 return self.report();
             }
-            self.tell_waiting(now, tell);
             tell(CatchEvent::Tick(&self.receiver));
             if !more {
                 self.wait()?;
@@ -158,6 +168,26 @@ impl Driver<'_> {
         self.runtime.clock.now()
     }
 
+    /// Joins the groups where they are not joined: at the start, and whenever the network changes.
+    fn join(&mut self, now: Instant, tell: &mut dyn FnMut(CatchEvent<'_>)) -> Result<(), Error> {
+        if now < self.join_at {
+            return Ok(());
+        }
+        self.join_at = now + JOIN_EVERY;
+        match self.sockets.join() {
+            Ok(true) => tell(CatchEvent::Listening(&self.sockets.joined())),
+            Ok(false) => return Ok(()),
+            Err(error) if error.may_pass() => {
+                tell(CatchEvent::NoNetwork(&error));
+                self.network = Some(error);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.network = None;
+        Ok(())
+    }
+
     fn receive(&mut self, buffers: &mut Buffers) -> Result<bool, Error> {
         let (receiver, dice, clock) = (&mut self.receiver, &mut self.dice, &self.runtime.clock);
         let loss = self.loss;
@@ -165,15 +195,16 @@ impl Driver<'_> {
         for socket in self.sockets.all() {
             for batch in 1..=BATCHES_MAX {
                 let now = clock.now();
-                let some = socket
-                    .receive(buffers, |from, datagram| {
-                        if loss == 0.0 || !dice.random_bool(loss) {
-                            receiver.handle_datagram(now, from, datagram);
-                        }
-                    })
-                    .map_err(Error::system("cannot receive"))?;
-                if !some {
-                    break;
+                let some = socket.receive(buffers, |from, datagram| {
+                    if loss == 0.0 || !dice.random_bool(loss) {
+                        receiver.handle_datagram(now, from, datagram);
+                    }
+                });
+                let any = Ipv4Addr::UNSPECIFIED.into();
+                match some.map_err(|e| net::Error::socket("cannot receive", any, e)) {
+                    Ok(true) => {}
+                    Err(error) if !error.may_pass() => return Err(error.into()),
+                    Ok(false) | Err(_) => break,
                 }
                 more |= batch == BATCHES_MAX;
             }
@@ -310,7 +341,15 @@ impl Driver<'_> {
             // What finds no room is lost like any datagram, and said again. So is what cannot be
             // sent at all: an address that an attacker made up must not end us, and a sender that
             // cannot be reached is noticed by its silence.
-            let _ = self.sockets.send(to, &buf);
+            match self
+                .sockets
+                .send(to, &buf)
+                .map_err(|e| send_error(to, buf.len(), e))
+            {
+                Ok(()) => self.network = None,
+                Err(error @ net::Error::Firewall { .. }) => self.network = Some(error),
+                Err(_) => {}
+            }
         }
     }
 
@@ -367,8 +406,14 @@ impl Driver<'_> {
         if let Some(error) = self.failure.take() {
             return Err(error);
         }
+        let end = self.end.clone().unwrap_or(ReceiverEnd::NoSender);
+        if end == ReceiverEnd::NoSender
+            && let Some(error) = self.network.take()
+        {
+            return Err(error.into());
+        }
         Ok(CatchReport {
-            end: self.end.clone().unwrap_or(ReceiverEnd::NoSender),
+            end,
             stats: self.receiver.stats(),
             resumed: self.resumed,
             elapsed: self

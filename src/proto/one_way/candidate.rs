@@ -3,12 +3,11 @@
 //! true one.
 
 use crate::crypt::aead::Cipher;
-use crate::crypt::agree::PublicKey;
 use crate::crypt::sign::VerifyingKey;
 use crate::proto::keys::ReceiverKeys;
 use crate::proto::limits::{CANDIDATE_PATIENCE, PEER_SILENT_MAX};
 use crate::proto::protect::{
-    OpenedAnnounce, StreamInfo, multicast_cipher, multicast_nonce, one_way_secret, open,
+    AnnounceHash, OpenedAnnounce, multicast_cipher, multicast_nonce, one_way_secret, open,
 };
 use crate::units::Instant;
 use crate::wire::{Announce, HEADER_LEN, MulticastHeader};
@@ -33,10 +32,8 @@ impl OneWayCandidate {
         keys: &ReceiverKeys,
         now: Instant,
     ) -> Self {
-        let (id, sender) = (announce.session, PublicKey(announce.sender_key));
-        let shared = keys.shared.as_ref();
-        let shape = StreamInfo::of(&announce);
-        let secret = one_way_secret(id, &sender, shape, signer.as_ref(), shared);
+        let (id, announced) = (announce.session, AnnounceHash::of(&announce));
+        let secret = one_way_secret(id, announced, keys.shared.as_ref());
         Self {
             cipher: multicast_cipher(id, secret.expose()),
             missed: announce.status.is_late(),
@@ -49,11 +46,7 @@ impl OneWayCandidate {
 
     /// Whether an ANNOUNCE seems to be of this session.
     pub(super) fn is_of(&self, announce: &Announce) -> bool {
-        let of = |a: &Announce| {
-            let shape = (a.k, a.symbol_len, a.depth, a.series);
-            (a.session, a.sender_key, a.protection, shape)
-        };
-        of(&self.announce) == of(announce)
+        AnnounceHash::of(&self.announce) == AnnounceHash::of(announce)
     }
 
     /// Whether an ANNOUNCE of it comes from its signer, if it has one.

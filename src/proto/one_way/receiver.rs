@@ -159,9 +159,9 @@ impl Session {
         let announce = &chosen.announce;
         let blocks = window_blocks(config.memory, announce.k, announce.symbol_len);
         let reassembler = Reassembler::new(announce, blocks, chosen.signer, false);
-        let (id, cipher, signer) = (announce.session, chosen.cipher, chosen.signer);
+        let (cipher, signer) = (chosen.cipher, chosen.signer);
         Self {
-            incoming: Incoming::new(id, cipher, signer, reassembler, now),
+            incoming: Incoming::new(announce, cipher, signer, reassembler, now),
             sent: SentSoFar::default(),
         }
     }
@@ -397,6 +397,10 @@ impl OneWayReceiver {
             State::Searching(_) if needs_shared && !announced.announce.protection.shared => {
                 self.pass_over(from, PassedOver::NoSharedKey);
             }
+            State::Searching(_) if !self.config.names(&announced.announce) => {
+                let told = self.told.other_name(from, &announced.announce);
+                self.events.extend(told);
+            }
             State::Searching(search) => {
                 match search.hear(now, from, &announced, &self.config, &mut self.rng) {
                     Ok(true) => {
@@ -438,10 +442,11 @@ impl OneWayReceiver {
         if let State::Searching(search) = &mut self.state
             && let Some(chosen) = search.recognise(datagram)
         {
-            let session = Session::new(chosen, &self.config, now);
+            let mut session = Session::new(chosen, &self.config, now);
+            session.incoming.silent_max = self.config.silent_max;
             self.state = State::Receiving(Box::new(session));
             self.timers = Timers::new();
-            let silent = now + PEER_SILENT_MAX;
+            let silent = now + self.config.silent_max;
             self.timers.set(OneWayReceiverTimer::Silence, silent);
         }
         // Those of a session that we are not in are no fault of anybody.

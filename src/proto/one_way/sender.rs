@@ -7,7 +7,6 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::crypt::agree::SecretKey;
-use crate::crypt::sign::SigningKey;
 use crate::proto::block::Chain;
 use crate::proto::config::{OneWay, SenderConfig, window_blocks};
 use crate::proto::event::{SenderEnd, SenderEvent, SenderStats, Target, Transmit};
@@ -15,7 +14,7 @@ use crate::proto::limits::{
     ANNOUNCE_RUNNING, ANNOUNCE_WAITING, ONE_WAY_COPIES, ONE_WAY_DEPTH_MAX, ONE_WAY_EVERY,
     ONE_WAY_INTERLEAVE_TIME, POLL_MAX, RATE_START, RTT_MIN,
 };
-use crate::proto::protect::{StreamInfo, multicast_cipher, one_way_secret};
+use crate::proto::protect::{AnnounceHash, multicast_cipher, one_way_secret};
 use crate::proto::rate::{FixedRate, Pacing, RateReason, SendLimit};
 use crate::proto::sender::{
     AbortCopies, Control, Due, Outgoing, POLL_AFTER_DATA, Proactive, SendLimits, SendWindow, State,
@@ -91,10 +90,8 @@ impl OneWaySender {
         let depth = interleave_depth(bytes, block, held, ONE_WAY_DEPTH_MAX);
         let announce = announcement(&config, session, &public, depth);
         // The secret follows from what every ANNOUNCE says.
-        let keys = &config.keys;
-        let signer = keys.signing.as_ref().map(SigningKey::public);
-        let (stream, shared) = (StreamInfo::of(&announce), keys.shared.as_ref());
-        let secret = one_way_secret(session, &public, stream, signer.as_ref(), shared);
+        let (announced, shared) = (AnnounceHash::of(&announce), config.keys.shared.as_ref());
+        let secret = one_way_secret(session, announced, shared);
         let cipher = multicast_cipher(session, secret.expose());
         let chain = Chain::new(announce.series).in_session(session);
         let starts_at = now + config.min_wait;
@@ -414,7 +411,7 @@ impl OneWaySender {
 
     /// Blocks that are interleaved at most.
     fn depth(&self) -> u16 {
-        self.outgoing.stream().depth
+        self.outgoing.announced().depth
     }
 
     /// Whether further blocks may be interleaved: as many as the depth are there, or have been

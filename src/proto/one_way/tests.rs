@@ -313,7 +313,7 @@ fn other_symbols(sender: &Sender, datagram: &[u8], _: u64) -> Vec<Vec<u8>> {
         following: header.following / (1 + header.symbol % 3),
         ..header
     };
-    let symbol = vec![5; usize::from(sender.parts().1.stream().symbol_len)];
+    let symbol = vec![5; usize::from(sender.parts().1.announced().symbol_len)];
     vec![forge(sender, header.sequence, lie, &symbol)]
 }
 

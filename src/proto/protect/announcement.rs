@@ -1,5 +1,7 @@
-//! The tag and the signature of an ANNOUNCE, which is not encrypted.
+//! The tag and the signature of an ANNOUNCE, which is not encrypted, and what of it keys are bound
+//! to.
 
+use super::access::short_mac;
 use super::signing::{SignatureContext, sign, verify};
 use crate::crypt::secret::Secret;
 use crate::crypt::sign::VerifyingKey;
@@ -15,16 +17,40 @@ fn announce_tag(
     announce: &[u8],
 ) -> Secret<TAG_LEN> {
     let secret = shared.map_or(&[][..], |s| s.expose());
-    let key = kdf::derive(secret, session, b"sealcast v3 announce");
-    let mut tag = [0; TAG_LEN];
-    tag.copy_from_slice(&hash::mac(&key, announce)[..TAG_LEN]);
-    Secret::new(tag)
+    short_mac(
+        &kdf::derive(secret, session, b"sealcast v3 announce"),
+        announce,
+    )
 }
 
-/// Appends an ANNOUNCE with its signature, if it has a signer, and its tag.
+/// The hash of everything in an ANNOUNCE but how far the session is, which changes. Keys are bound
+/// to it: both sides have the same only if they saw the same ANNOUNCE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proto) struct AnnounceHash([u8; 32]);
+
+impl AnnounceHash {
+    pub(in crate::proto) fn of(announce: &wire::Announce) -> Self {
+        let constant = wire::Announce {
+            status: wire::SessionStatus::default(),
+            sequence: 0,
+            ..announce.clone()
+        };
+        let mut text = b"sealcast v3 session\0".to_vec();
+        constant.emit(&mut text);
+        Self(hash::blake3(&text))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// Appends an ANNOUNCE with its signature, if it has a signer, padding up to `padded_len` bytes in
+/// all, and its tag.
 pub(in crate::proto) fn emit_announce(
     announce: &wire::Announce,
     keys: &SenderKeys,
+    padded_len: usize,
     out: &mut Vec<u8>,
 ) {
     let (start, session) = (out.len(), announce.session);
@@ -33,6 +59,8 @@ pub(in crate::proto) fn emit_announce(
         let signature = sign(key, SignatureContext::Announce, session, &out[start..]);
         out.extend_from_slice(&signature);
     }
+    let len = (start + padded_len).saturating_sub(TAG_LEN);
+    out.resize(len.max(out.len()), 0);
     let tag = announce_tag(&session.0, keys.shared.as_ref(), &out[start..]);
     out.extend_from_slice(tag.expose());
 }
@@ -55,15 +83,16 @@ impl<'a> OpenedAnnounce<'a> {
         if announce_tag(session, shared, whole) != Secret::new(*tag) {
             return None;
         }
-        let (is_signed, _) = wire::Announce::peek(whole);
-        let signed = if is_signed {
-            Some(whole.split_last_chunk::<SIGNATURE_LEN>()?)
+        let (announce, rest) = wire::Announce::split(whole).ok()?;
+        let body = &whole[..whole.len() - rest.len()];
+        let (signed, padding) = if announce.protection.signer.is_some() {
+            let (signature, padding) = rest.split_first_chunk::<SIGNATURE_LEN>()?;
+            (Some((body, signature)), padding)
         } else {
-            None
+            (None, rest)
         };
-        let body = signed.map_or(whole, |(body, _)| body);
-        let announce = wire::Announce::parse(body).ok()?;
-        Some(Self { announce, signed })
+        let is_zero = padding.iter().all(|&byte| byte == 0);
+        is_zero.then_some(Self { announce, signed })
     }
 
     /// The key that signed it, or nothing if nobody did.
@@ -111,6 +140,7 @@ mod tests {
             symbol_len: 1_436,
             depth: 1,
             status: wire::SessionStatus::default(),
+            sequence: 0,
             protection: wire::Protection {
                 signer: Some(*signing.public().as_bytes()),
                 shared: true,
@@ -119,7 +149,7 @@ mod tests {
             name: "lab".into(),
         };
         let mut datagram = Vec::new();
-        emit_announce(&announce, &keys, &mut datagram);
+        emit_announce(&announce, &keys, 0, &mut datagram);
         let opened = OpenedAnnounce::open(&datagram, keys.shared.as_ref()).unwrap();
         assert_eq!(opened.announce, announce);
         assert_eq!(opened.verify(), Ok(Some(signing.public())));
@@ -132,8 +162,51 @@ mod tests {
             shared: keys.shared.clone(),
             ..SenderKeys::default()
         };
-        emit_announce(&announce, &other, &mut forged);
+        emit_announce(&announce, &other, 548, &mut forged);
+        assert_eq!(forged.len(), 548);
         let opened = OpenedAnnounce::open(&forged, keys.shared.as_ref()).unwrap();
         assert_eq!(opened.verify(), Err(BadSignature));
+    }
+
+    #[test]
+    fn keys_are_bound_to_all_that_does_not_change() {
+        let announce = wire::Announce {
+            session: SESSION,
+            series: SESSION,
+            sender_key: [2; 32],
+            k: 256,
+            symbol_len: 1_436,
+            depth: 1,
+            status: wire::SessionStatus::default(),
+            sequence: 0,
+            protection: wire::Protection::default(),
+            name: "lab".into(),
+        };
+        let later = wire::SessionStatus {
+            started: true,
+            joined: 7,
+            ..wire::SessionStatus::default()
+        };
+        let hash = AnnounceHash::of(&announce);
+        let with = |change: &dyn Fn(&mut wire::Announce)| {
+            let mut changed = announce.clone();
+            change(&mut changed);
+            AnnounceHash::of(&changed)
+        };
+        assert_eq!(with(&|a| (a.status, a.sequence) = (later, 9)), hash);
+        let changes: [&dyn Fn(&mut wire::Announce); 9] = [
+            &|a| a.session.0[15] ^= 1,
+            &|a| a.series.0[0] ^= 1,
+            &|a| a.sender_key[0] ^= 1,
+            &|a| a.k += 1,
+            &|a| a.symbol_len += 2,
+            &|a| a.depth += 1,
+            &|a| a.protection.signer = Some([1; 32]),
+            &|a| a.protection.listed = true,
+            &|a| a.name.push('s'),
+        ];
+        for (n, change) in changes.into_iter().enumerate() {
+            assert_ne!(with(change), hash, "change {n}");
+        }
     }
 }

@@ -3,63 +3,29 @@
 
 use zeroize::Zeroizing;
 
+use super::announcement::AnnounceHash;
 use crate::crypt::aead::{Cipher, Key};
 use crate::crypt::agree::{PublicKey, SecretKey, SharedSecret};
 use crate::crypt::kdf;
 use crate::crypt::secret::Secret;
-use crate::crypt::sign::VerifyingKey;
 use crate::proto::keys::SHARED_LEN;
-use crate::wire::{self, SessionId};
+use crate::wire::{Accept, SessionId};
 
 /// Makes the cipher of what the sender multicasts.
 pub(in crate::proto) fn multicast_cipher(session: SessionId, secret: &[u8; 32]) -> Cipher {
     Cipher::new(&kdf::derive(secret, &session.0, b"sealcast v3 multicast"))
 }
 
-/// What an ANNOUNCE says about the coding of the stream: the FEC object transmission information of
-/// RFC 5052, and the series. Keys are bound to it, so that who changes it on the way gets none.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::proto) struct StreamInfo {
-    pub(in crate::proto) k: u16,
-    pub(in crate::proto) symbol_len: u16,
-    pub(in crate::proto) depth: u16,
-    pub(in crate::proto) series: SessionId,
-}
-
-impl StreamInfo {
-    pub(in crate::proto) fn of(announce: &wire::Announce) -> Self {
-        Self {
-            k: announce.k,
-            symbol_len: announce.symbol_len,
-            depth: announce.depth,
-            series: announce.series,
-        }
-    }
-
-    fn bytes(self) -> [u8; 22] {
-        let mut bytes = [0; 22];
-        for (n, figure) in [self.k, self.symbol_len, self.depth].iter().enumerate() {
-            bytes[n * 2..][..2].copy_from_slice(&figure.to_be_bytes());
-        }
-        bytes[6..].copy_from_slice(&self.series.0);
-        bytes
-    }
-}
-
 /// The secret of a one-way session: nobody hands it out, but who heard the ANNOUNCE and has what
 /// all sides have in common, if they have, can make it. What the ANNOUNCE says is bound to it.
 pub(in crate::proto) fn one_way_secret(
     session: SessionId,
-    sender: &PublicKey,
-    stream: StreamInfo,
-    signer: Option<&VerifyingKey>,
+    announced: AnnounceHash,
     shared: Option<&Secret<SHARED_LEN>>,
 ) -> Key {
     let info = [
         b"sealcast v3 one-way\0".as_slice(),
-        sender.as_bytes(),
-        &stream.bytes(),
-        signer.map_or(&[][..], |key| key.as_bytes()),
+        announced.bytes().as_slice(),
     ];
     let secret = shared.map_or(&[][..], |s| s.expose());
     kdf::derive(secret, &session.0, &info.concat())
@@ -76,23 +42,22 @@ pub(in crate::proto) struct Handshake {
 }
 
 impl Handshake {
-    /// Agrees; nothing when the other side's key is no proper key. `shared` is what all sides have
-    /// in common, if they have.
+    /// Agrees; nothing when the other side's key is no proper key. `receiver` is the receiver's
+    /// key, and `shared` what all sides have in common, if they have.
     pub(in crate::proto) fn agree(
         session: SessionId,
         own: &SecretKey,
         theirs: &PublicKey,
-        [sender, receiver]: [&PublicKey; 2],
-        stream: StreamInfo,
+        receiver: &PublicKey,
+        announced: AnnounceHash,
         shared: Option<&Secret<SHARED_LEN>>,
     ) -> Option<Self> {
         let ours = own.agree(theirs).ok()?;
         let secret = join_secrets(ours.expose(), shared);
         let info = [
-            b"sealcast v3 agreed\0",
-            sender.as_bytes().as_slice(),
+            b"sealcast v3 agreed\0".as_slice(),
             receiver.as_bytes(),
-            &stream.bytes(),
+            announced.bytes(),
         ];
         let agreed = kdf::derive(&secret, &session.0, &info.concat());
         let cipher = |info: &[u8]| Cipher::new(&kdf::derive(agreed.expose(), &session.0, info));
@@ -104,8 +69,8 @@ impl Handshake {
         })
     }
 
-    /// The ciphers of the session. A receiver with an identity proves it: `identity` is its public
-    /// key, and what that and the sender's key of this session agree on.
+    /// The ciphers of the handshake. A receiver with an identity proves it: `identity` is its
+    /// public key, and what that and the sender's key of this session agree on.
     pub(in crate::proto) fn ciphers(
         &self,
         identity: Option<(&PublicKey, &SharedSecret)>,
@@ -118,13 +83,12 @@ impl Handshake {
                 kdf::derive(&both, &self.session.0, &info)
             }
         };
-        let cipher =
-            |info: &[u8]| Cipher::new(&kdf::derive(secret.expose(), &self.session.0, info));
+        let reply = kdf::derive(secret.expose(), &self.session.0, b"sealcast v3 reply");
         PeerCiphers {
             join: self.join.clone(),
-            reply: cipher(b"sealcast v3 reply"),
-            feedback: cipher(b"sealcast v3 feedback"),
-            bye: cipher(b"sealcast v3 bye"),
+            reply: Cipher::new(&reply),
+            session: self.session,
+            identified: secret,
         }
     }
 }
@@ -135,11 +99,38 @@ fn join_secrets(first: &[u8; 32], second: Option<&Secret<32>>) -> Zeroizing<Vec<
     Zeroizing::new([first.as_slice(), second].concat())
 }
 
-/// The four ciphers between the sender and one receiver.
+/// The ciphers between the sender and one receiver until that was admitted.
 #[derive(Clone, Debug)]
 pub(in crate::proto) struct PeerCiphers {
     pub(in crate::proto) join: Cipher,
     pub(in crate::proto) reply: Cipher,
+    session: SessionId,
+    identified: Key,
+}
+
+impl PeerCiphers {
+    /// The ciphers after an ACCEPT: only a receiver that got it has them, so its FEEDBACK shows
+    /// that it is where it says.
+    pub(in crate::proto) fn member(&self, accept: &Accept) -> MemberCiphers {
+        let secret = Zeroizing::new(
+            [
+                self.identified.expose().as_slice(),
+                &accept.session_secret,
+                &accept.nonce,
+            ]
+            .concat(),
+        );
+        let cipher = |info: &[u8]| Cipher::new(&kdf::derive(&secret, &self.session.0, info));
+        MemberCiphers {
+            feedback: cipher(b"sealcast v3 feedback"),
+            bye: cipher(b"sealcast v3 bye"),
+        }
+    }
+}
+
+/// The ciphers between the sender and one receiver that takes part.
+#[derive(Clone, Debug)]
+pub(in crate::proto) struct MemberCiphers {
     pub(in crate::proto) feedback: Cipher,
     pub(in crate::proto) bye: Cipher,
 }
@@ -148,25 +139,38 @@ pub(in crate::proto) struct PeerCiphers {
 mod tests {
     use super::super::{counter_nonce, open, seal};
     use super::*;
-    use crate::crypt::sign::SigningKey;
+    use crate::wire::{Announce, Protection, SessionStatus};
     use std::collections::BTreeSet;
 
     const SESSION: SessionId = SessionId([3; 16]);
-    const STREAM: StreamInfo = StreamInfo {
-        k: 256,
-        symbol_len: 1_436,
-        depth: 1,
-        series: SESSION,
+    const ACCEPT: Accept = Accept {
+        session_secret: [4; 32],
+        nonce: [5; 16],
     };
+
+    fn announce() -> Announce {
+        Announce {
+            session: SESSION,
+            series: SESSION,
+            sender_key: [1; 32],
+            k: 256,
+            symbol_len: 1_436,
+            depth: 1,
+            status: SessionStatus::default(),
+            sequence: 0,
+            protection: Protection::default(),
+            name: String::new(),
+        }
+    }
 
     /// The handshake of both sides.
     fn handshakes(shared: [Option<Secret<32>>; 2]) -> [Handshake; 2] {
         let (s, r) = (SecretKey::from_seed([1; 32]), SecretKey::from_seed([2; 32]));
         let (sp, rp) = (s.public(), r.public());
-        let [a, b] = shared;
+        let ([a, b], announced) = (shared, AnnounceHash::of(&announce()));
         [
-            Handshake::agree(SESSION, &s, &rp, [&sp, &rp], STREAM, a.as_ref()).unwrap(),
-            Handshake::agree(SESSION, &r, &sp, [&sp, &rp], STREAM, b.as_ref()).unwrap(),
+            Handshake::agree(SESSION, &s, &rp, &rp, announced, a.as_ref()).unwrap(),
+            Handshake::agree(SESSION, &r, &sp, &rp, announced, b.as_ref()).unwrap(),
         ]
     }
 
@@ -179,7 +183,8 @@ mod tests {
 
     #[test]
     fn both_sides_agree() {
-        let [ours, theirs] = handshakes([None, None]).map(|h| h.ciphers(None));
+        let pairs = handshakes([None, None]).map(|h| h.ciphers(None));
+        let [ours, theirs] = pairs.each_ref().map(|pair| pair.member(&ACCEPT));
         assert!(fits(&ours.feedback, &theirs.feedback) && !fits(&ours.feedback, &theirs.bye));
         let mut out = b"?head-body".to_vec();
         let nonce = counter_nonce(9, 1);
@@ -222,24 +227,33 @@ mod tests {
     }
 
     #[test]
+    fn only_a_receiver_that_got_the_accept_can_speak() {
+        let [ours, theirs] = handshakes([None, None]).map(|h| h.ciphers(None));
+        let right = ours.member(&ACCEPT);
+        let mut other = ACCEPT;
+        other.nonce[15] ^= 1;
+        assert!(fits(&right.feedback, &theirs.member(&ACCEPT).feedback));
+        assert!(!fits(&right.feedback, &theirs.member(&other).feedback));
+        assert!(!fits(&right.bye, &theirs.member(&other).bye));
+        (other.nonce, other.session_secret[0]) = (ACCEPT.nonce, 9);
+        assert!(!fits(&right.feedback, &theirs.member(&other).feedback));
+    }
+
+    #[test]
     fn the_key_of_a_one_way_session_is_bound_to_its_announce() {
-        let sender = PublicKey([1; 32]);
-        let signer = SigningKey::from_seed([2; 32]).public();
         let shared = [Secret::new([3; 32]), Secret::new([4; 32])];
-        let deeper = StreamInfo { depth: 2, ..STREAM };
-        let other = PublicKey([9; 32]);
+        let (announced, mut other) = (AnnounceHash::of(&announce()), announce());
+        other.sender_key[0] ^= 1;
         let secrets = [
-            one_way_secret(SESSION, &sender, STREAM, None, None),
-            one_way_secret(SessionId([4; 16]), &sender, STREAM, None, None),
-            one_way_secret(SESSION, &other, STREAM, None, None),
-            one_way_secret(SESSION, &sender, deeper, None, None),
-            one_way_secret(SESSION, &sender, STREAM, Some(&signer), None),
-            one_way_secret(SESSION, &sender, STREAM, None, Some(&shared[0])),
-            one_way_secret(SESSION, &sender, STREAM, None, Some(&shared[1])),
+            one_way_secret(SESSION, announced, None),
+            one_way_secret(SessionId([4; 16]), announced, None),
+            one_way_secret(SESSION, AnnounceHash::of(&other), None),
+            one_way_secret(SESSION, announced, Some(&shared[0])),
+            one_way_secret(SESSION, announced, Some(&shared[1])),
         ];
         let different: BTreeSet<[u8; 32]> = secrets.iter().map(|s| *s.expose()).collect();
         assert_eq!(different.len(), secrets.len());
-        let again = one_way_secret(SESSION, &sender, STREAM, None, Some(&shared[1]));
+        let again = one_way_secret(SESSION, announced, Some(&shared[1]));
         assert!(different.contains(again.expose()));
     }
 }

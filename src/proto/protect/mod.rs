@@ -1,13 +1,17 @@
 //! How datagrams are protected: keys, ciphers, signatures, and the window against replays.
 
+mod access;
 mod announcement;
 mod handshake;
 mod replay_window;
 mod sealing;
 mod signing;
 
-pub(super) use announcement::{OpenedAnnounce, emit_announce};
-pub(super) use handshake::{Handshake, PeerCiphers, StreamInfo, multicast_cipher, one_way_secret};
+pub(super) use access::{AccessKey, CookieMaker};
+pub(super) use announcement::{AnnounceHash, OpenedAnnounce, emit_announce};
+pub(super) use handshake::{
+    Handshake, MemberCiphers, PeerCiphers, multicast_cipher, one_way_secret,
+};
 pub(super) use replay_window::ReplayWindow;
 #[cfg(test)]
 pub(super) use sealing::counter_nonce;

@@ -1,22 +1,46 @@
-//! The window that finds repeated datagrams: RFC 4303 section 3.4.3.
+//! The window that finds repeated datagrams: RFC 4303 section 3.4.3; in signed sessions held in
+//! place by what the signer says.
+
+use crate::proto::limits::SIGNED_AHEAD_MAX as AHEAD;
 
 /// Sequence numbers further back than this are not told from replays, and dropped.
-const WINDOW_LEN: u64 = 1 << 16;
+const BACK: u64 = 1 << 16;
 
-/// The sequence numbers that were heard: a window that slides with the highest of them, so that no
-/// datagram counts twice.
+/// What holds the window in place.
+#[derive(Clone, Copy, Debug)]
+enum Anchor {
+    /// It slides with the highest number heard.
+    Highest,
+    /// It slides with the highest number that was signed, so that a member which makes up datagrams
+    /// cannot move it.
+    Signed(u64),
+}
+
+/// The sequence numbers that were heard, so that no datagram counts twice.
 #[derive(Clone, Debug)]
 pub(in crate::proto) struct ReplayWindow {
+    anchor: Anchor,
     end: u64,
-    /// A bit each for the last [`WINDOW_LEN`] numbers, by their remainder.
+    /// A bit for each number of the window, by its remainder.
     bits: Vec<u64>,
 }
 
 impl ReplayWindow {
+    /// The window of a session that has no signer.
     pub(in crate::proto) fn new() -> Self {
+        Self::with(Anchor::Highest, BACK)
+    }
+
+    /// The window of a session whose signer says that `sequence` is next.
+    pub(in crate::proto) fn signed(sequence: u64) -> Self {
+        Self::with(Anchor::Signed(sequence), (BACK + AHEAD).next_power_of_two())
+    }
+
+    fn with(anchor: Anchor, len: u64) -> Self {
         Self {
+            anchor,
             end: 0,
-            bits: vec![0; usize::try_from(WINDOW_LEN / 64).unwrap_or(0)],
+            bits: vec![0; usize::try_from(len / 64).unwrap_or(0)],
         }
     }
 
@@ -25,29 +49,51 @@ impl ReplayWindow {
         self.end
     }
 
-    /// Whether `sequence` may still be new.
-    pub(in crate::proto) fn is_new(&self, sequence: u64) -> bool {
-        sequence >= self.end || (self.end - sequence <= WINDOW_LEN && !self.bit(sequence))
+    /// Whether a datagram of this number may still be new; `signed` if its signature is to be
+    /// checked, or was found right.
+    pub(in crate::proto) fn is_new(&self, sequence: u64, signed: bool) -> bool {
+        let (top, end) = match self.anchor {
+            Anchor::Highest => (self.end, u64::MAX),
+            Anchor::Signed(top) if signed => (top, u64::MAX),
+            Anchor::Signed(top) => (top, self.bits_end()),
+        };
+        let is_recent = sequence.saturating_add(BACK) >= top && sequence < end;
+        is_recent && (sequence >= self.bits_end() || !self.bit(sequence))
     }
 
-    /// Marks `sequence`, which is authentic, as heard.
-    pub(in crate::proto) fn mark(&mut self, sequence: u64) {
-        debug_assert!(self.is_new(sequence), "{sequence} was heard before");
-        if sequence >= self.end {
-            if sequence - self.end >= WINDOW_LEN {
-                self.bits.fill(0);
-            } else {
-                for skipped in self.end..=sequence {
-                    self.set(skipped, false);
-                }
+    /// Marks a number, which is authentic, as heard; `signed` if a signature says so.
+    pub(in crate::proto) fn mark(&mut self, sequence: u64, signed: bool) {
+        debug_assert!(self.is_new(sequence, signed), "{sequence} was heard before");
+        let before = self.bits_end();
+        self.end = self.end.max(sequence + 1);
+        if let (Anchor::Signed(top), true) = (&mut self.anchor, signed) {
+            *top = sequence.max(*top);
+        }
+        let end = self.bits_end();
+        if end - before >= self.len() {
+            self.bits.fill(0);
+        } else {
+            for skipped in before..end {
+                self.set(skipped, false);
             }
-            self.end = sequence + 1;
         }
         self.set(sequence, true);
     }
 
+    /// The numbers from this one on have no bit yet.
+    fn bits_end(&self) -> u64 {
+        match self.anchor {
+            Anchor::Highest => self.end,
+            Anchor::Signed(top) => top.saturating_add(AHEAD + 1),
+        }
+    }
+
+    fn len(&self) -> u64 {
+        self.bits.len() as u64 * 64
+    }
+
     fn place(&self, sequence: u64) -> (usize, u64) {
-        let bit = sequence % WINDOW_LEN;
+        let bit = sequence % self.len();
         (usize::try_from(bit / 64).unwrap_or(0), 1 << (bit % 64))
     }
 
@@ -71,25 +117,49 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    #[test]
-    fn a_sequence_number_counts_once() {
-        let mut window = ReplayWindow::new();
+    /// Marks numbers that wander upwards; each must be new exactly once.
+    fn wander(mut window: ReplayWindow, from: u64) -> ReplayWindow {
         let mut model = BTreeSet::new();
-        let mut sequence = 1u64;
+        let mut random = 1u64;
         for n in 0..20_000u64 {
-            sequence = sequence
+            random = random
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
-            let candidate = n * 20 + (sequence >> 33) % 3_000;
-            if window.is_new(candidate) {
-                assert!(model.insert(candidate), "{candidate} twice");
-                window.mark(candidate);
+            let (sequence, signed) = (from + n * 20 + (random >> 33) % 3_000, n % 50 == 0);
+            if window.is_new(sequence, signed) {
+                assert!(model.insert(sequence), "{sequence} twice");
+                window.mark(sequence, signed);
             } else {
-                assert!(model.contains(&candidate), "{candidate} lost");
+                assert!(model.contains(&sequence), "{sequence} lost");
             }
         }
-        window.mark(1 << 40);
-        assert!(!window.is_new(1 << 40) && !window.is_new(5));
-        assert!(window.is_new((1 << 40) - 1));
+        window
+    }
+
+    #[test]
+    fn a_sequence_number_counts_once() {
+        let mut window = wander(ReplayWindow::new(), 0);
+        window.mark(1 << 40, false);
+        assert!(!window.is_new(1 << 40, false) && !window.is_new(5, false));
+        assert!(window.is_new((1 << 40) - 1, false));
+        wander(ReplayWindow::signed(0), 0);
+        wander(ReplayWindow::signed(1 << 40), 1 << 40);
+    }
+
+    #[test]
+    fn only_what_is_signed_moves_a_signed_window() {
+        let mut window = wander(ReplayWindow::signed(0), 0);
+        let top = 50 * 399 * 20;
+        // A member says that everything is far ahead, as far as it can.
+        assert!(!window.is_new((1 << 48) - 2, false));
+        window.mark(top + AHEAD, false);
+        let genuine = (400_000 - 1_000..400_000).rev();
+        let heard = genuine.filter(|&sequence| window.is_new(sequence + 5_000, false));
+        assert!(heard.count() > 900);
+        // What the signer says is true however far it is.
+        window.mark(1 << 40, true);
+        assert!(!window.is_new(1 << 40, true) && !window.is_new(top + AHEAD, true));
+        assert!(window.is_new((1 << 40) - 1, false) && window.is_new((1 << 40) + 1, false));
+        assert!(!window.is_new((1 << 40) - BACK - 1, false));
     }
 }

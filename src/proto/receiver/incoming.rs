@@ -58,6 +58,17 @@ pub(in crate::proto) enum StreamState {
     Corrupt,
 }
 
+/// What the signature of a datagram of this kind is for; nothing for DATA, which has none.
+fn signature_context(kind: DatagramKind) -> Option<SignatureContext> {
+    match kind {
+        DatagramKind::Poll => Some(SignatureContext::Poll),
+        DatagramKind::End => Some(SignatureContext::End),
+        DatagramKind::Hashes => Some(SignatureContext::Hashes),
+        DatagramKind::Abort => Some(SignatureContext::Abort),
+        _ => None,
+    }
+}
+
 /// What is heard of a session in which a receiver takes part.
 #[derive(Debug)]
 pub(in crate::proto) struct Incoming {
@@ -71,6 +82,8 @@ pub(in crate::proto) struct Incoming {
     /// Everything was handed out, which was told.
     pub(in crate::proto) completed: bool,
     heard_at: Instant,
+    /// The sender is lost when nothing was heard of it for this time.
+    pub(in crate::proto) silent_max: Duration,
     /// When something was heard that the sender has signed, if it signs.
     signed_at: Instant,
     /// An ANNOUNCE is looked at again then.
@@ -88,23 +101,28 @@ pub(in crate::proto) struct Incoming {
 
 impl Incoming {
     pub(in crate::proto) fn new(
-        id: SessionId,
+        announce: &Announce,
         cipher: Cipher,
         signer: Option<VerifyingKey>,
         reassembler: Reassembler,
         now: Instant,
     ) -> Self {
+        let replay_window = match signer {
+            Some(_) => ReplayWindow::signed(announce.sequence),
+            None => ReplayWindow::new(),
+        };
         Self {
-            id,
+            id: announce.session,
             cipher,
             signer,
             reassembler,
             started: false,
             completed: false,
             heard_at: now,
+            silent_max: PEER_SILENT_MAX,
             signed_at: now,
             check_at: now,
-            replay_window: ReplayWindow::new(),
+            replay_window,
             heard_from: None,
             datagrams: 0,
             repaired: 0,
@@ -149,12 +167,21 @@ impl Incoming {
         datagram: &'a mut [u8],
     ) -> Option<(MulticastHeader, Payload<'a>)> {
         let header = MulticastHeader::parse(datagram).ok()?;
-        if !self.replay_window.is_new(header.sequence) {
+        let context = signature_context(header.kind).filter(|_| self.signer.is_some());
+        let signed = context.is_some();
+        if !self.replay_window.is_new(header.sequence, signed) {
             return None;
         }
         let nonce = multicast_nonce(header.sequence);
-        let body = open(&self.cipher, &nonce, datagram, HEADER_LEN)?;
-        self.replay_window.mark(header.sequence);
+        let head: [u8; HEADER_LEN] = *datagram.first_chunk()?;
+        let mut body = &*open(&self.cipher, &nonce, datagram, HEADER_LEN)?;
+        if let (Some(signer), Some(context)) = (&self.signer, context) {
+            let (text, signature) = body.split_last_chunk()?;
+            let all = [&head, text].concat();
+            verify(signer, context, self.id, &all, signature).ok()?;
+            body = text;
+        }
+        self.replay_window.mark(header.sequence, signed);
         self.heard_from.get_or_insert(header.sequence);
         self.heard_at = now;
         self.datagrams += 1;
@@ -164,29 +191,12 @@ impl Incoming {
                 self.started = true;
                 Payload::Symbol(body)
             }
-            DatagramKind::Poll => {
-                Payload::Poll(Poll::parse(self.signed(SignatureContext::Poll, body)?).ok()?)
-            }
-            DatagramKind::End => {
-                Payload::End(End::parse(self.signed(SignatureContext::End, body)?).ok()?)
-            }
-            DatagramKind::Hashes => {
-                let body = self.signed(SignatureContext::Hashes, body)?;
-                Payload::Hashes(SymbolHashes::parse(body).ok()?)
-            }
-            _ => Payload::Abort(Abort::parse(self.signed(SignatureContext::Abort, body)?).ok()?),
+            DatagramKind::Poll => Payload::Poll(Poll::parse(body).ok()?),
+            DatagramKind::End => Payload::End(End::parse(body).ok()?),
+            DatagramKind::Hashes => Payload::Hashes(SymbolHashes::parse(body).ok()?),
+            _ => Payload::Abort(Abort::parse(body).ok()?),
         };
         Some((header, content))
-    }
-
-    /// A body without its signature, which is the sender's if it signs at all.
-    fn signed<'a>(&self, context: SignatureContext, body: &'a [u8]) -> Option<&'a [u8]> {
-        let Some(signer) = &self.signer else {
-            return Some(body);
-        };
-        let (body, signature) = body.split_last_chunk()?;
-        verify(signer, context, self.id, body, signature).ok()?;
-        Some(body)
     }
 
     /// Takes note of a POLL; `false` if a newer one came before.
@@ -258,19 +268,23 @@ impl Incoming {
 
     /// When the sender is lost, if nothing more is heard of it.
     pub(in crate::proto) fn lost_at(&self) -> Instant {
-        let silent = self.heard_at + PEER_SILENT_MAX;
+        let silent = self.heard_at + self.silent_max;
         match self.signer {
-            Some(_) => silent.min(self.signed_at + SIGNED_SILENT_MAX),
+            Some(_) => silent.min(self.signed_at + self.signed_silent_max()),
             None => silent,
         }
     }
 
     /// For how long the sender was silent, when it is lost.
     pub(in crate::proto) fn silence(&self, now: Instant) -> Duration {
-        match now.since(self.heard_at) >= PEER_SILENT_MAX {
-            true => PEER_SILENT_MAX,
-            false => SIGNED_SILENT_MAX,
+        match now.since(self.heard_at) >= self.silent_max {
+            true => self.silent_max,
+            false => self.signed_silent_max(),
         }
+    }
+
+    fn signed_silent_max(&self) -> Duration {
+        self.silent_max.max(SIGNED_SILENT_MAX)
     }
 
     /// What was counted here and, in `base`, before.

@@ -25,7 +25,7 @@ use super::config::{ReceiverConfig, window_blocks};
 use super::event::{
     Awaits, Delivery, PassedOver, ReceiverEnd, ReceiverEvent, ReceiverStats, Target, Transmit,
 };
-use super::limits::{LEAVE_LINGER_MAX, LINGER_MAX, PEER_SILENT_MAX, REFUSED_WAIT};
+use super::limits::{LEAVE_LINGER_MAX, REFUSED_WAIT};
 use super::timer::{TimerKind, Timers};
 use crate::units::Instant;
 use crate::wire::{
@@ -118,8 +118,9 @@ impl TwoWayReceiver {
             Ok((DatagramKind::Accept | DatagramKind::Reject, _)) => {
                 self.handle_reply(now, datagram)
             }
-            Ok((DatagramKind::Join | DatagramKind::Feedback, _)) => None,
-            Ok((kind, tag)) => self.handle_session(now, kind, tag, datagram),
+            Ok((DatagramKind::Cookie, _)) => self.handle_cookie(now, datagram),
+            Ok((DatagramKind::Hello | DatagramKind::Join | DatagramKind::Feedback, _)) => None,
+            Ok((kind, tag)) => self.handle_session(now, from, (kind, tag), datagram),
         };
         self.stats.refused += u64::from(taken.is_none());
     }
@@ -265,7 +266,9 @@ impl TwoWayReceiver {
                 let longest = match outcome {
                     // What became of the consumer is worth as much as that all is well.
                     Outcome::Done(_)
-                    | Outcome::Leave(LeaveReason::Status(_) | LeaveReason::Signal(_)) => LINGER_MAX,
+                    | Outcome::Leave(LeaveReason::Status(_) | LeaveReason::Signal(_)) => {
+                        self.config.silent_max
+                    }
                     Outcome::Receiving | Outcome::Finishing | Outcome::Leave(_) => LEAVE_LINGER_MAX,
                 };
                 self.timers.set(ReceiverTimer::Linger, now + longest);
@@ -323,6 +326,10 @@ impl TwoWayReceiver {
             State::Searching(_) if needs_shared && !announced.announce.protection.shared => {
                 self.pass_over(from, PassedOver::NoSharedKey);
             }
+            State::Searching(_) if !self.config.names(&announced.announce) => {
+                let told = self.told.other_name(from, &announced.announce);
+                self.events.extend(told);
+            }
             State::Searching(search) => {
                 let found = search.hear(now, from, &announced, &self.config, &mut self.rng);
                 if search.all_refused().is_some() {
@@ -361,6 +368,15 @@ impl TwoWayReceiver {
         }
     }
 
+    fn handle_cookie(&mut self, now: Instant, datagram: &[u8]) -> Option<()> {
+        let State::Searching(search) = &mut self.state else {
+            return None;
+        };
+        search.handle_cookie(now, datagram)?;
+        self.rearm(now);
+        Some(())
+    }
+
     fn handle_reply(&mut self, now: Instant, datagram: &mut [u8]) -> Option<()> {
         let State::Searching(search) = &mut self.state else {
             return None;
@@ -376,12 +392,13 @@ impl TwoWayReceiver {
                 let so_far = search.so_far();
                 let announce = &chosen.announce;
                 let blocks = window_blocks(self.config.memory, announce.k, announce.symbol_len);
-                let session = Session::joined(&chosen, receiver, &accept, blocks, so_far, now);
+                let mut session = Session::joined(&chosen, receiver, &accept, blocks, so_far, now);
+                session.incoming.silent_max = self.config.silent_max;
                 self.state = State::Receiving(Box::new(session));
                 self.timers.clear(ReceiverTimer::GiveUp);
                 self.timers.clear(ReceiverTimer::Join);
                 self.timers
-                    .set(ReceiverTimer::Silence, now + PEER_SILENT_MAX);
+                    .set(ReceiverTimer::Silence, now + self.config.silent_max);
                 self.events.push_back(ReceiverEvent::Joined {
                     receiver,
                     from: chosen.from,
@@ -395,8 +412,8 @@ impl TwoWayReceiver {
     fn handle_session(
         &mut self,
         now: Instant,
-        kind: DatagramKind,
-        tag: u32,
+        from: SocketAddr,
+        (kind, tag): (DatagramKind, u32),
         datagram: &mut [u8],
     ) -> Option<()> {
         // Those of a session that we are not in are no fault of anybody.
@@ -408,10 +425,15 @@ impl TwoWayReceiver {
             self.handle_bye(now, reason);
             return Some(());
         }
-        let was_waiting = !session.incoming.started;
-        let effect = session.handle(now, datagram)?;
-        if was_waiting && session.incoming.started {
+        let (was_waiting, was_at) = (!session.incoming.started, session.sender());
+        let effect = session.handle(now, from, datagram)?;
+        let starts = was_waiting && session.incoming.started;
+        let moves = session.sender() != was_at;
+        if starts {
             self.events.push_back(ReceiverEvent::Started);
+        }
+        if moves {
+            self.events.push_back(ReceiverEvent::Moved { from });
         }
         match effect {
             Effect::None => {}

@@ -533,6 +533,7 @@ mod tests {
             symbol_len: LEN,
             depth,
             status: SessionStatus::default(),
+            sequence: 0,
             protection: Protection::default(),
             name: String::new(),
         }

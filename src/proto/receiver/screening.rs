@@ -119,9 +119,15 @@ impl SignatureLimit {
     }
 }
 
-/// The reasons for passing over a session that were told.
+/// So many other names of sessions are told of: an attacker can announce any number.
+const NAMES_MAX: usize = 8;
+
+/// What was told of sessions that we pass over.
 #[derive(Clone, Debug, Default)]
-pub(in crate::proto) struct Told(BTreeSet<PassedOver>);
+pub(in crate::proto) struct Told {
+    reasons: BTreeSet<PassedOver>,
+    names: BTreeSet<String>,
+}
 
 impl Told {
     /// What to say of a session that we cannot take part in: once for each reason.
@@ -131,6 +137,17 @@ impl Told {
         why: PassedOver,
     ) -> Option<ReceiverEvent> {
         let event = ReceiverEvent::PassedOver { from, why };
-        self.0.insert(why).then_some(event)
+        self.reasons.insert(why).then_some(event)
+    }
+
+    /// What to say of a session of another name than the one we want: once for each name.
+    pub(in crate::proto) fn other_name(
+        &mut self,
+        from: SocketAddr,
+        announce: &Announce,
+    ) -> Option<ReceiverEvent> {
+        let name = announce.name.clone();
+        let new = self.names.len() < NAMES_MAX && self.names.insert(name.clone());
+        new.then_some(ReceiverEvent::OtherName { from, name })
     }
 }

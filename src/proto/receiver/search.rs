@@ -19,10 +19,24 @@ use crate::proto::limits::{
     NEXT_PASS_UNANSWERED_MAX, PEER_SILENT_MAX,
 };
 use crate::proto::protect::{
-    Handshake, OpenedAnnounce, PeerCiphers, StreamInfo, open, reply_nonce, seal,
+    AccessKey, AnnounceHash, Handshake, OpenedAnnounce, PeerCiphers, open, reply_nonce, seal,
 };
 use crate::units::{Duration, Instant};
-use crate::wire::{Accept, Announce, DatagramKind, HandshakeHeader, Join, RejectReason};
+use crate::wire::{
+    Accept, Announce, COOKIE_LEN, Cookie, DatagramKind, HELLO_NONCE_LEN, HandshakeHeader, Hello,
+    Join, RejectReason,
+};
+
+/// What each side has shown the other: that what is sent to its address reaches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AddressProof {
+    /// An ANNOUNCE came, which anybody could have sent: one HELLO may answer it.
+    Announced,
+    /// That was answered. Nothing more goes to the address before the next ANNOUNCE.
+    Greeted,
+    /// The sender answered with this cookie.
+    Shown([u8; COOKIE_LEN]),
+}
 
 /// A session that we asked to take us in.
 #[derive(Debug)]
@@ -33,6 +47,8 @@ pub(super) struct Candidate {
     pub(super) ciphers: PeerCiphers,
     key: SecretKey,
     handshake: Handshake,
+    access: AccessKey,
+    proof: AddressProof,
     /// Which of our identities it was shown.
     identity: usize,
     began_at: Instant,
@@ -56,16 +72,20 @@ impl Candidate {
         rng.fill_bytes(&mut scalar);
         let key = SecretKey::from_seed(scalar);
         let (ours, theirs) = (key.public(), PublicKey(announce.sender_key));
-        let both = [&theirs, &ours];
-        let shared = keys.shared.as_ref();
-        let shape = StreamInfo::of(&announce);
-        let handshake = Handshake::agree(announce.session, &key, &theirs, both, shape, shared)?;
+        let (id, announced, shared) = (
+            announce.session,
+            AnnounceHash::of(&announce),
+            keys.shared.as_ref(),
+        );
+        let handshake = Handshake::agree(id, &key, &theirs, &ours, announced, shared)?;
         let proof = match keys.identities.get(identity) {
             Some(own) => Some((own.public(), own.agree(&theirs).ok()?)),
             None => None,
         };
         let ciphers = handshake.ciphers(proof.as_ref().map(|(key, secret)| (key, secret)));
         Some(Self {
+            access: AccessKey::new(id, shared),
+            proof: AddressProof::Announced,
             announce,
             signer,
             from,
@@ -110,11 +130,45 @@ impl Candidate {
         }
     }
 
+    /// By which we recognise a COOKIE for us.
+    fn nonce(&self) -> [u8; HELLO_NONCE_LEN] {
+        let mut nonce = [0; HELLO_NONCE_LEN];
+        nonce.copy_from_slice(&self.key.public().0[..HELLO_NONCE_LEN]);
+        nonce
+    }
+
+    /// It was announced again.
+    fn on_announce(&mut self, now: Instant) {
+        self.heard_at = now;
+        if self.proof == AddressProof::Greeted {
+            self.proof = AddressProof::Announced;
+        }
+    }
+
+    /// When it is sent something without another word of it.
+    fn emits_at(&self) -> Option<Instant> {
+        match self.proof {
+            _ if !self.is_asked() => None,
+            AddressProof::Announced => Some(self.heard_at),
+            AddressProof::Greeted => None,
+            AddressProof::Shown(_) => Some(self.join_at),
+        }
+    }
+
+    fn emit_hello(&self, buf: &mut Vec<u8>) {
+        Hello {
+            tag: self.announce.session.tag(),
+            nonce: self.nonce(),
+        }
+        .emit(buf);
+        self.access.seal(buf);
+    }
+
     fn makes_room(&self, now: Instant) -> bool {
         self.refused.is_some() || now.since(self.began_at) >= CANDIDATE_PATIENCE
     }
 
-    fn emit_join(&self, config: &ReceiverConfig, buf: &mut Vec<u8>) {
+    fn emit_join(&self, cookie: [u8; COOKIE_LEN], config: &ReceiverConfig, buf: &mut Vec<u8>) {
         let a = &self.announce;
         HandshakeHeader {
             kind: DatagramKind::Join,
@@ -129,12 +183,15 @@ impl Candidate {
             session: a.session,
             window_blocks: u32::try_from(blocks).unwrap_or(u32::MAX),
             socket_bytes: config.socket_bytes,
+            mtu: config.mtu,
             name: config.name.clone(),
             identity: identity.map(|key| key.public().0),
         }
         .emit(buf);
         let nonce = reply_nonce(DatagramKind::Join, 0);
         seal(&self.handshake.join, &nonce, buf, 0, HandshakeHeader::LEN);
+        buf.extend_from_slice(&cookie);
+        self.access.seal(buf);
     }
 
     /// Reads a REJECT: its reason is in its nonce.
@@ -197,7 +254,7 @@ impl Search {
         }
         let same = |c: &&mut Candidate| c.from == from && c.announce.session == announce.session;
         if let Some(known) = self.candidates.iter_mut().find(same) {
-            known.heard_at = now;
+            known.on_announce(now);
             return Found::Nothing;
         }
         if from.port() == 0 || !config.accepts(announce) {
@@ -268,14 +325,13 @@ impl Search {
 
     /// When there is something to do.
     pub(super) fn next(&self) -> Option<Instant> {
-        let join_at = |c: &Candidate| c.is_asked().then_some(c.join_at);
-        let moments = |c: &Candidate| [Some(c.ends_at()), join_at(c)];
+        let moments = |c: &Candidate| [Some(c.ends_at()), c.emits_at()];
         let asked = self.candidates.iter().flat_map(moments).flatten();
         let lost_at = self.resume.as_ref().map(|resume| resume.lost_at());
         asked.chain(lost_at).min()
     }
 
-    /// Writes a JOIN that is due; says where it goes.
+    /// Writes a HELLO or a JOIN that is due; says where it goes.
     pub(super) fn emit(
         &mut self,
         now: Instant,
@@ -283,8 +339,13 @@ impl Search {
         rng: &mut StdRng,
         buf: &mut Vec<u8>,
     ) -> Option<SocketAddr> {
-        let due = |c: &&mut Candidate| c.is_asked() && c.join_at <= now;
+        let due = |c: &&mut Candidate| c.emits_at().is_some_and(|at| at <= now);
         let candidate = self.candidates.iter_mut().find(due)?;
+        let AddressProof::Shown(cookie) = candidate.proof else {
+            candidate.proof = AddressProof::Greeted;
+            candidate.emit_hello(buf);
+            return Some(candidate.from);
+        };
         if candidate.refused.is_some() {
             candidate.renew(&config.keys, rng, now);
             candidate.join_at = now + NEXT_PASS_ASK_EVERY;
@@ -292,8 +353,24 @@ impl Search {
             candidate.join_at = now + candidate.retry;
             candidate.retry = candidate.retry.times(2).min(JOIN_RETRY_MAX);
         }
-        candidate.emit_join(config, buf);
+        candidate.emit_join(cookie, config, buf);
         Some(candidate.from)
+    }
+
+    /// Takes a COOKIE, after which JOINs go to its sender. `None` when it was refused.
+    pub(super) fn handle_cookie(&mut self, now: Instant, datagram: &[u8]) -> Option<()> {
+        let ours = |c: &&mut Candidate| {
+            let cookie = c.access.open(datagram).map(Cookie::parse);
+            cookie.is_some_and(|cookie| cookie.is_ok_and(|cookie| cookie.nonce == c.nonce()))
+        };
+        let candidate = self.candidates.iter_mut().find(ours)?;
+        let cookie = Cookie::parse(candidate.access.open(datagram)?).ok()?.cookie;
+        // One that repeats what is known changes nothing.
+        if candidate.proof != AddressProof::Shown(cookie) {
+            candidate.proof = AddressProof::Shown(cookie);
+            candidate.join_at = now;
+        }
+        Some(())
     }
 
     /// Takes an ACCEPT or REJECT. `None` when it was refused.
@@ -339,7 +416,8 @@ impl Search {
         if reason == RejectReason::NotListed && next < keys.identities.len() {
             let known = (candidate.announce.clone(), candidate.signer, candidate.from);
             if let Some(new) = Candidate::new(known, keys, next, rng, now) {
-                *candidate = new;
+                let proof = candidate.proof;
+                *candidate = Candidate { proof, ..new };
                 return;
             }
         }

@@ -14,7 +14,7 @@ use crate::proto::block::Chain;
 use crate::proto::event::{Delivery, ReceiverStats};
 use crate::proto::limits::{
     BACKOFF_FREE_RECEIVERS, BACKOFF_RTTS, DONE_EVERY, NACK_RETRY_MAX, NACK_RETRY_MIN, REPORT_MAX,
-    REPORT_WAITING, RTT_MAX, RTT_MIN, backoff_max,
+    REPORT_WAITING, RTT_MAX, RTT_MIN, SENDER_MOVED_AFTER, backoff_max,
 };
 use crate::proto::protect::{member_nonce, multicast_cipher, open, seal};
 use crate::units::{Duration, Instant};
@@ -27,6 +27,8 @@ use crate::wire::{
 #[derive(Debug)]
 struct FeedbackChannel {
     sender: SocketAddr,
+    /// When it was known to be there.
+    sender_at: Instant,
     tag: u32,
     /// Our number.
     receiver: u32,
@@ -37,6 +39,15 @@ struct FeedbackChannel {
 }
 
 impl FeedbackChannel {
+    /// The newest POLL came from this address: the sender's, unless somebody repeats what it says,
+    /// as long as it is not heard at the old one.
+    fn follow(&mut self, now: Instant, from: SocketAddr) {
+        if from != self.sender && now.since(self.sender_at) < SENDER_MOVED_AFTER {
+            return;
+        }
+        (self.sender, self.sender_at) = (from, now);
+    }
+
     /// Writes a FEEDBACK; nothing when there are no numbers left.
     fn emit(&mut self, feedback: &Feedback, buf: &mut Vec<u8>) -> Option<SocketAddr> {
         let (kind, number) = (DatagramKind::Feedback, self.feedbacks);
@@ -120,7 +131,7 @@ impl Session {
         so_far: Option<Chain>,
         now: Instant,
     ) -> Self {
-        let (announce, ciphers) = (&chosen.announce, &chosen.ciphers);
+        let (announce, ciphers) = (&chosen.announce, chosen.ciphers.member(accept));
         let mut reassembler = Reassembler::new(announce, blocks, chosen.signer, true);
         if let Some(so_far) = so_far {
             reassembler.resume(so_far.in_session(announce.session));
@@ -129,13 +140,14 @@ impl Session {
         let id = announce.session;
         Self {
             series: announce.series,
-            incoming: Incoming::new(id, cipher, chosen.signer, reassembler, now),
+            incoming: Incoming::new(announce, cipher, chosen.signer, reassembler, now),
             feedback: FeedbackChannel {
                 sender: chosen.from,
+                sender_at: now,
                 tag: id.tag(),
                 receiver,
-                feedback_cipher: ciphers.feedback.clone(),
-                bye_cipher: ciphers.bye.clone(),
+                feedback_cipher: ciphers.feedback,
+                bye_cipher: ciphers.bye,
                 feedbacks: 0,
             },
             report: ReportSchedule {
@@ -165,8 +177,18 @@ impl Session {
         ResumeState::new(self.series, self.incoming.signer(), Some(position), now)
     }
 
+    /// Where the sender is.
+    pub(super) fn sender(&self) -> SocketAddr {
+        self.feedback.sender
+    }
+
     /// Takes a multicast datagram of this session. `None` when it is malformed, forged or replayed.
-    pub(super) fn handle(&mut self, now: Instant, datagram: &mut [u8]) -> Option<Effect> {
+    pub(super) fn handle(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &mut [u8],
+    ) -> Option<Effect> {
         let before = self.incoming.datagrams();
         let opened = self.incoming.open(now, datagram);
         if self.incoming.datagrams() > before {
@@ -176,7 +198,7 @@ impl Session {
         let (header, content) = opened?;
         Some(match content {
             Payload::Symbol(symbol) => self.handle_symbol(now, &header, symbol),
-            Payload::Poll(poll) => self.handle_poll(now, header.sequence, &poll),
+            Payload::Poll(poll) => self.handle_poll(now, from, header.sequence, &poll),
             // Those of a one-way session count down.
             Payload::End(_) if header.following != 0 => return None,
             Payload::End(end) => self.incoming.on_end(end),
@@ -209,10 +231,17 @@ impl Session {
         }
     }
 
-    fn handle_poll(&mut self, now: Instant, sequence: u64, poll: &Poll) -> Effect {
+    fn handle_poll(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        sequence: u64,
+        poll: &Poll,
+    ) -> Effect {
         if !self.incoming.on_poll(now, sequence, poll) {
             return Effect::None;
         }
+        self.feedback.follow(now, from);
         let rtt = Duration::from_us(u64::from(poll.rtt_us));
         self.group = GroupInfo {
             rtt: rtt.clamp(RTT_MIN, RTT_MAX),

@@ -1,8 +1,10 @@
 //! Eviction: which receivers are not waited for any longer.
 
-use super::members::{Member, MemberState, Members, Progress};
+use super::members::{Member, MemberState, Members};
 use crate::proto::config::SenderConfig;
-use crate::proto::limits::{CONFIRM_MAX, PEER_SILENT_MAX, REPORT_MAX};
+use crate::proto::limits::{
+    ASKED_BLOCKS_MAX, ASKED_SHARE_MAX, CONFIRM_MAX, HOLD_EARNS, HOLD_FLOOR, REPORT_MAX,
+};
 use crate::units::{Duration, Instant, Rate};
 use crate::wire::DropReason;
 
@@ -32,6 +34,8 @@ pub(super) struct Snapshot {
     pub(super) flight: u64,
     /// Bytes of source symbols sent so far.
     pub(super) source_bytes: u64,
+    /// Source symbols sent so far.
+    pub(super) source_symbols: u64,
     pub(super) rate: Rate,
 }
 
@@ -44,21 +48,34 @@ impl Snapshot {
     }
 }
 
-/// How slow the stream may be.
+/// How fast the stream was since the last check.
 #[derive(Clone, Copy, Debug)]
-struct Floor {
-    rate: Rate,
-    /// The stream has been below it since the last check, though there is input.
-    missed: bool,
+struct Pace {
+    source: u64,
+    span: Duration,
+    /// There was something to send.
+    wanted: bool,
+}
+
+impl Pace {
+    fn is_below(self, rate: Rate) -> bool {
+        self.wanted && self.source < rate.bytes_in(self.span)
+    }
 }
 
 /// When receivers are dropped, and what was found at the last check.
 #[derive(Debug)]
 pub(super) struct Eviction {
+    silent_max: Duration,
     stall_max: Option<Duration>,
     finish_max: Option<Duration>,
     floor: Option<Rate>,
     slow_grace: Duration,
+    hold_max: Option<Duration>,
+    /// What no receiver may keep the stream below for long.
+    hold_floor: Rate,
+    /// Symbols for which a receiver may ask besides a share of the stream.
+    asked_free: u64,
     /// What becomes of a receiver that keeps the stream below the floor.
     slow: DropReason,
     checked_at: Instant,
@@ -70,10 +87,16 @@ pub(super) struct Eviction {
 impl Eviction {
     pub(super) fn new(config: &SenderConfig, now: Instant) -> Self {
         Self {
+            silent_max: config.silent_max,
             stall_max: config.stall_max,
             finish_max: config.finish_max,
             floor: config.floor,
             slow_grace: config.slow_grace,
+            hold_max: config.hold_max,
+            hold_floor: config.rate_max.map_or(HOLD_FLOOR, |most| {
+                HOLD_FLOOR.min(Rate::from_bits_per_s(most.as_bits_per_s() / HOLD_EARNS))
+            }),
+            asked_free: u64::from(config.k) * ASKED_BLOCKS_MAX,
             slow: match config.series.next_pass.takes_slow() {
                 true => DropReason::NextPass,
                 false => DropReason::Slow,
@@ -111,22 +134,32 @@ impl Eviction {
             if unconfirmed && now.since(m.joined_at) >= pending_max {
                 overdue.push((n, DropReason::Silent));
             } else {
-                let reason = self.overdue(&m.progress, now);
+                let reason = self.overdue(m, snapshot);
                 overdue.extend(reason.map(|reason| (n, reason)));
             }
         }
-        overdue.extend(self.too_slow(members, snapshot));
+        let pace = self.pace(snapshot);
+        if snapshot.sending {
+            overdue.extend(self.too_slow(members, snapshot, pace));
+            overdue.extend(self.held_too_long(members, snapshot, pace));
+        }
         overdue
     }
 
     /// Why a receiver must be dropped now for what it does not do, if it must.
-    fn overdue(&self, progress: &Progress, now: Instant) -> Option<DropReason> {
+    fn overdue(&self, m: &Member, snapshot: &Snapshot) -> Option<DropReason> {
+        let (now, progress) = (snapshot.now, &m.progress);
         let (since, max, reason) = match progress.committing_since {
             Some(since) => (since, self.finish_max, DropReason::Unfinished),
+            None if progress.lacks => (progress.still_since, self.stall_max, DropReason::Lossy),
             None => (progress.still_since, self.stall_max, DropReason::Stalled),
         };
-        if now.since(progress.heard_at) >= PEER_SILENT_MAX {
+        if now.since(progress.heard_at) >= self.silent_max {
             Some(DropReason::Silent)
+        } else if m.is_black_hole() {
+            Some(DropReason::BlackHole)
+        } else if m.asked > snapshot.source_symbols * ASKED_SHARE_MAX + self.asked_free {
+            Some(DropReason::Lossy)
         } else if max.is_some_and(|max| now.since(since) >= max) {
             Some(reason)
         } else {
@@ -134,34 +167,71 @@ impl Eviction {
         }
     }
 
-    /// The floor, if there is one, and whether the stream was below it since the last check.
-    fn floor(&mut self, snapshot: &Snapshot) -> Option<Floor> {
-        let source = snapshot.source_bytes - self.checked_source;
-        let span = snapshot.now.since(self.checked_at);
+    /// How fast the stream was since the last check.
+    fn pace(&mut self, snapshot: &Snapshot) -> Pace {
+        let pace = Pace {
+            source: snapshot.source_bytes - self.checked_source,
+            span: snapshot.now.since(self.checked_at),
+            wanted: snapshot.stuck || snapshot.has_source,
+        };
         (self.checked_at, self.checked_source) = (snapshot.now, snapshot.source_bytes);
-        let rate = self.floor.filter(|_| snapshot.sending)?;
-        let wanted = snapshot.stuck || snapshot.has_source;
-        Some(Floor {
-            rate,
-            missed: wanted && source < rate.bytes_in(span),
-        })
+        pace
+    }
+
+    /// The receivers that have held the stream up for longer than they may: each for a time, of
+    /// which it earns more while it does not. What most of them do is not theirs to help.
+    fn held_too_long(
+        &self,
+        members: &mut Members,
+        snapshot: &Snapshot,
+        pace: Pace,
+    ) -> Vec<(u32, DropReason)> {
+        let Some(hold_max) = self.hold_max else {
+            return Vec::new();
+        };
+        let active = members.group().active as usize;
+        let holds = |m: &Member| m.state == MemberState::Active && snapshot.is_held_by(m);
+        let holding = members.present().filter(|(_, m)| holds(m)).count();
+        let charged = pace.is_below(self.hold_floor) && holding * 2 <= active;
+        let most = self.stall_max.unwrap_or(hold_max).max(hold_max);
+        let earned = Duration::from_us(pace.span.as_us() / HOLD_EARNS);
+        let mut gone = Vec::new();
+        for (n, m) in members.present_mut() {
+            let held = charged && holds(m);
+            let lacks = m.progress.lacks;
+            let left = m.progress.hold_left.get_or_insert(hold_max);
+            if !held {
+                *left = (*left + earned).min(most);
+            } else if *left > pace.span {
+                *left = Duration::from_us(left.as_us() - pace.span.as_us());
+            } else {
+                gone.push((n, if lacks { DropReason::Lossy } else { self.slow }));
+            }
+        }
+        gone
     }
 
     /// The receivers that have kept the stream below the floor for the time of grace: by the ring,
     /// their window or their silence at each check, or because they keep the rate down. Only as
     /// long as others are there that do not: what most of them do is not theirs to help.
-    fn too_slow(&mut self, members: &mut Members, snapshot: &Snapshot) -> Vec<(u32, DropReason)> {
+    fn too_slow(
+        &self,
+        members: &mut Members,
+        snapshot: &Snapshot,
+        pace: Pace,
+    ) -> Vec<(u32, DropReason)> {
         let now = snapshot.now;
-        let floor = self.floor(snapshot);
-        let missed = floor.is_some_and(|floor| floor.missed);
+        let Some(floor) = self.floor else {
+            return Vec::new();
+        };
+        let missed = pace.is_below(floor);
         let limits = |m: &Member| {
             let at = m.path.limiting_at;
             at.is_some_and(|at| now.since(at) < LIMITING_MEMORY)
         };
         let active = members.group().active as usize;
         let limiting = members.present().filter(|(_, m)| limits(m)).count();
-        let rate_is_low = floor.is_some_and(|floor| snapshot.rate < floor.rate);
-        let by_rate = rate_is_low && limiting * 2 <= active;
+        let by_rate = snapshot.rate < floor && limiting * 2 <= active;
         let mut slow = Vec::new();
         let of_group = members.present_mut();
         for (n, m) in of_group.filter(|(_, m)| m.state == MemberState::Active) {
@@ -224,6 +294,7 @@ mod tests {
             sequence: 1_000,
             flight: 64,
             source_bytes: 0,
+            source_symbols: 0,
             rate: Rate::from_bits_per_s(100_000_000),
         };
         (members, snapshot)
@@ -251,8 +322,14 @@ mod tests {
     fn a_silent_receiver_is_dropped_and_one_that_never_confirmed_sooner_or_later() {
         let (mut members, mut snapshot) = group(1);
         let pending = members.add(member(7, &pair()));
-        let mut eviction = Eviction::new(&SenderConfig::default(), Instant::ZERO);
-        snapshot.now = Instant::ZERO + PEER_SILENT_MAX;
+        let config = SenderConfig {
+            silent_max: Duration::from_secs(9),
+            ..SenderConfig::default()
+        };
+        let mut eviction = Eviction::new(&config, Instant::ZERO);
+        snapshot.now = Instant::ZERO + Duration::from_ms(8_999);
+        assert_eq!(eviction.check(&mut members, &snapshot), []);
+        snapshot.now = Instant::ZERO + config.silent_max;
         members.change(pending, |m| m.progress.heard_at = snapshot.now);
         let dropped = eviction.check(&mut members, &snapshot);
         assert_eq!(dropped, [(0, DropReason::Silent)]);
@@ -300,6 +377,46 @@ mod tests {
             let dropped = check_until(e, m, s, Instant::from_us(3 * SECOND + 1));
             let expected: &[_] = if all { &[] } else { &[(2, DropReason::Slow)] };
             assert_eq!(dropped, expected);
+        }
+    }
+
+    #[test]
+    fn the_time_for_which_a_receiver_may_hold_up_is_bounded_and_earned() {
+        let (mut members, mut snapshot) = group(3);
+        let mut eviction = Eviction::new(&SenderConfig::default(), Instant::ZERO);
+        let (e, m, s) = (&mut eviction, &mut members, &mut snapshot);
+        // It takes a block now and then: that moves `next`, and not the end of what it holds up.
+        m.change(2, |m| (m.window_end, m.progress.lacks) = (5, false));
+        assert_eq!(
+            check_until(e, m, s, Instant::from_us(20 * SECOND - SECOND / 4)),
+            []
+        );
+        let dropped = check_until(e, m, s, Instant::from_us(20 * SECOND));
+        assert_eq!(dropped, [(2, DropReason::Slow)]);
+        m.change(2, |m| m.state = MemberState::Done);
+        // The others kept up for 20 s, so each has 25 s; it does not help one to lack symbols.
+        m.change(1, |m| (m.window_end, m.progress.lacks) = (5, true));
+        assert_eq!(
+            check_until(e, m, s, Instant::from_us(45 * SECOND - SECOND / 4)),
+            []
+        );
+        let dropped = check_until(e, m, s, Instant::from_us(45 * SECOND));
+        assert_eq!(dropped, [(1, DropReason::Lossy)]);
+        // The last one is waited for.
+        m.change(1, |m| m.state = MemberState::Done);
+        m.change(0, |m| m.window_end = 5);
+        assert_eq!(check_until(e, m, s, Instant::from_us(100 * SECOND)), []);
+    }
+
+    #[test]
+    fn a_receiver_that_asks_without_end_is_dropped() {
+        let (mut members, mut snapshot) = group(2);
+        let mut eviction = Eviction::new(&SenderConfig::default(), Instant::ZERO);
+        snapshot.source_symbols = 1_000;
+        let most = 2 * 1_000 + 8 * u64::from(SenderConfig::default().k);
+        for (asked, expected) in [(most, &[][..]), (most + 1, &[(1, DropReason::Lossy)])] {
+            members.get_mut(1).unwrap().asked = asked;
+            assert_eq!(eviction.check(&mut members, &snapshot), expected);
         }
     }
 }

@@ -1,15 +1,18 @@
-//! How many JOINs of unknown receivers are looked at: each costs a key agreement.
+//! How many HELLOs are answered, each of which costs a datagram, and how many JOINs of unknown
+//! receivers are looked at, each of which costs a key agreement.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
-use crate::proto::limits::{JOINS_AT_ONCE_MAX, JOINS_PER_ADDRESS_S_MAX, JOINS_PER_S_MAX};
+use crate::proto::limits::{
+    COOKIES_PER_S_MAX, JOINS_AT_ONCE_MAX, JOINS_PER_ADDRESS_S_MAX, JOINS_PER_S_MAX,
+};
 use crate::units::{Instant, Rate};
 
 /// Addresses share this many buckets.
 const BUCKETS: usize = 64;
 
-/// A token bucket: so many JOINs in a burst, and so many a second.
+/// A token bucket: so many in a burst, and so many a second.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     tokens: u64,
@@ -31,6 +34,7 @@ impl Bucket {
 /// addresses keeps out few others.
 #[derive(Clone, Debug)]
 pub(super) struct JoinLimiter {
+    cookies: Bucket,
     all: Bucket,
     /// By a keyed hash of the address, so that an attacker cannot choose a bucket.
     buckets: [Bucket; BUCKETS],
@@ -44,13 +48,23 @@ impl JoinLimiter {
             filled_at: now,
         };
         Self {
+            cookies: full,
             all: full,
             buckets: [full; BUCKETS],
             key,
         }
     }
 
-    /// Whether a JOIN from this address may be looked at.
+    /// Whether another COOKIE may be sent.
+    pub(super) fn allow_cookie(&mut self, now: Instant) -> bool {
+        let cookies = &mut self.cookies;
+        cookies.fill(now, COOKIES_PER_S_MAX);
+        let allowed = cookies.tokens > 0;
+        cookies.tokens -= u64::from(allowed);
+        allowed
+    }
+
+    /// Whether a JOIN from this address, which gets what is sent to it, may be looked at.
     pub(super) fn allow(&mut self, now: Instant, from: IpAddr) -> bool {
         let mut hasher = DefaultHasher::new();
         hasher.write_u64(self.key);

@@ -1,11 +1,13 @@
 //! The receivers of a session, as the sender knows them.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::proto::event::{Fate, MemberReport};
-use crate::proto::limits::{ANSWER_EVERY, PENDING_MAX, RECEIVERS_MAX, RTT_MIN};
-use crate::proto::protect::PeerCiphers;
+use crate::proto::limits::{
+    ANSWER_EVERY, BLACK_HOLE_MAX, BLACK_HOLE_SENT_MIN, PENDING_MAX, RECEIVERS_MAX, RTT_MAX, RTT_MIN,
+};
+use crate::proto::protect::{MemberCiphers, PeerCiphers};
 use crate::proto::rate::{PathState, ReportStep};
 use crate::units::{Duration, Instant};
 use crate::wire::{ByeReason, DropReason, Feedback, Join, LeaveReason};
@@ -86,17 +88,52 @@ pub(super) struct Progress {
     pub(super) slow_since: Option<Instant>,
     /// It held the others up at the last check.
     pub(super) was_holding_up: bool,
+    /// For how long it may still hold the stream up, once it may not for ever.
+    pub(super) hold_left: Option<Duration>,
+    /// Since when it lacks each symbol of the block that is next, though it hears POLLs.
+    pub(super) unreached: Option<Unreached>,
+    /// It lacked symbols when it reported last.
+    pub(super) lacks: bool,
+}
+
+/// A receiver was found to get none of the long datagrams.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unreached {
+    /// When it said so first and last, and how many symbols of its next block were sent until then.
+    first: (Instant, u32),
+    last: (Instant, u32),
+}
+
+/// Who a receiver is, whatever process of it takes part: its identity, or else its name and
+/// address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Machine {
+    Identity([u8; 32]),
+    Place(IpAddr, String),
+}
+
+impl Machine {
+    fn of(addr: SocketAddr, join: &Join) -> Self {
+        match join.identity {
+            Some(identity) => Self::Identity(identity),
+            None => Self::Place(addr.ip(), join.name.clone()),
+        }
+    }
 }
 
 /// One receiver.
 #[derive(Debug)]
 pub(super) struct Member {
+    machine: Machine,
+    /// A later process of the same machine takes part, and nothing was heard of this one since.
+    pub(super) successor: Option<u32>,
     pub(super) addr: SocketAddr,
     pub(super) key: [u8; 32],
     pub(super) name: String,
     /// Its place in the list of those that may take part.
     pub(super) listed: Option<usize>,
     pub(super) pair: PeerCiphers,
+    pub(super) ciphers: MemberCiphers,
     pub(super) state: MemberState,
     /// BYEs sent to it.
     pub(super) byes: u32,
@@ -122,6 +159,8 @@ pub(super) struct Member {
     pub(super) sent: u64,
     /// Datagrams of those that arrived.
     pub(super) arrived: u64,
+    /// Repair symbols that were sent because it asked for them.
+    pub(super) asked: u64,
     /// It counts at the end: it was there at the start, or expected.
     pub(super) required: bool,
 }
@@ -132,6 +171,7 @@ pub(super) struct Newcomer {
     pub(super) addr: SocketAddr,
     pub(super) key: [u8; 32],
     pub(super) pair: PeerCiphers,
+    pub(super) ciphers: MemberCiphers,
     pub(super) listed: Option<usize>,
 }
 
@@ -139,11 +179,14 @@ impl Member {
     /// A receiver that joins when the transmission of this `sequence` number is next.
     pub(super) fn new(newcomer: Newcomer, join: &Join, sequence: u64, now: Instant) -> Self {
         Self {
+            machine: Machine::of(newcomer.addr, join),
+            successor: None,
             addr: newcomer.addr,
             key: newcomer.key,
             name: join.name.clone(),
             listed: newcomer.listed,
             pair: newcomer.pair,
+            ciphers: newcomer.ciphers,
             state: MemberState::Pending,
             byes: 0,
             feedback_next: 0,
@@ -160,12 +203,16 @@ impl Member {
                 committing_since: None,
                 slow_since: None,
                 was_holding_up: false,
+                hold_left: None,
+                unreached: None,
+                lacks: false,
             },
             joined_at: now,
             answered_at: None,
             nacks: 0,
             sent: 0,
             arrived: 0,
+            asked: 0,
             required: false,
         }
     }
@@ -195,6 +242,7 @@ impl Member {
         self.feedback_next = number.saturating_add(1);
         if feedback.next > self.next {
             self.next = feedback.next;
+            self.progress.unreached = None;
             self.progress.still_since = now;
         }
         self.window_end = self.window_end.max(feedback.window_end);
@@ -218,6 +266,37 @@ impl Member {
         self.sent += step.sent;
         self.arrived += step.received;
         step
+    }
+
+    /// Takes note whether long datagrams reach it. `sent` has the source symbols of the block that
+    /// it needs next, and how many symbols of it were sent before what it heard last.
+    pub(super) fn note_reach(
+        &mut self,
+        feedback: &Feedback,
+        sent: Option<(u16, u32)>,
+        now: Instant,
+    ) {
+        self.progress.lacks = !feedback.needs.is_empty();
+        let first = feedback.needs.first().filter(|n| n.block == feedback.next);
+        let hears = feedback.echo_us > 0 && u64::from(feedback.hold_us) < RTT_MAX.as_us();
+        match (first, sent) {
+            (Some(need), Some((len, _))) if need.symbols != len => self.progress.unreached = None,
+            (Some(_), Some((_, sent))) if hears => {
+                let last = (now, sent);
+                let first = self.progress.unreached.map_or(last, |before| before.first);
+                self.progress.unreached = Some(Unreached { first, last });
+            }
+            // It does not say this time, or hears nothing at all.
+            _ => {}
+        }
+    }
+
+    /// Whether short datagrams reach it and long ones do not.
+    pub(super) fn is_black_hole(&self) -> bool {
+        self.progress.unreached.is_some_and(|unreached| {
+            let ((since, before), (until, sent)) = (unreached.first, unreached.last);
+            until.since(since) >= BLACK_HOLE_MAX && sent - before >= BLACK_HOLE_SENT_MIN
+        })
     }
 
     /// What people are told of it, as receiver `receiver` of this `pass`.
@@ -250,6 +329,8 @@ pub(super) struct GroupState {
     pub(super) done: u32,
     /// Receivers that were ever there, but for those that withdrew.
     pub(super) joined: u32,
+    /// Receivers in the session that have a successor.
+    pub(super) succeeded: u32,
     /// The first block that one of them does not have.
     pub(super) next: u32,
     /// The first block for which one of them has no room.
@@ -270,6 +351,7 @@ impl GroupState {
         active: 0,
         done: 0,
         joined: 0,
+        succeeded: 0,
         next: u32::MAX,
         window_end: u32::MAX,
         window: u32::MAX,
@@ -297,6 +379,7 @@ impl GroupState {
             reported_end: member.reported_end,
             socket_bytes: member.socket_bytes,
             rtt: member.path.rtt.smoothed(),
+            succeeded: u32::from(member.successor.is_some()),
             ..base
         }
     }
@@ -307,6 +390,7 @@ impl GroupState {
             active: self.active + other.active,
             done: self.done + other.done,
             joined: self.joined + other.joined,
+            succeeded: self.succeeded + other.succeeded,
             next: self.next.min(other.next),
             window_end: self.window_end.min(other.window_end),
             window: self.window.min(other.window),
@@ -322,6 +406,8 @@ impl GroupState {
 pub(super) struct Members {
     table: Vec<Member>,
     by_key: HashMap<[u8; 32], u32>,
+    /// The newest receiver of each machine that has shown its keys.
+    by_machine: HashMap<Machine, u32>,
     /// Those that have not shown that they have the keys, the oldest first; some have since.
     pending: VecDeque<u32>,
     /// Places of those that withdrew, to be given away when there are no others.
@@ -371,6 +457,9 @@ impl Members {
             let number = vacant.expect("a place is vacant");
             let before = std::mem::replace(&mut self.table[number as usize], member);
             self.by_key.remove(&before.key);
+            if self.by_machine.get(&before.machine) == Some(&number) {
+                self.by_machine.remove(&before.machine);
+            }
             number
         };
         self.by_key.insert(key, number);
@@ -402,6 +491,24 @@ impl Members {
     pub(super) fn restore_pending(&mut self, number: u32) {
         self.restore(number);
         self.pending.push_back(number);
+    }
+
+    /// A receiver has shown its keys. If a process of the same machine took part before, and that
+    /// is there no more, it is returned. If it seems to be there, this one may have taken its
+    /// place.
+    pub(super) fn note_machine(&mut self, number: u32) -> Option<u32> {
+        let machine = self.get(number)?.machine.clone();
+        let before = self.by_machine.insert(machine.clone(), number)?;
+        let known = self.get(before).filter(|m| m.machine == machine)?;
+        match known.state {
+            _ if before == number => None,
+            MemberState::Active => {
+                self.change(before, |member| member.successor = Some(number));
+                None
+            }
+            MemberState::Gone(_) => Some(before),
+            MemberState::Pending | MemberState::Done | MemberState::Withdrawn(_) => None,
+        }
     }
 
     pub(super) fn by_key(&self, key: &[u8; 32]) -> Option<u32> {
@@ -459,6 +566,7 @@ impl Members {
         let all = self.table.iter().map(GroupState::of);
         group.active <= group.present
             && group.active + group.done <= group.joined
+            && group.succeeded <= group.active
             && self.by_key.len() == self.table.len()
             && (self.table.len() > 32 || group == all.fold(GroupState::EMPTY, GroupState::and))
     }
@@ -508,21 +616,18 @@ impl Members {
 pub(super) mod tests {
     use super::*;
     use crate::crypt::agree::SecretKey;
-    use crate::proto::protect::{Handshake, StreamInfo};
-    use crate::wire::SessionId;
+    use crate::proto::protect::{AnnounceHash, Handshake};
+    use crate::proto::sender::outgoing::announcement;
+    use crate::wire::{Accept, SessionId};
 
     const SESSION: SessionId = SessionId([3; 16]);
 
     pub(in super::super) fn pair() -> PeerCiphers {
         let (ours, theirs) = (SecretKey::from_seed([1; 32]), SecretKey::from_seed([2; 32]));
-        let (s, r) = (ours.public(), theirs.public());
-        let shape = StreamInfo {
-            k: 4,
-            symbol_len: 64,
-            depth: 1,
-            series: SESSION,
-        };
-        Handshake::agree(SESSION, &ours, &r, [&s, &r], shape, None)
+        let r = theirs.public();
+        let config = crate::proto::SenderConfig::default();
+        let announced = AnnounceHash::of(&announcement(&config, SESSION, &ours.public(), 1));
+        Handshake::agree(SESSION, &ours, &r, &r, announced, None)
             .unwrap()
             .ciphers(None)
     }
@@ -535,6 +640,7 @@ pub(super) mod tests {
             session: SESSION,
             window_blocks: 10 + n,
             socket_bytes: 1_000,
+            mtu: 0,
             name: String::new(),
             identity: None,
         };
@@ -542,6 +648,10 @@ pub(super) mod tests {
             addr: SocketAddr::from(([10, 0, 0, 1], 1)),
             key,
             pair: pair.clone(),
+            ciphers: pair.member(&Accept {
+                session_secret: [1; 32],
+                nonce: [2; 16],
+            }),
             listed: None,
         };
         Member::new(newcomer, &join, u64::from(n), Instant::ZERO)

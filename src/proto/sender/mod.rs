@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use self::admission::Admission;
+use self::admission::{Admission, SessionSecrets};
 use self::eviction::Eviction;
 pub(super) use self::flow::interleave_depth;
 use self::join_limit::JoinLimiter;
@@ -42,7 +42,7 @@ use super::limits::{
     ABORT_COPIES, ABORT_EVERY, ANNOUNCE_RUNNING, ANNOUNCE_WAITING, DEPTH_MAX, END_EVERY,
     INTERLEAVE_TIME, POLL_MAX, RATE_MAX,
 };
-use super::protect::multicast_cipher;
+use super::protect::{AnnounceHash, multicast_cipher};
 use super::rate::{AdaptiveRate, Pacing};
 use super::timer::{TimerKind, Timers};
 use crate::crypt::agree::SecretKey;
@@ -108,10 +108,10 @@ impl TwoWaySender {
     pub(super) fn new(config: SenderConfig, seed: [u8; 32], now: Instant) -> Self {
         let (k, symbol_len) = (config.k, config.symbol_len);
         let mut rng = StdRng::from_seed(seed);
-        let [mut id, mut secret, mut scalar] = [[0; 32]; 3];
-        rng.fill_bytes(&mut id);
-        rng.fill_bytes(&mut secret);
-        rng.fill_bytes(&mut scalar);
+        let [mut id, mut secret, mut scalar, mut root] = [[0; 32]; 4];
+        for drawn in [&mut id, &mut secret, &mut scalar, &mut root] {
+            rng.fill_bytes(drawn);
+        }
         let mut session = SessionId([0; 16]);
         session.0.copy_from_slice(&id[..16]);
         let key = SecretKey::from_seed(scalar);
@@ -122,6 +122,12 @@ impl TwoWaySender {
         let announce = announcement(&config, session, &key.public(), depth);
         let chain = Chain::new(announce.series).in_session(session);
         let cipher = multicast_cipher(session, &secret);
+        let announced = (session, AnnounceHash::of(&announce));
+        let secrets = SessionSecrets {
+            multicast: Secret::new(secret),
+            key,
+            root: Secret::new(root),
+        };
         let limiter = JoinLimiter::new(now, rng.next_u64());
         let mut timers = Timers::new();
         timers.set(SenderTimer::Announce, now);
@@ -131,7 +137,7 @@ impl TwoWaySender {
         Self {
             state: State::Announcing { failed: None },
             start: StartPolicy::new(&config, now),
-            admission: Admission::new(session, Secret::new(secret), key, &config.keys, limiter),
+            admission: Admission::new(announced, secrets, &config.keys, limiter),
             members: Members::default(),
             eviction: Eviction::new(&config, now),
             waiting: WaitingReceivers::default(),
@@ -241,7 +247,8 @@ impl TwoWaySender {
     }
 
     pub(super) fn joined(&self) -> u32 {
-        self.members.group().joined
+        let group = self.members.group();
+        group.joined - group.succeeded
     }
 
     pub(super) fn committing(&self) -> Option<u32> {
@@ -304,6 +311,7 @@ impl TwoWaySender {
                 self.stats.unknown_kind += 1;
                 Some(())
             }
+            Ok((DatagramKind::Hello, to)) if to == tag => self.handle_hello(now, from, datagram),
             Ok((DatagramKind::Join, to)) if to == tag => self.handle_join(now, from, datagram),
             Ok((DatagramKind::Feedback, to)) if to == tag => self.handle_feedback(now, datagram),
             _ => None,

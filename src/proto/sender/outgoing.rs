@@ -11,13 +11,11 @@ use crate::crypt::agree::PublicKey;
 use crate::proto::config::SenderConfig;
 use crate::proto::event::SenderEnd;
 use crate::proto::keys::SenderKeys;
-use crate::proto::protect::{
-    SignatureContext, StreamInfo, emit_announce, multicast_nonce, seal, sign,
-};
+use crate::proto::protect::{SignatureContext, emit_announce, multicast_nonce, seal, sign};
 use crate::units::Duration;
 use crate::wire::{
-    Abort, AbortReason, Announce, DATA_OVERHEAD, DatagramKind, End, HEADER_LEN, MulticastHeader,
-    Poll, Protection, SessionId, SessionStatus, SymbolHashes,
+    ANNOUNCE_PADDED_LEN, Abort, AbortReason, Announce, DATA_OVERHEAD, DatagramKind, End,
+    HEADER_LEN, MulticastHeader, Poll, Protection, SessionId, SessionStatus, SymbolHashes,
 };
 
 /// Replies to receivers that wait to be sent, at most; more are dropped, and asked for again.
@@ -48,6 +46,7 @@ pub(in crate::proto) fn announcement(
         symbol_len: config.symbol_len,
         depth,
         status: SessionStatus::default(),
+        sequence: 0,
         protection: Protection {
             signer: keys.signing.as_ref().map(|key| *key.public().as_bytes()),
             listed: keys.listed.is_some(),
@@ -163,14 +162,14 @@ impl Outgoing {
         self.announce.session
     }
 
+    /// What every ANNOUNCE says, and what the last one said of how far the session is.
+    pub(in crate::proto) fn announced(&self) -> &Announce {
+        &self.announce
+    }
+
     /// The first session of the series.
     pub(in crate::proto) fn series(&self) -> SessionId {
         self.announce.series
-    }
-
-    /// What every ANNOUNCE says about the stream.
-    pub(in crate::proto) fn stream(&self) -> StreamInfo {
-        StreamInfo::of(&self.announce)
     }
 
     /// The number of the next transmission.
@@ -250,8 +249,13 @@ impl Outgoing {
 
     /// Writes an ANNOUNCE.
     pub(in crate::proto) fn emit_announce(&mut self, status: SessionStatus, buf: &mut Vec<u8>) {
-        self.announce.status = status;
-        emit_announce(&self.announce, &self.keys, buf);
+        (self.announce.status, self.announce.sequence) = (status, self.sequence);
+        // Receivers of a one-way session answer nothing.
+        let padded_len = match self.announce.protection.one_way {
+            true => 0,
+            false => ANNOUNCE_PADDED_LEN,
+        };
+        emit_announce(&self.announce, &self.keys, padded_len, buf);
     }
 
     /// Writes a control datagram.
@@ -272,10 +276,10 @@ impl Outgoing {
             block: 0,
         }
         .emit(buf);
-        let body = buf.len();
         control.emit(buf);
         if let Some(key) = &self.keys.signing {
-            let signature = sign(key, purpose, self.session(), &buf[body..]);
+            // The header, too: nobody else may say which number is reached.
+            let signature = sign(key, purpose, self.session(), &buf[start..]);
             buf.extend_from_slice(&signature);
         }
         let nonce = multicast_nonce(sequence);
@@ -346,9 +350,9 @@ impl Outgoing {
 
     /// The sender's signature of another text, for tests that forge.
     #[cfg(test)]
-    pub(in crate::proto) fn sign(&self, purpose: SignatureContext, body: &[u8]) -> Option<Vec<u8>> {
+    pub(in crate::proto) fn sign(&self, purpose: SignatureContext, text: &[u8]) -> Option<Vec<u8>> {
         let key = self.keys.signing.as_ref()?;
-        Some(sign(key, purpose, self.session(), body).to_vec())
+        Some(sign(key, purpose, self.session(), text).to_vec())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::admission::Access;
 use super::eviction::Snapshot;
 use super::members::{Departure, Member, MemberState, Newcomer};
 use super::repair::RepairRequest;
@@ -21,24 +22,43 @@ use crate::wire::{
 use super::{SenderTimer, TwoWaySender};
 
 impl TwoWaySender {
-    /// `None` when the datagram was refused.
+    /// `None` when the datagram was refused; so for all below.
+    pub(super) fn handle_hello(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Option<()> {
+        let can_answer = from.port() != 0;
+        let answer = can_answer.then(|| self.admission.answer_hello(now, from, datagram));
+        self.outgoing.reply(from, answer??);
+        Some(())
+    }
+
     pub(super) fn handle_join(
         &mut self,
         now: Instant,
         from: SocketAddr,
         datagram: &mut [u8],
     ) -> Option<()> {
-        let header = HandshakeHeader::parse(datagram)
-            .ok()
-            .filter(|_| from.port() != 0)?;
+        let len = match self.admission.check_access(now, from, datagram)? {
+            Access::Granted(len) => len,
+            Access::Unproven(_) if from.port() == 0 => return None,
+            Access::Unproven(cookie) => {
+                let cookie = self.admission.emit_cookie(now, cookie)?;
+                self.outgoing.reply(from, cookie);
+                return Some(());
+            }
+        };
+        let datagram = &mut datagram[..len];
+        let header = HandshakeHeader::parse(datagram).ok()?;
         if let Some(number) = self.members.by_key(&header.receiver_key) {
             return self.accept_again(now, from, number, datagram);
         }
-        if !self.admission.allow(now, from.ip()) {
+        if !self.admission.allow(now, from) {
             return None;
         }
-        let stream = self.outgoing.stream();
-        let opened = self.admission.open_join(stream, &header, datagram)?;
+        let opened = self.admission.open_join(&header, datagram)?;
         let listed = match self.admit(&opened.join, from) {
             Ok(listed) => listed,
             Err(reason) => {
@@ -48,10 +68,12 @@ impl TwoWaySender {
                 return Some(());
             }
         };
+        let pair = self.admission.ciphers(&opened)?;
         let newcomer = Newcomer {
             addr: from,
             key: header.receiver_key,
-            pair: self.admission.ciphers(&opened)?,
+            ciphers: pair.member(&self.admission.acceptance(&header.receiver_key)),
+            pair,
             listed,
         };
         let member = Member::new(newcomer, &opened.join, self.outgoing.sequence(), now);
@@ -118,7 +140,7 @@ impl TwoWaySender {
             _ => return Some(()),
         };
         // Made room for others: it is let in again by the rules for those that are new.
-        let again = withdrawn && self.status().joinable && self.admission.allow(now, from.ip());
+        let again = withdrawn && self.status().joinable && self.admission.allow(now, from);
         if withdrawn && !(again && self.members.has_room()) {
             return None;
         }
@@ -160,23 +182,51 @@ impl TwoWaySender {
             from: member.addr,
             listed: member.listed,
         });
+        if !self.is_waiting()
+            && expected
+            && let Some(member) = self.members.get_mut(receiver)
+        {
+            member.required = true;
+        }
+        if let Some(before) = self.members.note_machine(receiver) {
+            self.on_returned(before, receiver);
+        }
         if self.is_waiting() {
             self.plan_start();
-        } else if expected && let Some(member) = self.members.get_mut(receiver) {
-            member.required = true;
         }
         self.timers.set_earlier(SenderTimer::Poll, now);
     }
 
+    /// A receiver has taken the place of an earlier process of its machine, which counts no more.
+    pub(super) fn on_returned(&mut self, before: u32, receiver: u32) {
+        let Some(old) = self.members.get(before) else {
+            return;
+        };
+        let (required, name) = (old.required, old.name.clone());
+        self.members.withdraw(before, None);
+        if let Some(member) = self.members.get_mut(receiver) {
+            member.required |= required;
+        }
+        self.events.push_back(SenderEvent::Returned {
+            before,
+            receiver,
+            name,
+        });
+    }
+
     // Receivers that report.
 
-    /// `None` when the datagram was refused.
     pub(super) fn handle_feedback(&mut self, now: Instant, datagram: &mut [u8]) -> Option<()> {
         let header = MemberHeader::parse(datagram).ok()?;
         let (receiver, sequence) = (header.receiver, self.outgoing.sequence());
         let member = self.members.get(receiver)?;
         let nonce = member_nonce(DatagramKind::Feedback, receiver, header.number);
-        let body = open(&member.pair.feedback, &nonce, datagram, MemberHeader::LEN)?;
+        let body = open(
+            &member.ciphers.feedback,
+            &nonce,
+            datagram,
+            MemberHeader::LEN,
+        )?;
         let feedback = Feedback::parse(body).ok()?;
         if header.number < member.feedback_next {
             return None;
@@ -189,10 +239,22 @@ impl TwoWaySender {
             return self.on_late_feedback(now, &header, feedback.outcome);
         }
         self.stats.nacks += u64::from(!feedback.needs.is_empty());
-        let (step, loss, reported_end) = self.members.change(receiver, |member| {
+        let sent = self.window.sent_of(feedback.next, feedback.sequence_end);
+        let (step, loss, reported_end, succeeded) = self.members.change(receiver, |member| {
             let step = member.update(&feedback, header.number, sequence, now);
-            (step, member.path.loss.loss(), member.reported_end)
+            let succeeded = member.successor.take().is_some();
+            member.note_reach(&feedback, sent, now);
+            (
+                step,
+                member.path.loss.loss(),
+                member.reported_end,
+                succeeded,
+            )
         })?;
+        if succeeded && self.is_waiting() {
+            // It is there beside the later process: both count.
+            self.plan_start();
+        }
         if state != MemberState::Active {
             self.on_confirmed(now, receiver);
         }
@@ -202,7 +264,10 @@ impl TwoWaySender {
             loss,
             no_second_chance: !self.may_ask_again(),
         };
-        self.queue_repair(now, &feedback, request);
+        let asked = self.queue_repair(now, &feedback, request);
+        if let Some(member) = self.members.get_mut(receiver) {
+            member.asked += asked;
+        }
         self.on_outcome(now, receiver, feedback.outcome);
         self.release();
         Some(())
@@ -258,13 +323,14 @@ impl TwoWaySender {
         }
     }
 
-    /// Queues what a receiver asks for.
+    /// Queues what a receiver asks for; returns how many symbols it is to get for that.
     pub(super) fn queue_repair(
         &mut self,
         now: Instant,
         feedback: &Feedback,
         request: RepairRequest,
-    ) {
+    ) -> u64 {
+        let mut asked = 0;
         // What is not kept needs no look, nor any block a second one: a FEEDBACK costs no more than
         // the window is long.
         let mut from = self.window.first();
@@ -277,10 +343,11 @@ impl TwoWaySender {
             let end = need.block.saturating_add(u32::from(need.run));
             let end = end.min(self.window.watermark());
             for block in need.block.max(from)..end {
-                self.window.request(block, need.symbols, request);
+                asked += u64::from(self.window.request(block, need.symbols, request));
             }
             from = from.max(end);
         }
+        asked
     }
 
     /// Whether it costs no time that a block needs another round: there is new data to send
@@ -347,6 +414,7 @@ impl TwoWaySender {
             sequence: self.outgoing.sequence(),
             flight: self.limits().flight,
             source_bytes: self.source_bytes(),
+            source_symbols: self.stats.source,
             rate: self.pacing.rate(),
         };
         for (receiver, reason) in self.eviction.check(&mut self.members, &snapshot) {
@@ -377,6 +445,15 @@ impl TwoWaySender {
         }
         let name = member.name.clone();
         self.pacing.on_leave(&member.path);
+        if let (Some(successor), Some(Departure::Dropped(DropReason::Silent))) =
+            (member.successor, departure)
+        {
+            self.on_returned(receiver, successor);
+            if self.is_waiting() {
+                self.on_left(receiver);
+            }
+            return;
+        }
         if self.is_waiting() {
             // It has missed nothing, and its place is free again.
             self.members.withdraw(receiver, departure);
@@ -427,7 +504,7 @@ impl TwoWaySender {
             let reason = member.state.bye_reason();
             Bye { reason }.emit(&mut out);
             let nonce = member_nonce(DatagramKind::Bye, receiver, number);
-            seal(&member.pair.bye, &nonce, &mut out, 0, MemberHeader::LEN);
+            seal(&member.ciphers.bye, &nonce, &mut out, 0, MemberHeader::LEN);
             self.outgoing.reply(member.addr, out);
         }
     }

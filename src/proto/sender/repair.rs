@@ -83,23 +83,26 @@ impl RepairQueue {
         number: u32,
         need: u16,
         request: RepairRequest,
-    ) {
+    ) -> u16 {
         let Some(block) = ring.get_mut(number) else {
-            return;
+            return 0;
         };
         let sent = &block.repairs_sent;
         let reported = sent.partition_point(|&sequence| sequence < request.reported_end);
         let under_way = sent.len() - reported;
         let coming = under_way + usize::from(block.repair_pending);
         let lacking = usize::from(need.min(block.k)).saturating_sub(coming);
-        if lacking > 0 {
-            // What it lacks, and what it had before.
-            let had = usize::from(block.next_row).saturating_sub(under_way);
-            let needed = u16::try_from(had).unwrap_or(u16::MAX).saturating_add(need);
-            block.needed = block.needed.max(Some(needed));
-            self.rounds += u64::from(block.repair_pending == 0);
-            self.push(ring, number, request.symbols_for(lacking));
+        if lacking == 0 {
+            return 0;
         }
+        // What it lacks, and what it had before.
+        let had = usize::from(block.next_row).saturating_sub(under_way);
+        let needed = u16::try_from(had).unwrap_or(u16::MAX).saturating_add(need);
+        block.needed = block.needed.max(Some(needed));
+        self.rounds += u64::from(block.repair_pending == 0);
+        let symbols = request.symbols_for(lacking);
+        self.push(ring, number, symbols);
+        symbols
     }
 
     /// Whether the source symbols of this block are to be sent once more already.

@@ -322,10 +322,26 @@ impl SendWindow {
     }
 
     /// A receiver lacks `need` symbols of this block.
-    pub(in crate::proto) fn request(&mut self, block: u32, need: u16, request: RepairRequest) {
-        if block < self.watermark {
-            self.repair.request(&mut self.ring, block, need, request);
+    pub(in crate::proto) fn request(
+        &mut self,
+        block: u32,
+        need: u16,
+        request: RepairRequest,
+    ) -> u16 {
+        if block >= self.watermark {
+            return 0;
         }
+        self.repair.request(&mut self.ring, block, need, request)
+    }
+
+    /// Source symbols of a block that is kept and was sent, and how many symbols of it were sent in
+    /// transmissions below this one.
+    pub(in crate::proto) fn sent_of(&self, block: u32, sequence: u64) -> Option<(u16, u32)> {
+        let block = self.ring.get(block).filter(|_| block < self.watermark)?;
+        let late = block.repairs_sent.iter().filter(|&&at| at >= sequence);
+        let late = u32::try_from(late.count()).unwrap_or(u32::MAX);
+        let repairs = u32::from(block.next_row).saturating_sub(late);
+        Some((block.k, u32::from(block.k) + repairs))
     }
 
     /// A receiver says that this block was polluted: its source symbols go out once more, after the

@@ -19,17 +19,33 @@ const INFO: &[u8] = b"age-encryption.org/v1/scrypt";
 const SALT_LEN: usize = 16;
 /// The work factor that is written: 2 to this power. It takes 256 MiB of memory and about a second.
 pub const WORK_LOG2: u8 = 18;
-/// The greatest work factor that is read, which takes 4 GiB.
+/// The greatest work factor that is read unless more is allowed: whoever makes a file chooses it,
+/// and the work is done before anything can be checked. It takes 1 GiB.
+pub const WORK_LOG2_ALLOWED: u8 = 20;
+/// The greatest work factor that can be allowed, which takes 4 GiB.
 pub const WORK_LOG2_MAX: u8 = 22;
 
-/// A passphrase, erased when it is dropped.
+/// A passphrase, erased when it is dropped, and the work factor that it is used with at most.
 #[derive(Clone)]
-pub struct Passphrase(Zeroizing<String>);
+pub struct Passphrase {
+    text: Zeroizing<String>,
+    work_log2_max: u8,
+}
 
 impl Passphrase {
-    /// Takes a passphrase over.
+    /// Takes a passphrase over, for work factors up to [`WORK_LOG2_ALLOWED`].
     pub const fn new(text: Zeroizing<String>) -> Self {
-        Self(text)
+        Self {
+            text,
+            work_log2_max: WORK_LOG2_ALLOWED,
+        }
+    }
+
+    /// Allows work factors up to this one, and none above [`WORK_LOG2_MAX`].
+    #[must_use]
+    pub fn allowing(mut self, work_log2_max: u8) -> Self {
+        self.work_log2_max = work_log2_max.min(WORK_LOG2_MAX);
+        self
     }
 
     /// Whether a header is for a passphrase.
@@ -39,12 +55,12 @@ impl Passphrase {
 
     /// Its bytes, to be used otherwise.
     pub fn into_bytes(self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(self.0.as_bytes().to_vec())
+        Zeroizing::new(self.text.as_bytes().to_vec())
     }
 
     /// Its bytes.
     pub(crate) fn expose(&self) -> &[u8] {
-        self.0.as_bytes()
+        self.text.as_bytes()
     }
 
     /// Wraps the file key: the one stanza of a header. `seed` is 32 random bytes that serve this
@@ -84,6 +100,12 @@ impl Passphrase {
         let work = work_log2(work).ok_or_else(|| stanza.wrong("a work factor is no number"))?;
         if work > WORK_LOG2_MAX {
             return Err(stanza.wrong("a work factor is greater than 22"));
+        }
+        if work > self.work_log2_max {
+            return Err(Error::WorkFactor {
+                found: work,
+                max: self.work_log2_max,
+            });
         }
         let body = stanza::body(stanza)?;
         Ok(stanza::open(&self.key(&salt, work)?, body))
@@ -156,6 +178,27 @@ mod tests {
         let two = header(&[stanza.clone(), stanza]);
         let result = passphrase("blue").unwrap(&two);
         assert!(matches!(result, Err(Error::Header { .. })));
+    }
+
+    #[test]
+    fn a_stranger_does_not_choose_the_work() {
+        let file_key = FileKey::new([8; 16]);
+        let stanza = passphrase("blue").wrap(&file_key, [1; 32], 3).unwrap();
+        let header = |work: &str| header(&[stanza.replacen(" 3\n", &format!(" {work}\n"), 1)]);
+        for (work, max, known) in [
+            ("21", None, false),
+            ("22", None, false),
+            ("3", Some(2), false),
+            ("3", Some(3), true),
+        ] {
+            let blue = passphrase("blue");
+            let blue = max.map_or(blue.clone(), |max| blue.allowing(max));
+            let found = blue.unwrap(&header(work));
+            assert_eq!(found.is_ok(), known, "{work}");
+            assert!(known || matches!(found, Err(Error::WorkFactor { .. })));
+        }
+        let most = passphrase("blue").allowing(u8::MAX);
+        assert_eq!(most.work_log2_max, WORK_LOG2_MAX);
     }
 
     #[test]

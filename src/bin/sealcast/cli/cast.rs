@@ -1,12 +1,12 @@
 //! Options of `sealcast cast`, and those of the network that it shares with `catch`.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::value::{self, Require};
+use super::PassphraseArgs;
+use super::value::{self, Group, Require};
 
 /// Send standard input to every receiver at once, by reliable UDP multicast.
 ///
@@ -53,6 +53,13 @@ pub(crate) struct CastArgs {
     /// those that had joined at the start. A number counts every receiver.
     #[arg(long, value_name = "HOW-MANY", default_value = "all", value_parser = value::require)]
     pub(crate) require: Require,
+    /// Drop a receiver that was silent for this time.
+    ///
+    /// Give more where switches keep a link mute after it came up, as spanning tree does for 30 s.
+    /// Receivers need the same for `catch`.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = value::silence,
+          conflicts_with = "one_way")]
+    pub(crate) silence_timeout: u64,
     /// Drop a receiver that makes all others wait for this time; 0 means no limit.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = value::milliseconds)]
     pub(crate) stall_timeout: u64,
@@ -72,7 +79,10 @@ pub(crate) struct CastArgs {
     /// `later` it keeps what it has written, and gets the rest in the next pass. Like `--late
     /// next`, this needs an input that can be read again.
     ///
-    /// The default is `wait`, and with --min-rate `evict`.
+    /// Without this option and --min-rate the sender waits, but not for ever: a receiver may keep
+    /// the stream below 1 Mbit/s for 20 s. For each four seconds in which it does not, it may do so
+    /// for one more, up to the time of --stall-timeout. Then it is evicted. With --min-rate the
+    /// default is `evict`.
     #[arg(long, value_name = "POLICY", value_enum)]
     pub(crate) slow: Option<Slow>,
     /// Evict receivers that keep the stream below BITS a second; units are k, M and G.
@@ -136,6 +146,12 @@ pub(crate) struct CastArgs {
     /// For networks whose switches lose multicast.
     #[arg(long, conflicts_with_all = ["group", "ipv6"])]
     pub(crate) broadcast: bool,
+    /// Hear answers of receivers on this UDP port; 0 is any [default: the one after --port].
+    ///
+    /// A firewall on this machine must let it in. If the default port is in use, another one is
+    /// taken, and -v says which.
+    #[arg(long, value_name = "PORT", conflicts_with = "one_way")]
+    pub(crate) answer_port: Option<u16>,
     /// Fill datagrams of BYTES, the MTU of the path to all receivers.
     ///
     /// The default is the MTU of the interface, at most 9000; a greater one is refused.
@@ -181,17 +197,14 @@ pub(crate) struct SharedKeyArgs {
     /// Ask for the common secret on the terminal.
     #[arg(short, long, conflicts_with = "key", help_heading = "Keys")]
     pub(crate) passphrase: bool,
-    /// Take passphrases from the first line of FILE, not from the terminal.
-    ///
-    /// The passphrase is used for -p, and for key files that are encrypted with one.
-    #[arg(long, value_name = "FILE", help_heading = "Keys")]
-    pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Keys")]
+    pub(crate) passphrases: PassphraseArgs,
 }
 
 /// What to do about slow receivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Slow {
-    /// The slowest receiver sets the pace of all.
+    /// The slowest receiver sets the pace of all, and only --stall-timeout limits that.
     Wait,
     /// The sender drops receivers that are too slow.
     Evict,
@@ -221,9 +234,11 @@ pub(crate) struct NetArgs {
     pub(crate) interface: Option<String>,
     /// Use this multicast group of IPv4 or IPv6 [default: 239.255.83.67, with -6 ff15::5343].
     ///
-    /// Without it, `catch` listens to both default groups.
-    #[arg(long, value_name = "ADDRESS", help_heading = "Network options")]
-    pub(crate) group: Option<IpAddr>,
+    /// A port can follow, as in 239.1.2.3:4567 or [ff15::1]:4567. Without the option, `catch`
+    /// listens to both default groups.
+    #[arg(long, value_name = "ADDRESS", value_parser = value::group,
+          help_heading = "Network options")]
+    pub(crate) group: Option<Group>,
     /// Use IPv6.
     #[arg(
         short = '6',
@@ -232,8 +247,8 @@ pub(crate) struct NetArgs {
         help_heading = "Network options"
     )]
     pub(crate) ipv6: bool,
-    /// Use this UDP port.
-    #[arg(long, value_name = "PORT", default_value_t = sealcast::net::PORT_DEFAULT,
-          value_parser = clap::value_parser!(u16).range(1..), help_heading = "Network options")]
-    pub(crate) port: u16,
+    /// Send to, or hear on, this UDP port [default: 8367].
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..),
+          help_heading = "Network options")]
+    pub(crate) port: Option<u16>,
 }

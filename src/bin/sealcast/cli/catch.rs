@@ -45,6 +45,12 @@ pub(crate) struct CatchArgs {
     /// Give up when no session has admitted this receiver after this time; 0 means no limit.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = value::milliseconds)]
     pub(crate) start_timeout: u64,
+    /// Give up when the sender was silent for this time.
+    ///
+    /// Give more where switches keep a link mute after it came up, as spanning tree does for 30 s.
+    /// The sender needs the same for `cast`.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = value::silence)]
+    pub(crate) silence_timeout: u64,
     /// Keep up to BYTES that wait for missing data or for the consumer; units are K, M and G.
     #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = value::bytes)]
     pub(crate) memory: u64,

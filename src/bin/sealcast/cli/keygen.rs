@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::PassphraseArgs;
+
 /// Make keys, and show their public halves.
 ///
 /// Without options, makes an identity: the key with which a receiver opens streams. With --sign,
@@ -25,14 +27,11 @@ pub(crate) struct KeygenArgs {
     /// Encrypt the key with a passphrase, which is asked for twice.
     ///
     /// The key file is then an age file in armor. A program that reads it asks for the passphrase.
+    /// With --passphrase-file a new key is encrypted, too.
     #[arg(short, long, conflicts_with_all = ["public", "list"])]
     pub(crate) passphrase: bool,
-    /// Take the passphrase from the first line of FILE, not from the terminal.
-    ///
-    /// A new key is then encrypted with it, as with -p. FILE may be a descriptor, such as
-    /// /dev/fd/3, or `-` for standard input.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) passphrases: PassphraseArgs,
     /// Write the secret key to FILE, and the public half to standard output.
     ///
     /// FILE is made readable for its owner only, and must not exist. Without this option the secret

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
-use super::value;
+use super::{PassphraseArgs, value};
 
 /// Check the sender, decrypt.
 ///
@@ -27,12 +27,8 @@ pub(crate) struct OpenArgs {
     /// It is asked for on the terminal, or taken from --passphrase-file.
     #[arg(short, long, conflicts_with = "identity")]
     pub(crate) passphrase: bool,
-    /// Take passphrases from the first line of FILE, not from the terminal.
-    ///
-    /// The passphrase is used for the stream with -p, and for identities that are encrypted with
-    /// one. FILE may be a descriptor, such as /dev/fd/3.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) passphrases: PassphraseArgs,
     /// Check a payload that another program has decrypted from SEALED.
     ///
     /// Standard input is the output of the other program for the sealed stream in the file SEALED,

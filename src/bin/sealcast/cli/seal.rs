@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
+use super::PassphraseArgs;
+
 /// Encrypt to many recipients and sign.
 ///
 /// Reads data from standard input and writes a sealed stream: an age file that each recipient can
@@ -28,12 +30,8 @@ pub(crate) struct SealArgs {
     /// it can open the stream, and could have made it.
     #[arg(short, long, conflicts_with_all = ["recipient", "recipients_file"])]
     pub(crate) passphrase: bool,
-    /// Take passphrases from the first line of FILE, not from the terminal.
-    ///
-    /// The passphrase is used for the stream with -p, and for a KEYFILE that is encrypted with one.
-    /// FILE may be a descriptor, such as /dev/fd/3.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) passphrases: PassphraseArgs,
     /// Sign with the secret key in KEYFILE.
     ///
     /// KEYFILE is made by `sealcast keygen --sign`; an OpenSSH private key of type ed25519 serves

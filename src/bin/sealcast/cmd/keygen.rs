@@ -18,7 +18,7 @@ use crate::plan::secret::Secrets;
 use crate::present::console::Console;
 
 pub(crate) fn run(args: &KeygenArgs, console: &Console) -> Result<(), Failure> {
-    let secrets = Secrets::new(console, args.passphrase_file.as_deref(), false);
+    let secrets = Secrets::new(console, &args.passphrases, false);
     if let Some(path) = &args.public {
         return print_public(path, args.sign, &secrets, console);
     }
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &KeygenArgs, console: &Console) -> Result<(), Failure> {
         new.public,
         new.secret.as_str()
     ));
-    let file = if args.passphrase || args.passphrase_file.is_some() {
+    let file = if args.passphrase || args.passphrases.passphrase_file.is_some() {
         let passphrase = secrets.new_passphrase("this key")?;
         let seeds = [entropy::seed()?, entropy::seed()?];
         Zeroizing::new(encrypt(&text, &passphrase, seeds, WORK_LOG2)?)

@@ -17,10 +17,13 @@ use crate::present::{Console, bytes};
 
 pub(crate) fn run(args: &OpenArgs, console: &Console) -> Result<(), Failure> {
     let senders = args.from.iter().map(Path::new);
-    let files = args.identity.iter().chain(&args.passphrase_file);
+    let files = args
+        .identity
+        .iter()
+        .chain(&args.passphrases.passphrase_file);
     let files = files.chain(&args.inner).map(PathBuf::as_path);
     keyfile::not_overwritten(args.output.as_deref(), files.chain(senders))?;
-    let secrets = Secrets::new(console, args.passphrase_file.as_deref(), true);
+    let secrets = Secrets::new(console, &args.passphrases, true);
     let keys = OpenKeys::read(args, &secrets, console)?;
     let known = lists::senders(&args.from, true, console)?;
     let input = Input::stdin()?;

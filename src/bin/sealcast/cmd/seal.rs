@@ -13,7 +13,9 @@ use crate::present::{Console, bytes};
 
 pub(crate) fn run(args: &SealArgs, console: &Console) -> Result<(), Failure> {
     let files = args.recipients_file.iter().chain(&args.sign);
-    let files = files.chain(&args.passphrase_file).map(PathBuf::as_path);
+    let files = files
+        .chain(&args.passphrases.passphrase_file)
+        .map(PathBuf::as_path);
     keyfile::not_overwritten(args.output.as_deref(), files)?;
     let input = Input::stdin()?;
     let config = config(args, console)?;

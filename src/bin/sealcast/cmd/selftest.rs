@@ -1,6 +1,7 @@
 //! `sealcast selftest`: the real pipeline, as separate processes, over multicast on loopback.
 
 use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -208,6 +209,7 @@ fn make_keys(place: &Place) -> Result<(), Failure> {
         let out = File::options()
             .create(true)
             .append(true)
+            .mode(0o600)
             .open(place.path(public))
             .map_err(io)?;
         let mut child = place.start("keygen.log", args, Stdio::null(), out.into())?;

@@ -2,6 +2,7 @@
 //! match is without a wildcard, so that no new error is forgotten.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 use sealcast::{archive, filters, image, net, seal, sys, tree};
@@ -25,6 +26,16 @@ impl From<sys::Error> for Failure {
             | sys::Error::Create { .. }
             | sys::Error::Write { .. }
             | sys::Error::System { .. } => Self::new(ExitStatus::Local, message),
+            sys::Error::Changeable { changeable, .. } => {
+                let object = changeable.object.display();
+                Self::new(ExitStatus::Usage, message).hint(if changeable.foreign {
+                    format!(
+                        "look at what it holds, then let it be yours or root's: `chown` {object}"
+                    )
+                } else {
+                    format!("look at what it holds, then `chmod go-w {object}`")
+                })
+            }
             sys::Error::KeyFileExists(_) => Self::new(ExitStatus::Local, message)
                 .hint("give another name, or see with -y what its public half is"),
             sys::Error::KeyFileTooLong(_)
@@ -50,10 +61,20 @@ impl From<net::Error> for Failure {
             net::Error::Interface { .. } => {
                 Self::new(ExitStatus::Usage, message).hint("`ip link` lists the interfaces")
             }
-            net::Error::NoRoute { .. } => Self::new(ExitStatus::Local, message)
-                .hint("choose an interface with --interface; `ip link` lists them"),
+            net::Error::NoRoute { to, .. } => {
+                let failure = Self::new(ExitStatus::Local, message)
+                    .hint("choose an interface with --interface; `ip link` lists them");
+                match to {
+                    IpAddr::V4(ip) if ip.is_multicast() => {
+                        failure.hint("without IPv4, -6 uses IPv6")
+                    }
+                    _ => failure,
+                }
+            }
+            net::Error::Firewall { .. } => Self::new(ExitStatus::Local, message)
+                .hint("a firewall of this machine forbids it: see FIREWALLS in the manual"),
             net::Error::PortInUse { .. } => Self::new(ExitStatus::Local, message)
-                .hint("choose another --port on all sides, or stop that program"),
+                .hint("choose another --port on all sides, or --answer-port; or stop that program"),
             net::Error::PathMtu { mtu, .. } => Self::new(ExitStatus::Usage, message).hint(format!(
                 "--mtu {mtu} fits; without the option it is found out"
             )),
@@ -127,8 +148,16 @@ impl Failure {
             seal::Error::WrongPassphrase => ExitStatus::NoIdentity,
             _ => ExitStatus::Usage,
         };
-        Self::new(status, format!("{}: {error}", path.display()))
+        let failure = Self::new(status, format!("{}: {error}", path.display()));
+        match error {
+            seal::Error::WorkFactor { found, .. } => failure.hint(allow_work(*found)),
+            _ => failure,
+        }
     }
+}
+
+fn allow_work(work_factor: u8) -> String {
+    format!("if you know who made it, --max-work-factor {work_factor} allows it")
 }
 
 impl From<seal::Error> for Failure {
@@ -156,6 +185,9 @@ impl From<seal::Error> for Failure {
             | E::Trailing { .. }
             | E::Preamble { .. }
             | E::Segment { .. } => data(message),
+            E::WorkFactor { found, .. } => {
+                Self::new(ExitStatus::Data, message).hint(allow_work(found))
+            }
             E::NoIdentity { .. } => Self::new(ExitStatus::NoIdentity, message)
                 .hint("`sealcast keygen -y` shows which recipients your identities are"),
             E::Passphrase => Self::new(ExitStatus::NoIdentity, message)

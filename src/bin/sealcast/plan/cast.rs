@@ -12,9 +12,11 @@ use std::process::{Command, Stdio};
 
 use rustix::fs::{Access, access};
 use sealcast::filters::{BlockSource, CastConfig, CommandSource, Error, InputSource};
-use sealcast::net::{Addressing, Destination, NetConfig};
+use sealcast::net::{Addressing, AnswerPort, Destination, NetConfig, PORT_DEFAULT};
 use sealcast::proto::config::{NextPass, Series};
-use sealcast::proto::limits::{FLOOR_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT};
+use sealcast::proto::limits::{
+    FLOOR_DEFAULT, HOLD_MAX_DEFAULT, MTU_DEFAULT, RECEIVERS_MAX, SLOW_GRACE_DEFAULT,
+};
 use sealcast::proto::{OneWay, SenderConfig};
 use sealcast::sys::signals::SignalWatch;
 use sealcast::sys::start_signal::StartSignal;
@@ -42,6 +44,9 @@ pub(crate) struct CastPlan {
 impl CastPlan {
     /// Reads the keys and checks the arguments.
     pub(crate) fn new(args: &CastArgs, console: &Console) -> Result<Self, Failure> {
+        let mtu = args.mtu.map_or(MTU_DEFAULT, usize::from);
+        question_rate("--rate", args.rate, mtu, console);
+        question_rate("--min-rate", args.min_rate, mtu, console);
         let (keys, names) = keys::of_sender(args, console)?;
         let open = keys.is_empty();
         Ok(Self {
@@ -50,7 +55,7 @@ impl CastPlan {
                     keys,
                     ..config(args)?
                 },
-                net: net_config(&args.net),
+                net: net_config(&args.net)?,
                 destination: destination(args)?,
                 start: StartSignal::manual(),
                 repeat: args.repeat,
@@ -94,12 +99,33 @@ fn source<'a>(
 }
 
 /// The network as both sides are told it.
-pub(crate) fn net_config(args: &NetArgs) -> NetConfig {
-    NetConfig {
-        group: args.group,
+pub(crate) fn net_config(args: &NetArgs) -> Result<NetConfig, Failure> {
+    Ok(NetConfig {
+        group: args.group.map(|group| group.ip),
         ipv6: args.ipv6,
-        port: args.port,
+        port: port(args)?,
         interface: args.interface.clone(),
+    })
+}
+
+/// The UDP port, which can stand in two places.
+fn port(args: &NetArgs) -> Result<u16, Failure> {
+    match (args.group.and_then(|group| group.port), args.port) {
+        (Some(one), Some(other)) if one != other => Err(Failure::new(
+            ExitStatus::Usage,
+            format!("--group has the port {one}, and --port is {other}"),
+        )),
+        (one, other) => Ok(one.or(other).unwrap_or(PORT_DEFAULT)),
+    }
+}
+
+/// Asks whether a rate is meant that lets not even a datagram a second through: as a rule it lacks
+/// a unit.
+pub(crate) fn question_rate(option: &str, bits: Option<u64>, mtu: usize, console: &Console) {
+    if let Some(bits) = bits.filter(|&bits| bits < 8 * mtu as u64) {
+        console.warning(&format!(
+            "{option} is {bits} bits a second, less than one datagram; was {bits}M meant?"
+        ));
     }
 }
 
@@ -129,6 +155,7 @@ fn config(args: &CastArgs) -> Result<SenderConfig, Failure> {
         }),
         max_wait: args.max_wait.map(Duration::from_ms),
         start_timeout: limit(args.start_timeout).filter(|_| !args.repeat),
+        silent_max: Duration::from_ms(args.silence_timeout),
         stall_max: limit(args.stall_timeout),
         finish_max: limit(args.finish_timeout),
         rate_max: args.rate.map(Rate::from_bits_per_s),
@@ -136,6 +163,7 @@ fn config(args: &CastArgs) -> Result<SenderConfig, Failure> {
             redundancy: args.redundancy,
         }),
         floor: floor(args)?,
+        hold_max: (args.slow.is_none() && args.min_rate.is_none()).then_some(HOLD_MAX_DEFAULT),
         slow_grace: args
             .slow_grace
             .map_or(SLOW_GRACE_DEFAULT, Duration::from_ms),
@@ -234,7 +262,7 @@ fn expected(words: &[String]) -> Result<Vec<String>, Failure> {
 
 fn destination(args: &CastArgs) -> Result<Destination, Failure> {
     let addressing = match &args.to {
-        Some(host) => Addressing::Peer(peer(host, args.net.port, args.net.ipv6)?),
+        Some(host) => Addressing::Peer(peer(host, port(&args.net)?, args.net.ipv6)?),
         None if args.broadcast => Addressing::Broadcast,
         None => Addressing::Group,
     };
@@ -242,6 +270,12 @@ fn destination(args: &CastArgs) -> Result<Destination, Failure> {
         addressing,
         ttl: args.ttl,
         mtu: args.mtu.map(usize::from),
+        answers: match (args.answer_port, port(&args.net)?.checked_add(1)) {
+            (Some(0), _) => AnswerPort::Any,
+            (Some(port), _) => AnswerPort::Fixed(port),
+            (None, Some(next)) if !args.one_way => AnswerPort::Preferred(next),
+            (None, _) => AnswerPort::Any,
+        },
     })
 }
 

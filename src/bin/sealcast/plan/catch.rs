@@ -9,6 +9,7 @@ use sealcast::proto::ReceiverConfig;
 use sealcast::seal::{NamedKey, SenderKey};
 use sealcast::sys::signals::SignalWatch;
 use sealcast::sys::stdio::Output;
+use sealcast::units::Duration;
 
 use super::cast::{limit, net_config};
 use super::keys;
@@ -33,7 +34,7 @@ impl CatchPlan {
                     keys,
                     ..config(args)
                 },
-                net: net_config(&args.net),
+                net: net_config(&args.net)?,
                 test_loss: args.test_loss / 100.0,
             },
             senders,
@@ -57,6 +58,7 @@ fn config(args: &CatchArgs) -> ReceiverConfig {
         name: args.own_name.clone().unwrap_or_else(host_name),
         memory: usize::try_from(args.memory).unwrap_or(usize::MAX),
         start_timeout: limit(args.start_timeout),
+        silent_max: Duration::from_ms(args.silence_timeout),
         one_way: args.one_way,
         ..ReceiverConfig::default()
     }

@@ -19,7 +19,7 @@ pub(crate) fn of_sender(
     console: &Console,
 ) -> Result<(SenderKeys, Vec<String>), Failure> {
     let beside_data = args.command.is_empty();
-    let secrets = Secrets::new(console, args.shared.passphrase_file.as_deref(), beside_data);
+    let secrets = Secrets::new(console, &args.shared.passphrases, beside_data);
     let signing = match &args.sign {
         Some(path) => Some(secrets.signing_key(path)?),
         None => None,
@@ -56,7 +56,7 @@ pub(crate) fn of_receiver(
     args: &CatchArgs,
     console: &Console,
 ) -> Result<(ReceiverKeys, Vec<NamedKey<SenderKey>>), Failure> {
-    let secrets = Secrets::new(console, args.shared.passphrase_file.as_deref(), false);
+    let secrets = Secrets::new(console, &args.shared.passphrases, false);
     let senders = lists::senders(&args.from, false, console)?;
     let mut identities = Vec::new();
     for path in &args.identity {
@@ -108,7 +108,7 @@ fn shared(
     new: bool,
     key_file: bool,
 ) -> Result<Option<Secret<SHARED_LEN>>, Failure> {
-    if args.passphrase_file.is_some() && !args.passphrase && !key_file {
+    if args.passphrases.passphrase_file.is_some() && !args.passphrase && !key_file {
         let fact = "--passphrase-file has no use without -p or a key file that needs it";
         return Err(Failure::new(ExitStatus::Usage, fact));
     }

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use sealcast::archive::{Glob, Time, XattrChoice, level_for_rate};
 use sealcast::filters::{Compression, Effort};
+use sealcast::proto::limits::MTU_DEFAULT;
 use sealcast::sys::stdio::Output;
 use sealcast::tree::TreePackConfig;
 
+use super::cast::question_rate;
 use crate::cli::{PackArgs, XattrArgs};
 use crate::exit::{ExitStatus, Failure};
 use crate::present::Console;
@@ -52,6 +54,7 @@ pub(crate) fn compression(args: &PackArgs, console: &Console) -> Compression {
     let threads = args
         .threads
         .map_or(Compression::default().threads, usize::from);
+    question_rate("--rate", args.rate, MTU_DEFAULT, console);
     Compression {
         effort: effort(args, threads, console),
         threads,

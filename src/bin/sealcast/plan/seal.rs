@@ -16,7 +16,7 @@ use crate::present::Console;
 /// Reads the keys, and asks for a new passphrase if one is wanted.
 pub(crate) fn config(args: &SealArgs, console: &Console) -> Result<SealConfig, Failure> {
     let recipients = recipients(args, console)?;
-    let secrets = Secrets::new(console, args.passphrase_file.as_deref(), true);
+    let secrets = Secrets::new(console, &args.passphrases, true);
     let signer = signer(args, &secrets, console)?;
     if signer.is_none() && !args.unsigned && !args.passphrase {
         console

@@ -3,21 +3,22 @@
 use std::cell::OnceCell;
 use std::path::Path;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
 use sealcast::crypt::sign::SigningKey;
 use sealcast::seal::{self, Identity, Passphrase, decrypt, is_encrypted, parse_signing_key};
 use sealcast::sys::keyfile::{self, KeyFile};
 use sealcast::sys::passphrase as sys;
+use sealcast::sys::secrecy;
 use zeroize::Zeroizing;
 
+use crate::cli::PassphraseArgs;
 use crate::exit::{ExitStatus, Failure};
 use crate::present::console::Console;
 
 /// Where secrets come from, and who is asked.
 pub(crate) struct Secrets<'a> {
     console: &'a Console,
-    /// A file that has the passphrase; without it the terminal is asked.
-    passphrase_file: Option<&'a Path>,
+    /// Which file has the passphrase; without one the terminal is asked. And its work at most.
+    args: &'a PassphraseArgs,
     /// The passphrase of that file, which may be a pipe and is read once.
     read: OnceCell<Passphrase>,
     /// Whether standard input has data, and cannot have keys.
@@ -25,21 +26,11 @@ pub(crate) struct Secrets<'a> {
 }
 
 impl<'a> Secrets<'a> {
-    pub(crate) fn new(
-        console: &'a Console,
-        passphrase_file: Option<&'a Path>,
-        beside_data: bool,
-    ) -> Self {
-        // A secret does not belong on the disk because of a crash; if it cannot be kept off there,
-        // the work is done all the same.
-        let none = Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        };
-        let _ = setrlimit(Resource::Core, none);
+    pub(crate) fn new(console: &'a Console, args: &'a PassphraseArgs, beside_data: bool) -> Self {
+        secrecy::protect();
         Self {
             console,
-            passphrase_file,
+            args,
             read: OnceCell::new(),
             beside_data,
         }
@@ -47,9 +38,9 @@ impl<'a> Secrets<'a> {
 
     /// The passphrase of `what` that exists already.
     pub(crate) fn passphrase(&self, what: &str) -> Result<Passphrase, Failure> {
-        match self.passphrase_file {
+        match &self.args.passphrase_file {
             Some(path) => self.of_file(path),
-            None => sound(sys::ask(&format!("Passphrase of {what}"))?),
+            None => self.sound(sys::ask(&format!("Passphrase of {what}"))?),
         }
     }
 
@@ -60,17 +51,19 @@ impl<'a> Secrets<'a> {
         if self.beside_data {
             keyfile::beside_data(path)?;
         }
-        let passphrase = sound(sys::read(path)?)?;
+        let file = sys::read(path)?;
+        self.warn_if(file.exposed, path);
+        let passphrase = self.sound(file.line)?;
         Ok(self.read.get_or_init(|| passphrase).clone())
     }
 
     /// A passphrase for `what` that is new: a person must type it twice.
     pub(crate) fn new_passphrase(&self, what: &str) -> Result<Passphrase, Failure> {
-        if let Some(path) = self.passphrase_file {
+        if let Some(path) = &self.args.passphrase_file {
             return self.of_file(path);
         }
         let first = sys::ask(&format!("New passphrase for {what}"))?;
-        let passphrase = sound(first.clone())?;
+        let passphrase = self.sound(first.clone())?;
         if *first != *sys::ask("The same again")? {
             return Err(Failure::new(
                 ExitStatus::Usage,
@@ -83,7 +76,7 @@ impl<'a> Secrets<'a> {
     /// The content of a file that is a secret as it is.
     pub(crate) fn raw(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let file = self.file(path)?;
-        self.warn_of(path, &file);
+        self.warn_if(file.exposed, path);
         Ok(file.bytes)
     }
 
@@ -102,7 +95,7 @@ impl<'a> Secrets<'a> {
         };
         match found {
             Ok(found) => {
-                self.warn_of(path, &file);
+                self.warn_if(file.exposed, path);
                 Ok(Some(found))
             }
             Err(seal::Error::Locked) => Ok(None),
@@ -150,7 +143,7 @@ impl<'a> Secrets<'a> {
             Err(e) => Err(fault(e)),
             Ok(parsed) => {
                 if secret(&parsed) {
-                    self.warn_of(path, &file);
+                    self.warn_if(file.exposed, path);
                 }
                 Ok(parsed)
             }
@@ -166,19 +159,19 @@ impl<'a> Secrets<'a> {
     }
 
     /// A secret without a passphrase is worth a word when others can read it.
-    fn warn_of(&self, path: &Path, file: &KeyFile) {
-        if file.exposed {
+    fn warn_if(&self, exposed: bool, path: &Path) {
+        if exposed {
             self.console.warning(&format!(
                 "{} can be read by others than its owner; `chmod 600` it",
                 path.display()
             ));
         }
     }
-}
 
-fn sound(text: Zeroizing<String>) -> Result<Passphrase, Failure> {
-    if text.is_empty() {
-        return Err(Failure::new(ExitStatus::Usage, "the passphrase is empty"));
+    fn sound(&self, text: Zeroizing<String>) -> Result<Passphrase, Failure> {
+        if text.is_empty() {
+            return Err(Failure::new(ExitStatus::Usage, "the passphrase is empty"));
+        }
+        Ok(Passphrase::new(text).allowing(self.args.max_work_factor))
     }
-    Ok(Passphrase::new(text))
 }

@@ -1,6 +1,6 @@
 //! What `sealcast cast` says while it runs: words for people, events for programs.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 
 use sealcast::filters::{CastEvent, CastReport, Error};
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::console::{self, Console, bytes, plain};
 use super::event_log::EventLog;
-use super::summary;
+use super::summary::{self, Absent};
 use crate::cli::CastArgs;
 use crate::exit::Failure;
 
@@ -24,6 +24,8 @@ struct Words {
     /// What people call the holders of the listed keys.
     names: Vec<String>,
     turned_away: Cell<u32>,
+    /// Who was turned away last, and why.
+    last_turned_away: RefCell<Option<(String, RejectReason)>>,
     waiting: Cell<u32>,
     /// Receivers do not answer.
     one_way: bool,
@@ -43,6 +45,8 @@ pub(crate) struct CastPresenter<'a> {
     before: Option<serde_json::Value>,
     /// No receiver came for the last pass: each before it was told of already.
     nobody_came_again: bool,
+    /// The UDP ports of the receivers and of their answers.
+    ports: (u16, u16),
 }
 
 impl<'a> CastPresenter<'a> {
@@ -60,6 +64,7 @@ impl<'a> CastPresenter<'a> {
             words: Words {
                 names,
                 turned_away: Cell::new(0),
+                last_turned_away: RefCell::default(),
                 waiting: Cell::new(0),
                 one_way: args.one_way,
             },
@@ -68,18 +73,26 @@ impl<'a> CastPresenter<'a> {
             failed: None,
             before: None,
             nobody_came_again: false,
+            ports: (0, 0),
         })
     }
 
     pub(crate) fn tell(&mut self, news: &CastEvent<'_>) {
         let (args, console) = (self.args, self.console);
         match news {
+            CastEvent::NoNetwork(error) => console.waiting(&console::no_network(error), ""),
+            CastEvent::Unsent(error) => console.warning(&format!("{error}; trying on")),
+            CastEvent::SentAgain => console.note("datagrams get out again"),
             CastEvent::Announced {
                 session,
                 to,
                 mtu,
+                answer_port,
                 pass,
-            } => self.tell_announced(*session, *to, *mtu, *pass),
+            } => {
+                self.ports = (to.port(), *answer_port);
+                self.tell_announced(*session, *to, *mtu, *pass);
+            }
             CastEvent::PassOver { report, waiting } => {
                 summary::tell_pass(report, &self.words.names, console);
                 let who = console::receivers(*waiting);
@@ -137,7 +150,15 @@ impl<'a> CastPresenter<'a> {
                 "every machine on this network can take part; -s, -R and --key keep them out",
             );
         }
-        console.detail(1, || format!("session {session}, to {to}, MTU {mtu}"));
+        let answers = self.ports.1;
+        console.detail(1, || {
+            let port = if args.one_way {
+                String::new()
+            } else {
+                format!(", answers on UDP port {answers}")
+            };
+            format!("session {session}, to {to}, MTU {mtu}{port}")
+        });
         self.log.event(
             "announced",
             json!({
@@ -145,6 +166,7 @@ impl<'a> CastPresenter<'a> {
                 "name": args.name,
                 "to": to.to_string(),
                 "mtu": mtu,
+                "answer_port": (!args.one_way).then_some(answers),
                 "one_way": args.one_way,
                 "unix_s": clock::unix_seconds(),
             }),
@@ -164,12 +186,29 @@ impl<'a> CastPresenter<'a> {
     fn tell_round_over(&mut self, report: &CastReport) {
         let (args, names) = (self.args, &self.words.names);
         let told = std::mem::take(&mut self.nobody_came_again);
-        let result = summary::conclude(report, names, args, told, self.console);
+        let absent = self.absent();
+        let result = summary::conclude(report, (names, &absent), args, told, self.console);
         let fields = summary::json(report, names, args.require);
         self.log.event("round_over", fields);
         if let Err(failure) = result {
             self.console.warning(&failure.message);
             self.failed = Some(failure);
+        }
+    }
+
+    /// What may explain that receivers did not come.
+    fn absent(&self) -> Absent {
+        let last = self.words.last_turned_away.borrow();
+        Absent {
+            ports: self.ports,
+            turned_away: last.as_ref().map(|(name, reason)| {
+                let count = console::receivers(self.words.turned_away.get());
+                let why = turned_away(*reason);
+                (
+                    format!("turned {count} away, {} last: {why}", plain(name)),
+                    *reason,
+                )
+            }),
         }
     }
 
@@ -189,7 +228,8 @@ impl<'a> CastPresenter<'a> {
             }
             Ok(Some(report)) => {
                 let told = self.nobody_came_again;
-                let result = summary::conclude(&report, names, args, told, console);
+                let absent = self.absent();
+                let result = summary::conclude(&report, (names, &absent), args, told, console);
                 let fields = summary::json(&report, names, args.require);
                 let message = result.as_ref().err().map(|f| &*f.message);
                 self.log.end(fields, message);
@@ -256,6 +296,9 @@ fn tell_event(event: &SenderEvent, words: &Words, console: &Console) {
         }
         SenderEvent::Rejected { name, reason, .. } => {
             let why = format!("turned {} away: {}", plain(name), turned_away(*reason));
+            words
+                .last_turned_away
+                .replace(Some((name.clone(), *reason)));
             // An attacker can ask as often as it likes.
             if words.turned_away.replace(words.turned_away.get() + 1) < TURNED_AWAY_MAX {
                 console.warning(&why);
@@ -295,6 +338,9 @@ fn tell_event(event: &SenderEvent, words: &Words, console: &Console) {
                 _ => "is out",
             };
             console.warning(&format!("{} {verb}: {why}", plain(name)));
+        }
+        SenderEvent::Returned { name, .. } => {
+            console.note(&format!("{} came back, and counts once", plain(name)));
         }
         SenderEvent::Ended(_) => {}
     }
@@ -340,6 +386,14 @@ fn record(event: &SenderEvent, names: &[String], log: &mut EventLog) {
                 "name": name,
                 "bits_s": rate.as_bits_per_s(),
             }),
+        ),
+        SenderEvent::Returned {
+            before,
+            receiver,
+            name,
+        } => log.event(
+            "returned",
+            json!({"before": before, "receiver": receiver, "name": name}),
         ),
         SenderEvent::Finished {
             receiver,

@@ -1,17 +1,18 @@
 //! What `sealcast catch` says while it runs: words for people, events for programs.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use sealcast::crypt::sign::VerifyingKey;
 use sealcast::filters::{CatchEvent, CatchReport, Error};
-use sealcast::net::NetConfig;
+use sealcast::net::{self, JoinedGroup, NetConfig};
 use sealcast::proto::{Awaits, PassedOver, Receiver, ReceiverEnd, ReceiverEvent};
 use sealcast::seal::{NamedKey, SenderKey};
 use sealcast::sys::clock;
 use sealcast::wire::{AbortReason, DropReason, LeaveReason, RejectReason};
 use serde_json::{Value, json};
 
-use super::console::{Console, bytes, plain};
+use super::console::{Console, bytes, no_network, plain};
 use super::event_log::EventLog;
 use crate::cli::CatchArgs;
 use crate::exit::{ExitStatus, Failure};
@@ -23,7 +24,14 @@ const FOUND_MAX: u32 = 20;
 pub(crate) struct CatchPresenter<'a> {
     args: &'a CatchArgs,
     console: &'a Console,
+    /// Where it listens.
+    place: String,
     net: NetConfig,
+    /// Groups that it cannot listen to.
+    unheard: Vec<IpAddr>,
+    /// That nothing can be heard was told, or why nothing can.
+    deaf: bool,
+    started: bool,
     senders: Vec<NamedKey<SenderKey>>,
     log: EventLog,
     heard: Heard,
@@ -42,7 +50,11 @@ impl<'a> CatchPresenter<'a> {
         Ok(Self {
             args,
             console,
+            place: net.target().to_string(),
             net: net.clone(),
+            unheard: Vec::new(),
+            deaf: false,
+            started: false,
             senders,
             log: EventLog::open(args.report.as_deref())?,
             heard: Heard::default(),
@@ -53,10 +65,21 @@ impl<'a> CatchPresenter<'a> {
     pub(crate) fn tell(&mut self, event: &CatchEvent<'_>) {
         let console = self.console;
         match event {
+            CatchEvent::Waiting(Awaits::Sender) if self.deaf => {}
             CatchEvent::Waiting(awaits) => {
-                console.waiting(&waiting_for(*awaits, &self.net, self.args), "");
+                console.waiting(&waiting_for(*awaits, &self.place, self.args), "");
+            }
+            CatchEvent::Listening(joined) => self.tell_listening(joined),
+            CatchEvent::NoNetwork(error) => {
+                let known = std::mem::replace(&mut self.deaf, true);
+                if !self.started {
+                    console.waiting(&no_network(error), "");
+                } else if !known {
+                    console.warning(&format!("{error}; nothing can be heard"));
+                }
             }
             CatchEvent::Event(event) => {
+                self.started |= matches!(event, ReceiverEvent::Started);
                 if self.heard.is_news(event, console) {
                     tell_event(event, &self.senders, console);
                     record(event, &mut self.log);
@@ -75,12 +98,37 @@ impl<'a> CatchPresenter<'a> {
         }
     }
 
+    fn tell_listening(&mut self, joined: &[JoinedGroup]) {
+        let console = self.console;
+        self.place = place(joined);
+        let was_deaf = std::mem::take(&mut self.deaf);
+        if self.started {
+            if was_deaf {
+                console.note(&format!("listening again on {}", self.place));
+            }
+            return;
+        }
+        console.detail(1, || format!("listening on {}", self.place));
+        let mut groups = self.net.groups();
+        groups.retain(|ip| joined.iter().all(|at| at.group.ip() != *ip));
+        for ip in &groups {
+            // Most networks have IPv4, and many have nothing else.
+            let text = format!("no route to {ip}, which is not listened to");
+            match ip {
+                IpAddr::V4(_) => console.note(&text),
+                IpAddr::V6(_) => console.detail(1, || text),
+            }
+        }
+        self.unheard = groups;
+    }
+
     /// Tells how the catch ended, and closes the report.
     pub(crate) fn conclude(mut self, result: Result<CatchReport, Error>) -> Result<(), Failure> {
         let (args, console) = (self.args, self.console);
         match result {
             Ok(report) => {
-                let result = finish(&report, self.heard.ignored, args, console);
+                let place = (self.net.port, &self.unheard[..]);
+                let result = finish(&report, (&self.heard, place), args, console);
                 let message = result.as_ref().err().map(|f| &*f.message);
                 self.log.end(json(&report), message);
                 let whole = report.end == ReceiverEnd::Dropped(DropReason::Unfinished);
@@ -89,12 +137,24 @@ impl<'a> CatchPresenter<'a> {
                 self.log.close(result, console)
             }
             Err(error) => {
-                let message = error.to_string();
+                let message = named(&error, args);
                 self.log.end(json!({"complete": false}), Some(&message));
                 let result = self.log.close(Err(error), console);
-                result.map_err(|failure| partial(failure, self.handed_out, args))
+                result
+                    .map_err(|failure| Failure { message, ..failure })
+                    .map_err(|failure| partial(failure, self.handed_out, args))
             }
         }
+    }
+}
+
+/// What ended the catch on this side, with the name of an output that cannot be written.
+fn named(error: &Error, args: &CatchArgs) -> String {
+    match (error, &args.output) {
+        (Error::Output(source), Some(path)) if !is_stdout(path) => {
+            format!("cannot write {}: {source}", path.display())
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -122,12 +182,23 @@ fn warn_of_buffer(granted: u32, console: &Console) {
 struct Heard {
     sessions: u32,
     ignored: bool,
+    /// Sessions of another name than the one that is wanted.
+    names: Vec<String>,
+    /// The newest sender that was asked to admit us, perhaps in vain.
+    asked: Option<SocketAddr>,
 }
 
 impl Heard {
     /// Whether an event is worth a word.
     fn is_news(&mut self, event: &ReceiverEvent, console: &Console) -> bool {
-        self.ignored |= matches!(event, ReceiverEvent::PassedOver { .. });
+        match event {
+            ReceiverEvent::PassedOver { .. } => self.ignored = true,
+            ReceiverEvent::OtherName { name, .. } => self.names.push(quoted(name)),
+            ReceiverEvent::Found { from, one_way, .. } => {
+                self.asked = Some(*from).filter(|_| !one_way);
+            }
+            _ => {}
+        }
         if !matches!(event, ReceiverEvent::Found { .. }) {
             return true;
         }
@@ -144,14 +215,44 @@ fn is_stdout(output: &Path) -> bool {
     output == Path::new("-")
 }
 
-fn waiting_for(awaits: Awaits, net: &NetConfig, args: &CatchArgs) -> String {
+/// Where it listens: the groups, and the interface that they are joined on.
+fn place(joined: &[JoinedGroup]) -> String {
+    let groups: Vec<String> = joined
+        .iter()
+        .enumerate()
+        .map(|(i, at)| match i {
+            0 => at.group.to_string(),
+            _ => at.group.ip().to_string(),
+        })
+        .collect();
+    let mut text = groups.join(" and ");
+    let mut interfaces: Vec<&String> = joined.iter().flat_map(|at| &at.interface).collect();
+    interfaces.dedup();
+    for name in interfaces {
+        text += &format!(", {name}");
+        if net::is_down(name) {
+            text += ", which is down";
+        }
+    }
+    text
+}
+
+/// The name of a session, for it may have none.
+fn quoted(name: &str) -> String {
+    match name {
+        "" => "one without a name".into(),
+        name => format!("{:?}", plain(name)),
+    }
+}
+
+fn waiting_for(awaits: Awaits, place: &str, args: &CatchArgs) -> String {
     match awaits {
         Awaits::Sender => {
             let session = match &args.name {
                 Some(name) => format!("session {name:?}"),
                 None => "a sender".into(),
             };
-            format!("waiting for {session} on {}", net.target())
+            format!("waiting for {session} on {place}")
         }
         Awaits::Next => "waiting for the next pass".into(),
         Awaits::Answer(from) => format!("waiting for the answer of {}", from.ip()),
@@ -193,6 +294,14 @@ fn tell_event(event: &ReceiverEvent, senders: &[NamedKey<SenderKey>], console: &
         ReceiverEvent::PassedOver { from, why } => {
             let why = describe(*why);
             console.warning(&format!("ignored a session of {}: {why}", from.ip()));
+        }
+        ReceiverEvent::OtherName { from, name } => console.warning(&format!(
+            "ignored a session of {}: {}, and --name asks for another",
+            from.ip(),
+            quoted(name)
+        )),
+        ReceiverEvent::Moved { from } => {
+            console.note(&format!("the sender has the address {} now", from.ip()));
         }
         ReceiverEvent::Joined { receiver, .. } => {
             console.detail(1, || format!("joined as receiver {receiver}"));
@@ -238,6 +347,17 @@ fn record(event: &ReceiverEvent, log: &mut EventLog) {
             "passed_over",
             json!({"address": from.ip().to_string(), "reason": describe(*why)}),
         ),
+        ReceiverEvent::OtherName { from, name } => log.event(
+            "passed_over",
+            json!({
+                "address": from.ip().to_string(),
+                "reason": "it has another name",
+                "name": name,
+            }),
+        ),
+        ReceiverEvent::Moved { from } => {
+            log.event("moved", json!({"address": from.ip().to_string()}));
+        }
         ReceiverEvent::Joined { receiver, .. } => {
             log.event("joined", json!({"receiver": receiver}));
         }
@@ -308,7 +428,7 @@ fn json(report: &CatchReport) -> Value {
 
 fn finish(
     report: &CatchReport,
-    ignored: bool,
+    (heard, place): (&Heard, (u16, &[IpAddr])),
     args: &CatchArgs,
     console: &Console,
 ) -> Result<(), Failure> {
@@ -338,11 +458,7 @@ fn finish(
             ));
             return Ok(());
         }
-        ReceiverEnd::NoSender if ignored => transfer("no sender has admitted this receiver")
-            .hint("a session was ignored, for the reason given above"),
-        ReceiverEnd::NoSender => transfer("no sender has admitted this receiver")
-            .hint("is `sealcast cast` running, with the same --group and --port?")
-            .hint("if it is, choose the right --interface on both sides, and look for a firewall"),
+        ReceiverEnd::NoSender => no_sender(heard, place, args),
         ReceiverEnd::Rejected(reason) => rejected(*reason, args.one_way),
         ReceiverEnd::SenderLost(silence) => transfer(&format!(
             "lost the sender: nothing was heard of it for {} s",
@@ -358,6 +474,40 @@ fn finish(
     Err(failure)
 }
 
+/// No session took us in: the error says what was heard instead.
+fn no_sender(heard: &Heard, (port, unheard): (u16, &[IpAddr]), args: &CatchArgs) -> Failure {
+    let transfer = |message: &str| Failure::new(ExitStatus::Transfer, message);
+    if let Some(sender) = heard.asked {
+        let (ip, port) = (sender.ip(), sender.port());
+        return transfer(&format!(
+            "{ip} announced a session, and did not answer this receiver"
+        ))
+        .hint(format!(
+            "a firewall there must let in UDP port {port}, where it hears answers"
+        ));
+    }
+    let failure = transfer("no sender has admitted this receiver");
+    if heard.ignored {
+        return failure.hint("a session was ignored, for the reason given above");
+    }
+    match (&heard.names[..], &args.name) {
+        ([_, ..], Some(wanted)) => transfer(&format!("no session {wanted:?} was announced"))
+            .hint(format!("heard of: {}", heard.names.join(", ")))
+            .hint("`catch --name` and `cast --name` must be the same"),
+        _ => {
+            let failure =
+                failure.hint("is `sealcast cast` running, with the same --group and --port?");
+            let interface = match unheard.iter().find(|ip| ip.is_ipv4()) {
+                Some(ip) => format!("there is no route to {ip}: choose the right --interface"),
+                None => "if it is, choose the right --interface on both sides".into(),
+            };
+            failure
+                .hint(interface)
+                .hint(format!("a firewall here must let in UDP port {port}"))
+        }
+    }
+}
+
 /// Why the sender ended this receiver's membership.
 fn dropped(reason: DropReason) -> Failure {
     let why = match reason {
@@ -366,13 +516,16 @@ fn dropped(reason: DropReason) -> Failure {
         DropReason::Silent => "it had not heard of it",
         DropReason::Differs => "what it received is not what was sent",
         DropReason::NextPass => "it was too slow, and may come to the next pass",
-        DropReason::Slow => "it kept the stream below the sender's --min-rate",
+        DropReason::Slow => "it kept the stream too slow for too long",
+        DropReason::BlackHole => "no datagram of the stream reached it, only short ones",
+        DropReason::Lossy => "it lacked data for too long: too much was lost on the way to it",
     };
     let message = format!("the sender dropped this receiver: {why}");
     match reason {
-        DropReason::Slow => Failure::new(ExitStatus::Evicted, message).hint(
-            "look for a slow disk, port or cable here; --min-rate on the sender is the limit",
-        ),
+        DropReason::Slow => Failure::new(ExitStatus::Evicted, message)
+            .hint("look for a slow disk, port or cable here; the sender's --slow has the limit"),
+        DropReason::BlackHole => Failure::new(ExitStatus::Transfer, message)
+            .hint("the MTU on the way is smaller than the sender's: see its --mtu"),
         _ => Failure::new(ExitStatus::Transfer, message),
     }
 }

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use sealcast::net;
+
 use crate::cli::{GlobalArgs, When};
 
 /// Progress is drawn at most this often.
@@ -25,6 +27,8 @@ pub(crate) struct Console {
     terminal: bool,
     /// Whether progress is wanted.
     progress: bool,
+    /// Whether nothing is drawn at all, not even what is waited for.
+    still: bool,
     state: Mutex<Drawn>,
 }
 
@@ -50,6 +54,7 @@ impl Console {
             verbose: global.verbose,
             terminal,
             progress,
+            still: global.progress == When::Never,
             state: Mutex::default(),
         }
     }
@@ -110,7 +115,7 @@ impl Console {
             return;
         };
         let known = |(at, said): &(Instant, String)| said == text && at.elapsed() < WAITING_AGAIN;
-        let silent = self.quiet || state.muted;
+        let silent = self.quiet || self.still || state.muted;
         if silent || !self.terminal && state.waiting.as_ref().is_some_and(known) {
             return;
         }
@@ -214,6 +219,15 @@ pub(crate) fn plain(text: &str) -> String {
             }
         })
         .collect()
+}
+
+/// What is waited for when there is no way out of this machine, or none into it.
+pub(crate) fn no_network(error: &net::Error) -> String {
+    match error {
+        net::Error::Interface { name, .. } => format!("waiting for the interface {name}"),
+        net::Error::NoRoute { to, .. } => format!("waiting for a route to {to}"),
+        other => format!("waiting: {other}"),
+    }
 }
 
 /// A number of receivers for people.

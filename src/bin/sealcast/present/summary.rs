@@ -3,7 +3,7 @@
 use sealcast::filters::CastReport;
 use sealcast::proto::{Fate, MemberReport, RateReason, SendLimit, SenderEnd};
 use sealcast::units::Rate;
-use sealcast::wire::{DropReason, LeaveReason};
+use sealcast::wire::{DropReason, LeaveReason, RejectReason};
 
 use serde_json::{Value, json};
 
@@ -18,18 +18,30 @@ const ROWS_MAX: usize = 32;
 /// Names that an error tells.
 const NAMES_MAX: usize = 4;
 
+/// What may explain that receivers did not come.
+pub(super) struct Absent {
+    /// The UDP ports of the receivers and of their answers.
+    pub(super) ports: (u16, u16),
+    /// How many were turned away, who was last, and why.
+    pub(super) turned_away: Option<(String, RejectReason)>,
+}
+
 /// What became of a receiver, in words.
 pub(super) fn describe(fate: Fate) -> String {
     let words = match fate {
         Fate::Active => "the cast ended before it was done",
         Fate::Done => "has everything",
-        Fate::Dropped(DropReason::Silent) => "nothing was heard of it for 5 s",
+        Fate::Dropped(DropReason::Silent) => "nothing was heard of it within --silence-timeout",
         Fate::Dropped(DropReason::Stalled) => "its consumer stood still for too long",
         Fate::Dropped(DropReason::Unfinished) => "its consumer did not end within --finish-timeout",
         Fate::Dropped(DropReason::Slow) => "it was too slow for the rest",
         Fate::Dropped(DropReason::NextPass) => {
             "it was too slow for the rest, and left for another pass"
         }
+        Fate::Dropped(DropReason::BlackHole) => {
+            "only short datagrams reach it, so its MTU may be smaller: see --mtu"
+        }
+        Fate::Dropped(DropReason::Lossy) => "it lacked data for too long: repair did not reach it",
         Fate::Dropped(DropReason::Differs) => "what it received is something else",
         Fate::Left(LeaveReason::Consumer) => "its consumer went away",
         Fate::Left(LeaveReason::Interrupted) => "it was stopped",
@@ -222,13 +234,13 @@ pub(super) fn json_of_failure(
 /// one that is all.
 pub(super) fn conclude(
     report: &CastReport,
-    names: &[String],
+    (names, absent): (&[String], &Absent),
     args: &CastArgs,
     told: bool,
     console: &Console,
 ) -> Result<(), Failure> {
     if report.end == SenderEnd::NoReceivers {
-        return Err(failure(report, args));
+        return Err(too_few(report, args, absent));
     }
     if !told || report.passes > 1 {
         tell_pass(report, names, console);
@@ -236,7 +248,7 @@ pub(super) fn conclude(
     if succeeded(report, args.require) {
         Ok(())
     } else {
-        Err(failure(report, args))
+        Err(failure(report, args.require))
     }
 }
 
@@ -328,37 +340,71 @@ fn table(report: &CastReport, names: &[String], whole: bool) -> Vec<String> {
     lines
 }
 
-fn failure(report: &CastReport, args: &CastArgs) -> Failure {
+/// The session did not start: too few receivers came, or none.
+fn too_few(report: &CastReport, args: &CastArgs, absent: &Absent) -> Failure {
     let here = report
         .members
         .iter()
         .filter(|m| m.fate == Fate::Active)
         .count();
     let transfer = |message: String| Failure::new(ExitStatus::Transfer, message);
-    match report.end {
-        SenderEnd::NoReceivers if here == 0 => transfer("no receiver came in time".into())
-            .hint("start `sealcast catch` on the receivers, on the same group and port")
-            .hint("if they wait already, choose the right --interface on both sides"),
-        SenderEnd::NoReceivers if !report.missing.is_empty() => transfer(format!(
+    let (port, answers) = absent.ports;
+    let failure = match &absent.turned_away {
+        None if here == 0 => {
+            return transfer("no receiver came in time".into())
+                .hint("start `sealcast catch` on the receivers, on the same group and port")
+                .hint("if they wait already, choose the right --interface on both sides")
+                .hint(format!(
+                    "a firewall there must let in UDP port {port}, and one here UDP port {answers}"
+                ));
+        }
+        Some((turned_away, _)) if here == 0 => {
+            transfer(format!("no receiver was admitted: {turned_away}"))
+        }
+        _ if !report.missing.is_empty() => transfer(format!(
             "{} did not come in time",
             some_names(&report.missing)
         ))
         .hint("--max-wait starts with those that are there"),
-        SenderEnd::NoReceivers => transfer(format!(
+        _ => transfer(format!(
             "only {here} of {} came in time",
             receivers(args.receivers.unwrap_or(0))
         ))
         .hint("--max-wait starts with those that are there"),
+    };
+    match &absent.turned_away {
+        Some((turned_away, reason)) => {
+            let failure = match here {
+                0 => failure,
+                _ => failure.hint(turned_away),
+            };
+            match reason {
+                RejectReason::NotListed | RejectReason::KeyNeeded => failure
+                    .hint("the key that a receiver shows with `catch -i` must be in a file of -R"),
+                RejectReason::TooLate
+                | RejectReason::NextPass
+                | RejectReason::BrokenOff
+                | RejectReason::Full => failure,
+            }
+        }
+        None => failure,
+    }
+}
+
+/// The session started, and did not end as was asked for.
+fn failure(report: &CastReport, require: Require) -> Failure {
+    let transfer = |message: String| Failure::new(ExitStatus::Transfer, message);
+    match report.end {
         SenderEnd::Partial { .. } | SenderEnd::Complete | SenderEnd::Sent => {
             let corrupt = Fate::Left(LeaveReason::Corrupt);
             let changed = report.passes > 1 && report.members.iter().any(|m| m.fate == corrupt);
-            let failure = transfer(Count::of(report).lacks(args.require));
+            let failure = transfer(Count::of(report).lacks(require));
             match changed {
                 true => failure.hint("the input may have changed between two passes"),
                 false => failure,
             }
         }
-        SenderEnd::AllLost | SenderEnd::Aborted(_) => {
+        SenderEnd::AllLost | SenderEnd::Aborted(_) | SenderEnd::NoReceivers => {
             transfer("no receiver is left that could have everything".into())
         }
     }

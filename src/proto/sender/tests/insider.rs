@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use crate::crypt::agree::SecretKey;
 use crate::crypt::secret::Secret;
 use crate::crypt::sign::SigningKey;
-use crate::proto::protect::{SignatureContext, sign};
+use crate::proto::protect::{SignatureContext, multicast_nonce, open, sign};
 use crate::proto::testing::{
-    ByHand, Cable, Lie, accepted, announce_of, control, data, forge, with_keys,
+    ByHand, Cable, Lie, SENDER, accepted, announce_of, control, data, forge, forge_at, is_kind,
+    with_keys,
 };
 use crate::proto::{
     Listed, PassedOver, ReceiverEnd, ReceiverKeys, Sender, SenderConfig, SenderEnd, SenderEvent,
@@ -15,7 +16,8 @@ use crate::proto::{
 };
 use crate::units::{Duration, Instant};
 use crate::wire::{
-    Abort, AbortReason, DatagramKind, End, MulticastHeader, Poll, RejectReason, SymbolHashes,
+    Abort, AbortReason, DatagramKind, End, HEADER_LEN, MulticastHeader, Poll, RejectReason,
+    SymbolHashes,
 };
 
 const BYTES: usize = 3_000_000;
@@ -219,7 +221,7 @@ fn a_member_cannot_go_on_in_the_name_of_a_sender_that_is_gone() {
 }
 
 fn symbol_len(sender: &Sender) -> usize {
-    usize::from(sender.parts().1.stream().symbol_len)
+    usize::from(sender.parts().1.announced().symbol_len)
 }
 
 /// The header of every fortieth DATA.
@@ -243,6 +245,20 @@ fn other_sizes(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
     };
     let forge = |header| forge(sender, n, lie(header), &symbol);
     victim(sender, datagram).map(forge).into_iter().collect()
+}
+
+fn far_numbers(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
+    let symbol = vec![n as u8; symbol_len(sender)];
+    let next = sender.parts().1.sequence();
+    let forge = |header| {
+        [(1 << 48) - 2 - n, next + (1 << 19) - n, next + (1 << 21)]
+            .map(|sequence| forge_at(sender, sequence, header, &symbol))
+    };
+    victim(sender, datagram)
+        .map(forge)
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn other_words(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
@@ -310,12 +326,37 @@ fn other_words(sender: &Sender, datagram: &[u8], n: u64) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_member_cannot_change_or_shorten_what_is_signed() {
-    for lie in [other_symbols as Lie, other_sizes, other_words] {
+    for lie in [other_symbols as Lie, other_sizes, far_numbers, other_words] {
         let mut cable = cable_of(signed(), vec![from(&[1]), from(&[])]);
         cable.lie = Some(lie);
         assert_eq!(cable.run_all(), Some(SenderEnd::Complete));
         assert_eq!(cable.ends(), [COMPLETE, COMPLETE]);
         assert!(cable.lies > 50, "{} lies", cable.lies);
+    }
+}
+
+#[test]
+fn what_was_signed_is_not_said_again_under_another_number() {
+    let mut cable = cable_of(signed(), vec![from(&[1])]);
+    let is_poll = is_kind(DatagramKind::Poll);
+    while !cable.to_group.iter().any(|datagram| is_poll(&datagram)) {
+        cable.step();
+    }
+    let mut poll = cable.to_group.iter().find(is_poll).unwrap().clone();
+    let header = MulticastHeader::parse(&poll).unwrap();
+    let cipher = cable.sender.parts().1.cipher().clone();
+    let nonce = multicast_nonce(header.sequence);
+    let body = open(&cipher, &nonce, &mut poll, HEADER_LEN)
+        .unwrap()
+        .to_vec();
+    let node = &mut cable.nodes[0];
+    for (ahead, refused) in [(0, 1), (1, 1), (100, 1)] {
+        let again = forge_at(&cable.sender, header.sequence + ahead, header, &body);
+        let before = node.receiver.stats();
+        node.hear(cable.now, SENDER.into(), &again);
+        let after = node.receiver.stats();
+        assert_eq!(after.refused - before.refused, refused, "{ahead} ahead");
+        assert_eq!(after.datagrams, before.datagrams);
     }
 }
 
@@ -340,8 +381,8 @@ fn a_listed_key_must_be_held() {
     };
     let mut sender = Sender::new(config, [1; 32], now);
     let own = SecretKey::from_seed([8; 32]);
-    let mut hand = ByHand::new(&sender, &own, Some(holder.public()));
     let addr = SocketAddr::from(([10, 0, 0, 1], 1_000));
+    let mut hand = ByHand::new(&mut sender, (addr, now), &own, Some(holder.public()));
     sender.handle_datagram(now, addr, &mut hand.join);
     let mut accept = Vec::new();
     while sender.poll_transmit(now, &mut accept).unwrap().to != Target::Peer(addr) {}

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::crypt::agree::SecretKey;
 use crate::crypt::sign::SigningKey;
 use crate::proto::config::{NextPass, Series, StartTimeout};
 use crate::proto::limits::{
     NEXT_PASS_ASK_EVERY, NEXT_PASS_HEARD_MAX, NEXT_PASS_SILENT_MAX, NEXT_PASS_UNANSWERED_MAX,
 };
-use crate::proto::testing::{Cable, Node, SENDER, announce_of, data, is_kind};
+use crate::proto::testing::{ByHand, Cable, SENDER, announce_of, data, is_kind};
 use crate::proto::{
     Fate, ReceiverConfig, ReceiverEnd, SenderConfig, SenderEnd, SenderEvent, SenderKeys,
 };
@@ -259,16 +260,14 @@ fn what_changed_in_between_is_not_handed_out() {
 fn made_up_waiting_receivers_cost_announcements() {
     let mut cable = with_one_too_late(NextPass::ForLate);
     cable.nodes.pop();
-    let mut stranger = Node::new(9, receiver(), cable.now);
-    let announces = is_kind(DatagramKind::Announce);
-    let announce = cable.to_group.iter().rfind(announces).unwrap();
-    stranger.hear(cable.now, SENDER.into(), announce);
-    let said = stranger.step(cable.now).pop().unwrap();
+    let own = SecretKey::from_seed([9; 32]);
     for n in 0..2_000u16 {
         let from = SocketAddr::from(([10, 1, (n >> 8) as u8, n as u8], 1_000));
         cable.now = cable.now + Duration::from_ms(1);
-        let mut join = said.clone();
-        cable.sender.handle_datagram(cable.now, from, &mut join);
+        let mut stranger = ByHand::new(&mut cable.sender, (from, cable.now), &own, None);
+        cable
+            .sender
+            .handle_datagram(cable.now, from, &mut stranger.join);
     }
     let waiting = cable.sender.waiting_for_next(cable.now);
     assert!(waiting > 500, "{waiting}");

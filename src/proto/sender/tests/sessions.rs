@@ -1,10 +1,10 @@
 //! Tests of a session with one receiver: pauses, consumers that take their time, the start.
 
 use crate::proto::limits::FINISH_MAX_DEFAULT;
-use crate::proto::testing::Cable;
-use crate::proto::{Fate, ReceiverConfig, ReceiverEnd, SenderConfig, SenderEnd};
-use crate::units::Duration;
-use crate::wire::{AbortReason, DropReason, LeaveReason};
+use crate::proto::testing::{Cable, data, of_kind};
+use crate::proto::{Fate, ReceiverConfig, ReceiverEnd, SenderConfig, SenderEnd, Target};
+use crate::units::{Duration, Instant};
+use crate::wire::{AbortReason, DatagramKind, DropReason, LeaveReason};
 
 fn one_receiver() -> SenderConfig {
     SenderConfig {
@@ -38,6 +38,58 @@ fn a_pause_of_the_input_is_not_a_receivers_fault() {
     cable.run_for(Duration::from_secs(2));
     assert_eq!(cable.end, Some(SenderEnd::Complete));
 }
+
+#[test]
+fn a_sender_that_moves_is_followed_and_one_that_is_there_cannot_be_moved() {
+    let mut cable = cable_of(one_receiver());
+    cable.sender.push(&[7; 1_000_000]);
+    cable.run_for(Duration::from_secs(2));
+    let (old, new) = (cable.from, ([10, 0, 0, 77], 5).into());
+    let answered = |cable: &Cable| cable.nodes[0].said_to;
+    for (from, ms, to) in [
+        (old, 0, old),
+        (new, 400, old),
+        (old, 1_100, old),
+        (new, 3_000, new),
+    ] {
+        cable.from = from;
+        cable.run_for(Duration::from_ms(ms));
+        assert_eq!(
+            answered(&cable),
+            Some(Target::Peer(to)),
+            "{ms} ms of {from}"
+        );
+    }
+    cable.sender.finish();
+    cable.run_for(Duration::from_secs(2));
+    assert_eq!(cable.end, Some(SenderEnd::Complete));
+}
+
+#[test]
+fn silence_may_be_as_long_as_both_sides_are_told() {
+    for (silent_s, end) in [(5, SenderEnd::AllLost), (30, SenderEnd::Complete)] {
+        let silent_max = Duration::from_secs(silent_s);
+        let config = SenderConfig {
+            silent_max,
+            ..one_receiver()
+        };
+        let mut cable = Cable::new(config, vec![7; 10_000_000], Duration::from_ms(10));
+        let node = cable.add(ReceiverConfig {
+            silent_max,
+            ..ReceiverConfig::default()
+        });
+        let outage = Instant::from_us(500_000)..Instant::from_us(20_000_000);
+        let gone = outage.clone();
+        node.loses = Box::new(move |now, _| gone.contains(&now));
+        while cable.now < outage.end && cable.end.is_none() {
+            cable.nodes[0].is_muted = outage.contains(&cable.now);
+            cable.step();
+        }
+        cable.nodes[0].is_muted = false;
+        assert_eq!(cable.run_all(), Some(end), "{silent_s} s");
+    }
+}
+
 /// All was sent, and the consumer works on it.
 fn committing() -> Cable {
     let mut cable = cable_of(one_receiver());
@@ -177,5 +229,23 @@ fn names_and_times_decide_the_start() {
         cable.run_for(Duration::from_secs(2));
         assert!(!cable.sender.is_waiting());
         assert!(cable.sender.members()[0].required);
+    }
+}
+
+#[test]
+fn a_receiver_that_gets_short_datagrams_alone_is_dropped_within_seconds() {
+    for bytes in [1_000, 3_000_000] {
+        let config = SenderConfig {
+            receivers: 2,
+            ..SenderConfig::default()
+        };
+        let mut cable = Cable::new(config, data(bytes), Duration::from_ms(5));
+        cable.add(ReceiverConfig::default());
+        cable.add(ReceiverConfig::default()).loses = of_kind(DatagramKind::Data, |_| true);
+        let end = cable.run_all();
+        assert_eq!(end, Some(SenderEnd::Partial { done: 1, failed: 1 }));
+        let dropped = Some(ReceiverEnd::Dropped(DropReason::BlackHole));
+        assert_eq!(cable.ends(), [Some(ReceiverEnd::Complete), dropped]);
+        assert!(cable.now < Instant::from_us(8_000_000), "{:?}", cable.now);
     }
 }
