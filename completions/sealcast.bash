@@ -445,7 +445,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__pack)
-            opts="-T -0 -C -o -L -q -v -h --image --files-from --null --directory --output --exclude --exclude-from --one-file-system --dereference --numeric-owner --clamp-mtime --level --long --rate --adapt --threads --strict --quiet --verbose --progress --help"
+            opts="-T -0 -C -o -L -q -v -h --image --files-from --null --directory --output --exclude --exclude-from --one-file-system --dereference --xattrs-include --xattrs-exclude --numeric-owner --clamp-mtime --level --long --rate --adapt --threads --strict --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -484,6 +484,14 @@ _sealcast() {
                     return 0
                     ;;
                 --exclude-from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --xattrs-include)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --xattrs-exclude)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -599,7 +607,7 @@ _sealcast() {
             return 0
             ;;
         sealcast__subcmd__unpack)
-            opts="-C -q -v -h --directory --image --replace --merge --keep-partial --map-owner --no-devices --no-setuid --no-xattrs --no-sync --max-bytes --max-entries --quiet --verbose --progress --help"
+            opts="-C -q -v -h --directory --image --replace --merge --keep-partial --map-owner --no-same-owner --no-devices --no-setuid --no-xattrs --xattrs-include --xattrs-exclude --no-sync --max-bytes --max-entries --max-memory --quiet --verbose --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -621,11 +629,23 @@ _sealcast() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --xattrs-include)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --xattrs-exclude)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --max-bytes)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --max-entries)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-memory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

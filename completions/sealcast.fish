@@ -45,6 +45,8 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s C -l director
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -s o -l output -d 'Write to FILE, which appears when it is complete, instead of standard output' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l exclude -d 'Leave out what GLOB matches, with everything below it; may be given several times' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l exclude-from -d 'Leave out what the patterns in FILE match, one a line; may be given several times' -r -F
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l xattrs-include -d 'Keep only extended attributes whose names match GLOB; may be given several times' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l xattrs-exclude -d 'Leave out extended attributes whose names match GLOB; may be given several times' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l clamp-mtime -d 'Pack times of modification later than SECONDS since 1970 as that time' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l level -d 'Compress at level N, from 1 (fast) to 19 (small)' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand pack" -l rate -d 'Compress as hard as a network of RATE leaves time for, such as 100M or 1G' -r
@@ -170,14 +172,18 @@ complete -c sealcast -n "__fish_sealcast_using_subcommand open" -s h -l help -d 
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -s C -l directory -d 'The directory that will hold the tree; it is made if it is not there' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l image -d 'Restore a disk image to TARGET, a block device or the name of a file, instead of a tree' -r -F
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l map-owner -d 'Restore owner and group FROM of the archive as TO; may be given several times' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l xattrs-include -d 'Keep only extended attributes whose names match GLOB; may be given several times' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l xattrs-exclude -d 'Leave out extended attributes whose names match GLOB; may be given several times' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l max-bytes -d 'Refuse an archive with more than BYTES of file content, holes not counted; units are K, M, G and T' -r
-complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l max-entries -d 'Refuse an archive with more than N entries; each takes about 50 bytes of memory' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l max-entries -d 'Refuse an archive with more than N entries' -r
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l max-memory -d 'Refuse an archive whose entries take more than BYTES of memory; units are K, M, G and T' -r
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l progress -d 'When to show on standard error how far it is, and what is waited for' -r -f -a "auto\t'Only when standard error is a terminal'
 always\t'Also into a file'
 never\t'Never, nor what is waited for'"
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l replace -d 'Replace what DIR holds; it is removed when the new tree is complete'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l merge -d 'Add the tree to what DIR holds; files of the same names are replaced'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l keep-partial -d 'Keep the incomplete tree or file when something goes wrong, and say where it is'
+complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l no-same-owner -d 'Make everything belong to this user and group, also for root'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l no-devices -d 'Leave device nodes out'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l no-setuid -d 'Leave set-user-id and set-group-id bits and file capabilities out'
 complete -c sealcast -n "__fish_sealcast_using_subcommand unpack" -l no-xattrs -d 'Leave extended attributes out, and with them access lists, capabilities and labels'

@@ -7,10 +7,14 @@ use zstd::stream::raw::{Decoder as Raw, InBuffer, Operation, OutBuffer};
 use zstd::zstd_safe::{self, DParameter};
 
 use super::compress::{ANNOUNCE_MAGIC, ANNOUNCEMENT_BYTES, FRAME_BYTES};
+use super::own_record::{OWN_MAGIC, TEXT_BYTES_MAX, blocks, is_own};
 use super::{BLOCK_BYTES, Error, ForeignFormat, header};
 
 /// The largest window that a frame may ask for, as a power of two: 128 MiB.
 pub const WINDOW_LOG_MAX: u32 = 27;
+
+/// The same in bytes.
+pub const WINDOW_BYTES_MAX: u64 = 1 << WINDOW_LOG_MAX;
 
 /// The longest frame to skip over.
 pub const SKIPPABLE_BYTES_MAX: u32 = 64 << 10;
@@ -27,6 +31,8 @@ pub struct Announced {
     /// Where it begins in the input.
     at: u64,
     frame: Vec<u8>,
+    /// Whether it is a part of the tar stream as it stands.
+    bare: bool,
 }
 
 impl Announced {
@@ -40,6 +46,11 @@ impl Announced {
         decompressor: &mut Decompressor<'_>,
         out: &mut [u8],
     ) -> Result<usize, Error> {
+        if self.bare {
+            let len = self.frame.len().min(out.len());
+            out[..len].copy_from_slice(&self.frame[..len]);
+            return Ok(len);
+        }
         let done = decompressor.decompress_to_buffer(&self.frame, out);
         done.map_err(|e| Error::Compression {
             at: self.at,
@@ -65,6 +76,8 @@ pub struct Decoder<R> {
     at: u64,
     raw: Raw<'static>,
     state: State,
+    /// The part of the tar stream that an own record stands for, and is not read yet.
+    own: Vec<u8>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,6 +113,7 @@ impl<R: Read> Decoder<R> {
             at: 0,
             raw,
             state: State::First,
+            own: Vec::new(),
         })
     }
 
@@ -109,8 +123,13 @@ impl<R: Read> Decoder<R> {
     /// # Errors [`Error::Truncated`], [`Error::Read`], and [`Error::Compression`] when the frame is
     /// not as long as its announcement says.
     pub fn announced(&mut self, mut frame: Vec<u8>) -> Result<Option<Announced>, Error> {
-        if !matches!(self.state, State::First | State::Between) {
+        if !matches!(self.state, State::First | State::Between) || !self.own.is_empty() {
             return Ok(None);
+        }
+        let at = self.at;
+        if let Some(frame) = self.own_record()? {
+            let bare = true;
+            return Ok(Some(Announced { at, frame, bare }));
         }
         self.have(ANNOUNCEMENT_BYTES + FRAME_HEADER_BYTES_MAX)?;
         let words = [0, 4, 8].map(|offset| self.peek_u32(offset));
@@ -142,7 +161,10 @@ impl<R: Read> Decoder<R> {
             return Err(self.truncated());
         }
         match zstd_safe::find_frame_compressed_size(&frame) {
-            Ok(whole) if whole == size => Ok(Some(Announced { at, frame })),
+            Ok(whole) if whole == size => {
+                let bare = false;
+                Ok(Some(Announced { at, frame, bare }))
+            }
             _ => Err(Error::Compression {
                 at,
                 what: "a frame is not as long as announced".into(),
@@ -157,6 +179,13 @@ impl<R: Read> Decoder<R> {
     pub fn decode(&mut self, out: &mut [u8]) -> Result<usize, Error> {
         let mut filled = 0;
         while filled < out.len() {
+            if !self.own.is_empty() {
+                let n = self.own.len().min(out.len() - filled);
+                out[filled..filled + n].copy_from_slice(&self.own[..n]);
+                self.own.drain(..n);
+                filled += n;
+                continue;
+            }
             match self.state {
                 State::Done => break,
                 State::First | State::Between => self.begin()?,
@@ -189,8 +218,21 @@ impl<R: Read> Decoder<R> {
         }
         let magic = self.peek_u32(0).unwrap_or(0);
         if magic == 0xFD2F_B528 {
+            self.have(FRAME_HEADER_BYTES_MAX)?;
+            let bytes = window_bytes(&self.buf[self.pos..self.end]);
+            if let Some(bytes) = bytes.filter(|&bytes| bytes > WINDOW_BYTES_MAX) {
+                return Err(Error::Window {
+                    at: self.at,
+                    bytes,
+                    bytes_max: WINDOW_BYTES_MAX,
+                });
+            }
             self.state = State::Frame { pending: false };
             return self.raw.reinit().map_err(Error::Read);
+        }
+        if let Some(own) = self.own_record()? {
+            self.own = own;
+            return Ok(());
         }
         if magic & 0xFFFF_FFF0 == 0x184D_2A50 {
             return self.skip();
@@ -212,6 +254,26 @@ impl<R: Read> Decoder<R> {
         }
         self.state = State::Plain;
         Ok(())
+    }
+
+    /// What an own record stands for, if one is next.
+    fn own_record(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        self.have(8)?;
+        let [Some(OWN_MAGIC), Some(len)] = [0, 4].map(|offset| self.peek_u32(offset)) else {
+            return Ok(None);
+        };
+        let whole = 8 + len as usize;
+        if whole > 8 + TEXT_BYTES_MAX || self.have(whole)? < whole {
+            return Ok(None);
+        }
+        let text = &self.buf[self.pos + 8..self.pos + whole];
+        if !is_own(text) {
+            return Ok(None);
+        }
+        let blocks = blocks(text);
+        self.advance(whole);
+        self.state = State::Between;
+        Ok(Some(blocks))
     }
 
     fn skip(&mut self) -> Result<(), Error> {
@@ -299,6 +361,17 @@ impl<R: Read> Read for Decoder<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         Ok(self.decode(buf)?)
     }
+}
+
+/// The window that a frame asks for (RFC 8878, section 3.1.1.1.2), from its first bytes.
+fn window_bytes(header: &[u8]) -> Option<u64> {
+    let single_segment = header.get(4)? & 0x20 != 0;
+    if single_segment {
+        return zstd_safe::get_frame_content_size(header).ok()?;
+    }
+    let descriptor = header.get(5)?;
+    let base = 1u64 << (10 + (descriptor >> 3));
+    Some(base + (base >> 3) * u64::from(descriptor & 7))
 }
 
 fn foreign_format(start: &[u8]) -> ForeignFormat {
@@ -446,6 +519,39 @@ mod tests {
         // A frame that asks for a window of 2 GiB: descriptor without content size, window byte.
         let mut frame = 0xFD2F_B528u32.to_le_bytes().to_vec();
         frame.extend_from_slice(&[0x00, (31 - 10) << 3, 0x01, 0x00, 0x00]);
-        assert!(matches!(read_all(&frame), Err(Error::Compression { .. })));
+        let error = read_all(&frame).unwrap_err();
+        assert!(matches!(error, Error::Window { at: 0, .. }), "{error}");
+        assert!(
+            error.to_string().contains("a window of 2048 MiB"),
+            "{error}"
+        );
+        // The greatest that is granted is none too many, but there is nothing in it.
+        frame[5] = (27 - 10) << 3;
+        assert!(read_all(&frame).is_ok());
+        frame[5] += 1;
+        assert!(matches!(read_all(&frame), Err(Error::Window { .. })));
+    }
+
+    #[test]
+    fn own_records_are_a_part_of_the_tar_stream_for_us_alone() {
+        use crate::archive::own_record::{blocks, own_frame};
+        let text = "sealcast totals 1 2 3";
+        let all = [own_frame(text), compressed(&[b"entries"]), own_frame(text)].concat();
+        let seen = [
+            &blocks(text.as_bytes())[..],
+            b"entries",
+            &blocks(text.as_bytes()),
+        ]
+        .concat();
+        assert_eq!(read_all(&all).unwrap(), seen);
+        assert_eq!(read_frames(&all).unwrap(), seen);
+        let theirs = zstd::decode_all(&all[..]).unwrap();
+        assert_eq!(theirs, b"entries");
+        // Others may use the same number for what is theirs.
+        for other in ["sealcas", &format!("sealcast {}", "x".repeat(92))] {
+            let all = [own_frame(other), compressed(&[b"entries"])].concat();
+            assert_eq!(read_all(&all).unwrap(), b"entries");
+            assert_eq!(read_frames(&all).unwrap(), b"entries");
+        }
     }
 }

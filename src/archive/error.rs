@@ -33,13 +33,26 @@ pub enum Error {
         /// In which layer.
         layer: &'static str,
     },
-    /// The compressed stream is damaged, or needs more than we grant.
+    /// The compressed stream is damaged.
     #[error("the compressed stream is damaged near byte {at}: {what}")]
     Compression {
         /// Near which byte of the input.
         at: u64,
         /// What the decompressor says.
         what: String,
+    },
+    /// A frame needs more memory than we grant.
+    #[error(
+        "the frame at byte {at} needs a window of {} MiB, and {} MiB is the most",
+        .bytes.div_ceil(1 << 20), .bytes_max >> 20
+    )]
+    Window {
+        /// Where it begins.
+        at: u64,
+        /// The window that it asks for.
+        bytes: u64,
+        /// The most that is granted.
+        bytes_max: u64,
     },
     /// A header or record breaks the rules of its format.
     #[error("bad header at byte {at} of the tar stream: {what}")]

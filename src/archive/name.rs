@@ -6,10 +6,10 @@ use std::fmt;
 pub const COMPONENT_BYTES_MAX: usize = 255;
 
 /// The longest path.
-pub const PATH_BYTES_MAX: usize = 4096;
+pub const PATH_BYTES_MAX: usize = 16_384;
 
 /// The most names in a path.
-pub const DEPTH_MAX: usize = 512;
+pub const DEPTH_MAX: usize = 2048;
 
 /// What makes a name unfit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::acl::{self, Resolve};
 use super::header::{self, Parsed};
 use super::name::{self, Flaw};
-use super::writer::{RECORD_KEY, TOTALS_RECORD, VERSION_RECORD};
+use super::own_record::RECORD_KEY;
+use super::writer::{TOTALS_RECORD, VERSION_RECORD};
 use super::{
     BLOCK_BYTES, Content, Device, Entry, Error, Kind, Meta, ReadBytes, SEGMENTS_MAX, Segment, Time,
     Totals, VERSION, Xattr, number, padding, pax, sparse, xattr,

@@ -4,11 +4,9 @@ use std::io::{self, Write};
 
 use super::header::{self, Fields, LONG_MAX, SHORT_MAX};
 use super::{
-    BLOCK_BYTES, Content, Entry, Kind, Totals, VERSION, Xattr, acl, number, padding, pax, sparse,
+    BLOCK_BYTES, Content, Entry, Kind, Totals, VERSION, Xattr, acl, number, own_record, padding,
+    pax, sparse,
 };
-
-/// The key of our global records. It is the one that every reader passes over in silence.
-pub(super) const RECORD_KEY: &[u8] = b"comment";
 
 /// How the value of our first global record begins; the version follows.
 pub(super) const VERSION_RECORD: &str = "sealcast archive ";
@@ -29,12 +27,22 @@ pub trait BufWrite: Write {
     /// # Errors
     /// Those of [`Write::write`].
     fn advance(&mut self, len: usize) -> io::Result<()>;
+
+    /// Takes what the archive says of itself, in a place where only we read it. In a bare stream
+    /// there is no such place.
+    ///
+    /// # Errors
+    /// Those of [`Write::write`].
+    fn own_record(&mut self, text: &str) -> io::Result<()> {
+        self.write_all(&own_record::blocks(text.as_bytes()))
+    }
 }
 
 /// Writes an archive, entry by entry.
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
+    own_record: fn(&mut W, &str) -> io::Result<()>,
     totals: Totals,
     /// Bytes that the present entry still owes.
     owed: u64,
@@ -43,19 +51,27 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins an archive on `out`, which should be buffered.
+    /// Begins an archive on `out`, which should be buffered, as a bare tar stream.
     ///
     /// # Errors
     /// Those of `out`.
     pub fn new(out: W) -> io::Result<Self> {
+        Self::with(out, |out, text| {
+            out.write_all(&own_record::blocks(text.as_bytes()))
+        })
+    }
+
+    fn with(out: W, own_record: fn(&mut W, &str) -> io::Result<()>) -> io::Result<Self> {
         let mut writer = Self {
             out,
+            own_record,
             totals: Totals::default(),
             owed: 0,
             padding: 0,
             scratch: Vec::new(),
         };
-        writer.global(&format!("{VERSION_RECORD}{VERSION}"))?;
+        let version = format!("{VERSION_RECORD}{VERSION}");
+        (writer.own_record)(&mut writer.out, &version)?;
         Ok(writer)
     }
 
@@ -87,7 +103,7 @@ impl<W: Write> Writer<W> {
         records.clear();
         let header_path = put_records(&mut records, entry, &path, size);
         if !records.is_empty() {
-            self.records(false, &records)?;
+            self.records(&records)?;
         }
         self.scratch = records;
         let meta = &entry.meta;
@@ -162,20 +178,15 @@ impl<W: Write> Writer<W> {
             bytes,
             errors,
         } = self.totals;
-        self.global(&format!("{TOTALS_RECORD}{entries} {bytes} {errors}"))?;
+        let totals = format!("{TOTALS_RECORD}{entries} {bytes} {errors}");
+        (self.own_record)(&mut self.out, &totals)?;
         self.out.write_all(&ZEROS[..2 * BLOCK_BYTES])?;
         Ok((self.out, self.totals))
     }
 
-    fn global(&mut self, value: &str) -> io::Result<()> {
-        let mut record = Vec::new();
-        pax::emit(&mut record, RECORD_KEY, value.as_bytes());
-        self.records(true, &record)
-    }
-
-    fn records(&mut self, global: bool, records: &[u8]) -> io::Result<()> {
+    fn records(&mut self, records: &[u8]) -> io::Result<()> {
         let len = records.len() as u64;
-        let header = header::emit_records(global, len);
+        let header = header::emit_records(false, len);
         self.out.write_all(header.as_bytes())?;
         self.out.write_all(records)?;
         self.padding = padding(len);
@@ -184,6 +195,14 @@ impl<W: Write> Writer<W> {
 }
 
 impl<W: BufWrite> Writer<W> {
+    /// Begins an archive whose entries alone are what others see of it.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn in_frames(out: W) -> io::Result<Self> {
+        Self::with(out, W::own_record)
+    }
+
     /// Room for stored bytes of the present entry, at most `len`; what is put there counts when it
     /// is [taken over](Self::advance).
     pub fn buffer(&mut self, len: u64) -> &mut [u8] {

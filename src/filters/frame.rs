@@ -9,6 +9,14 @@ use crate::archive::BufWrite;
 
 use crate::parallel::Pool;
 
+/// What a stream is cut into.
+pub(super) enum Slice {
+    /// Bytes of the stream.
+    Data(FrameBuffer),
+    /// What the archive says of itself between them.
+    OwnRecord(String),
+}
+
 /// A piece of a stream, in memory that serves again and again.
 pub(super) struct FrameBuffer {
     memory: MmapMut,
@@ -43,15 +51,17 @@ pub(super) struct FrameWriter<'a> {
     frame_bytes: usize,
     /// The one that is filled; none only while the one before is handed over.
     buffer: Option<FrameBuffer>,
-    full: SyncSender<FrameBuffer>,
+    full: SyncSender<Slice>,
     spare: &'a Pool<FrameBuffer>,
+    /// What waits for the next slice: until there is one, nothing is written at all.
+    own_record: Option<String>,
 }
 
 impl<'a> FrameWriter<'a> {
     /// Hands full of so many bytes to `full`, and takes those that have served from `spare`.
     pub(super) fn new(
         bytes: usize,
-        full: SyncSender<FrameBuffer>,
+        full: SyncSender<Slice>,
         spare: &'a Pool<FrameBuffer>,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -59,14 +69,25 @@ impl<'a> FrameWriter<'a> {
             buffer: Some(FrameBuffer::new(bytes)?),
             full,
             spare,
+            own_record: None,
         })
     }
 
     fn send(&mut self) -> io::Result<()> {
         match self.buffer.take() {
-            Some(buffer) => self.full.send(buffer).map_err(|_| broken()),
+            Some(buffer) if buffer.len > 0 => self.hand_over(Slice::Data(buffer)),
+            Some(buffer) => {
+                self.spare.put(buffer);
+                Ok(())
+            }
             None => Ok(()),
         }
+    }
+
+    fn hand_over(&mut self, slice: Slice) -> io::Result<()> {
+        let before = self.own_record.take().map(Slice::OwnRecord);
+        let mut slices = before.into_iter().chain([slice]);
+        slices.try_for_each(|slice| self.full.send(slice).map_err(|_| broken()))
     }
 
     /// A buffer to be filled. That the one before is under way by now keeps their number small.
@@ -82,9 +103,6 @@ impl<'a> FrameWriter<'a> {
 
     /// Hands over what is left.
     pub(super) fn finish(mut self) -> io::Result<()> {
-        if self.buffer.as_ref().is_none_or(|buffer| buffer.len == 0) {
-            return Ok(());
-        }
         self.send()
     }
 }
@@ -110,6 +128,16 @@ impl BufWrite for FrameWriter<'_> {
             self.next()?;
         }
         Ok(())
+    }
+
+    fn own_record(&mut self, text: &str) -> io::Result<()> {
+        self.send()?;
+        if let Some(before) = self.own_record.replace(text.into()) {
+            self.full
+                .send(Slice::OwnRecord(before))
+                .map_err(|_| broken())?;
+        }
+        self.next()
     }
 }
 

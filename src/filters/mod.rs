@@ -24,4 +24,4 @@ pub use open::{OpenConfig, OpenReport, SealedInput, open};
 pub use pack::{Compression, Effort, pack, pack_image};
 pub use runtime::{Runtime, Stopper};
 pub use seal::{SealConfig, SealReport, SealTo, seal, seal_with, workers, wrap};
-pub use unpack::{unpack, unpack_image};
+pub use unpack::{unpack, unpack_image, unpack_sandbox};

@@ -12,6 +12,7 @@ use crate::seal::opener::{Checker, Opened, Opener, Policy, Trust};
 use crate::seal::signed::Preamble;
 use crate::seal::stream::{NONCE_BYTES, buffer, read_nonce};
 use crate::seal::{Error, FileKey, Identity, Keyring, SenderKey, check};
+use crate::sys::sandbox::within;
 
 /// How a stream is opened.
 #[derive(Debug)]
@@ -146,11 +147,23 @@ impl<R: Read + Send> SealedInput<R> {
         unwrap(&self.header, keyring, workers())
     }
 
-    /// Opens the stream to `output` on so many threads.
+    /// Opens the stream to `output` on so many threads, which give up all but what is open.
     ///
     /// # Errors
     /// The first error of input, stream or output in the order of the stream.
     pub fn open(
+        self,
+        file_key: &FileKey,
+        trust: &Trust,
+        output: &mut (impl Write + Send),
+        workers: usize,
+        monitor: Monitor<'_>,
+    ) -> Result<OpenReport, Error> {
+        let open = || self.open_here(file_key, trust, output, workers, monitor);
+        within("sc-open", None, open).map_err(Error::System)?
+    }
+
+    fn open_here(
         self,
         file_key: &FileKey,
         trust: &Trust,

@@ -7,13 +7,13 @@ use std::thread::Builder;
 
 use crate::archive::{
     ANNOUNCEMENT_BYTES, FRAME_BYTES, FrameCompressor, LEVEL_DEFAULT, LONG_FRAME_BYTES,
-    LevelController, Totals,
+    LevelController, Totals, own_frame,
 };
 use crate::image::{self, Image};
 use crate::sys::clock::Clock;
 use crate::tree::{self, Error, Note};
 
-use super::frame::{FrameBuffer, FrameWriter};
+use super::frame::{FrameWriter, Slice};
 use crate::parallel::{Pool, Workers, ordered};
 
 /// At which level an archive is compressed.
@@ -84,6 +84,22 @@ impl Choice {
         }
     }
 
+    /// Compresses at the level that is chosen now.
+    fn compress(
+        &self,
+        compressor: &mut FrameCompressor,
+        data: &[u8],
+        frame: &mut Vec<u8>,
+        now_us: &impl Fn() -> u64,
+    ) -> io::Result<[u8; ANNOUNCEMENT_BYTES]> {
+        let begun = now_us();
+        let (number, level) = self.begin(begun);
+        let announcement = compressor.compress(data, level, frame)?;
+        let taken = now_us() - begun;
+        self.report(|controller| controller.compressed(number, data.len(), frame.len(), taken));
+        Ok(announcement)
+    }
+
     fn report(&self, tell: impl FnOnce(&mut LevelController)) {
         if let Self::Adapted(controller) = self {
             tell(&mut lock(controller));
@@ -145,28 +161,30 @@ fn compress<E: From<io::Error> + Send>(
                 writer.finish()?;
                 Ok(totals)
             })?;
-        let compress_frame = |buffer: FrameBuffer| {
+        let compress_frame = |slice: Slice| {
+            let buffer = match slice {
+                Slice::Data(buffer) => buffer,
+                Slice::OwnRecord(text) => return Ok((None, own_frame(&text))),
+            };
             let mut compressor = match compressors.take() {
                 Some(compressor) => compressor,
                 None => effort.compressor()?,
             };
             let mut frame = frames.take().unwrap_or_default();
-            let begun = now_us();
-            let (number, level) = choice.begin(begun);
-            let announcement = compressor.compress(buffer.bytes(), level, &mut frame)?;
-            let taken = now_us() - begun;
-            choice.report(|controller| {
-                controller.compressed(number, buffer.bytes().len(), frame.len(), taken);
-            });
+            let announcement =
+                choice.compress(&mut compressor, buffer.bytes(), &mut frame, &now_us)?;
             compressors.put(compressor);
             plain.put(buffer);
-            Ok((announcement, frame))
+            Ok((Some(announcement), frame))
         };
         let written: Result<(), E> = ordered(
             workers,
             move || Ok(frames_out.recv().ok()),
             compress_frame,
-            |(announcement, frame): ([u8; ANNOUNCEMENT_BYTES], Vec<u8>)| {
+            |(announcement, frame): (Option<[u8; ANNOUNCEMENT_BYTES]>, Vec<u8>)| {
+                let Some(announcement) = announcement else {
+                    return Ok(out.write_all(&frame)?);
+                };
                 choice.report(|controller| controller.writing(now_us()));
                 out.write_all(&announcement)?;
                 out.write_all(&frame)?;

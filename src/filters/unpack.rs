@@ -13,6 +13,7 @@ use crate::tree::{self, Error, TreeRestored};
 
 use super::frame::FrameBuffer;
 use crate::parallel::{Pool, ordered};
+use crate::sys::sandbox::Sandbox;
 
 /// The size of the pieces in which a stream without announced frames is decompressed.
 const PIECE_BYTES: usize = 1 << 20;
@@ -50,6 +51,18 @@ pub fn unpack_image(
     decompress(input, stop, |frames| image::unpack(config, frames, tell))
 }
 
+/// What holds back the threads that read an archive, in words. One of them finds it out.
+///
+/// # Errors
+/// That no thread can be started.
+pub fn unpack_sandbox() -> io::Result<String> {
+    let thread = Builder::new().name("sc-probe".into());
+    let thread = thread.spawn(|| Sandbox::enter(None).to_string())?;
+    thread
+        .join()
+        .map_err(|_| io::Error::other("it has panicked"))
+}
+
 /// Hands what `input` decompresses to on to `restore`.
 fn decompress<T, E: From<io::Error>>(
     input: impl Read + Send,
@@ -69,6 +82,8 @@ fn decompress<T, E: From<io::Error>>(
         Builder::new()
             .name("sc-decode".into())
             .spawn_scoped(scope, move || {
+                // It reads what is open already, and so do those that it starts.
+                Sandbox::enter(None);
                 // A receiver that is gone has its own reasons.
                 let _ = match decode(input, threads, &pieces_in, free_out) {
                     Err(Stop::Failed(e)) => pieces_in.send(Err(e)),

@@ -126,7 +126,7 @@ pub fn pack<W: archive::BufWrite>(image: &Image, out: W) -> Result<(W, Totals), 
             len: image.size,
         }]
     });
-    let mut writer = archive::Writer::new(out).map_err(Error::Output)?;
+    let mut writer = archive::Writer::in_frames(out).map_err(Error::Output)?;
     let size = image.size;
     let entry = Entry {
         path: image.name.clone(),

@@ -12,6 +12,7 @@ use super::Error;
 use super::pack::size;
 use super::writer::ImageWriter;
 use crate::archive::{Content, Kind, Reader, Totals};
+use crate::sys::sandbox::within;
 use crate::sys::signals;
 use crate::sys::stdio::Output;
 use crate::sys::user_names::UserNames;
@@ -55,39 +56,60 @@ pub struct ImageRestored {
 /// [`Error::Archive`], [`Error::NotOneFile`] and [`Error::Limit`] when the archive is refused,
 /// [`Error::Incomplete`] when a device was written to before; the others when the system or the
 /// target does not allow it.
-pub fn unpack<R: BufRead>(
+pub fn unpack<R: BufRead + Send>(
     config: &ImageUnpackConfig,
     input: R,
     tell: &dyn Fn(&str),
 ) -> Result<ImageRestored, Error> {
-    let target = Target::open(config)?;
+    let (file, output) = match Target::open(config)? {
+        Target::Device(file) => (file, None),
+        Target::File(output) => (output.writer()?, Some(output)),
+    };
     let names = UserNames::load();
+    // What waits for signals shall not be started by a thread that has given rights up.
+    let _watch = signals::on_interrupt(|| {})?;
+    let device = output.is_none();
+    let restore = || restore(config, file, device, input, &names);
+    let result = within("sc-restore", None, restore);
+    let result = result.map_err(Error::system("start a thread for", &config.target));
+    match (result.flatten(), output) {
+        (Ok((restored, note)), output) => {
+            output.map_or(Ok(()), |output| output.commit_with(config.sync))?;
+            if let Some(note) = note {
+                tell(&note);
+            }
+            Ok(restored)
+        }
+        (Err(e), output) => {
+            if config.keep_partial
+                && let Some(path) = output.and_then(Output::keep)
+            {
+                tell(&format!(
+                    "the incomplete image is kept in {}",
+                    path.display()
+                ));
+            }
+            Err(e)
+        }
+    }
+}
+
+/// Writes the image of an archive to what is open for it. There may be something to tell then.
+fn restore<R: BufRead>(
+    config: &ImageUnpackConfig,
+    file: File,
+    device: bool,
+    input: R,
+    names: &UserNames,
+) -> Result<(ImageRestored, Option<String>), Error> {
     let resolve = |group: bool, name: &[u8]| names.number(group, name);
     let mut reader = Reader::new(input, &resolve);
-    match target {
-        Target::Device(file) => {
-            let content = only_file(config, &mut reader)?;
-            to_device(config, file, &content, &mut reader, tell)?;
-            Ok(restored(&content, &reader))
-        }
-        Target::File(output) => match to_file(config, &output, &mut reader) {
-            Ok(content) => {
-                output.commit_with(config.sync)?;
-                Ok(restored(&content, &reader))
-            }
-            Err(e) => {
-                if config.keep_partial
-                    && let Some(path) = output.keep()
-                {
-                    tell(&format!(
-                        "the incomplete image is kept in {}",
-                        path.display()
-                    ));
-                }
-                Err(e)
-            }
-        },
-    }
+    let content = only_file(config, &mut reader)?;
+    let note = match device {
+        true => to_device(config, file, &content, &mut reader)?,
+        false => to_file(config, file, &content, &mut reader).map(|()| None)?,
+    };
+    Ok((restored(&content, &reader), note))
 }
 
 enum Target {
@@ -154,15 +176,14 @@ fn only_file<R: BufRead>(
 
 fn to_file<R: BufRead>(
     config: &ImageUnpackConfig,
-    output: &Output,
+    file: File,
+    content: &Content,
     reader: &mut Reader<'_, R>,
-) -> Result<Content, Error> {
-    let content = only_file(config, reader)?;
+) -> Result<(), Error> {
     let write = || Error::system("write", &config.target);
-    let mut writer = ImageWriter::file(output.writer()?, content.size).map_err(|e| write()(e))?;
-    write_image(&mut writer, &content, reader, &config.target)?;
-    writer.finish().map_err(|e| write()(e))?;
-    Ok(content)
+    let mut writer = ImageWriter::file(file, content.size).map_err(|e| write()(e))?;
+    write_image(&mut writer, content, reader, &config.target)?;
+    writer.finish().map_err(|e| write()(e))
 }
 
 fn to_device<R: BufRead>(
@@ -170,8 +191,7 @@ fn to_device<R: BufRead>(
     file: File,
     content: &Content,
     reader: &mut Reader<'_, R>,
-    tell: &dyn Fn(&str),
-) -> Result<(), Error> {
+) -> Result<Option<String>, Error> {
     let path = &config.target;
     let has = size(&file).map_err(Error::system("measure", path))?;
     let needs = content.size;
@@ -193,18 +213,18 @@ fn to_device<R: BufRead>(
         path: path.clone(),
     })?;
     drop(guard);
-    if has > needs {
-        let more = has - needs;
-        let backup = match writer.has_backup_table() {
-            true => ", and the backup of the partition table is not at its end: see `sgdisk -e`",
-            false => "",
-        };
-        tell(&format!(
-            "{} has {more} bytes after the image{backup}",
-            path.display()
-        ));
+    if has == needs {
+        return Ok(None);
     }
-    Ok(())
+    let more = has - needs;
+    let backup = match writer.has_backup_table() {
+        true => ", and the backup of the partition table is not at its end: see `sgdisk -e`",
+        false => "",
+    };
+    Ok(Some(format!(
+        "{} has {more} bytes after the image{backup}",
+        path.display()
+    )))
 }
 
 /// Writes to a device for the first time, which tells whether that is allowed at all: from then on

@@ -1,5 +1,5 @@
 //! Where the process meets the system: clock, entropy, signals, wake-ups, standard streams, key
-//! files and child commands.
+//! files, child commands, and what threads give up.
 
 pub mod clock;
 pub mod command;
@@ -7,6 +7,7 @@ pub mod entropy;
 mod error;
 pub mod keyfile;
 pub mod passphrase;
+pub mod sandbox;
 pub mod secrecy;
 pub mod signals;
 pub mod sparse;

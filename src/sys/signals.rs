@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
@@ -22,6 +23,20 @@ fn heeded() -> Vec<i32> {
         .into_iter()
         .filter(|signal| ignored >> (signal - 1) & 1 == 0)
         .collect()
+}
+
+/// Has a write beyond the limit of file sizes fail, as on a full disk, rather than end the process
+/// with everything half done.
+///
+/// # Errors
+/// [`Error::System`] when the handler cannot be installed.
+pub fn survive_size_limits() -> Result<(), Error> {
+    let noticed = Arc::new(AtomicBool::new(false));
+    let installed = signal_hook::flag::register(SIGXFSZ, noticed);
+    installed.map(drop).map_err(|source| Error::System {
+        what: "cannot watch for signals",
+        source,
+    })
 }
 
 type Job = Box<dyn FnOnce() + Send>;

@@ -353,6 +353,16 @@ impl Output {
         Ok(())
     }
 
+    /// An error of writing with the name of the file, if it is one.
+    pub fn named_error(&self, error: io::Error) -> io::Error {
+        match &self.place {
+            Some(place) => {
+                io::Error::new(error.kind(), format!("{}: {error}", place.path.display()))
+            }
+            None => error,
+        }
+    }
+
     /// What it is called in errors.
     pub fn name(&self) -> String {
         let place = self.place.as_ref();

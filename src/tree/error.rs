@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+
 use crate::archive;
 use crate::archive::name::Shown;
 
@@ -23,6 +25,27 @@ pub enum Error {
         what: &'static str,
         /// On which object.
         path: Vec<u8>,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The system can do something only by way of `/proc`.
+    #[error("cannot {what} {}: /proc is not mounted", Shown(path))]
+    NoProc {
+        /// What was attempted.
+        what: &'static str,
+        /// On which object.
+        path: Vec<u8>,
+    },
+    /// Another process has moved an object away while we worked on it.
+    #[error("{} is not the one that it was: another process has moved it", Shown(.0))]
+    Swapped(Vec<u8>),
+    /// An object cannot be given to its owner.
+    #[error("cannot give {} to {}:{}: {source}", Shown(path), owner.0, owner.1)]
+    SetOwner {
+        /// The object.
+        path: Vec<u8>,
+        /// Its user and group in the archive, after they were mapped.
+        owner: (u32, u32),
         /// Why it failed.
         source: io::Error,
     },
@@ -53,6 +76,9 @@ pub enum Error {
         /// How much there may be.
         limit: u64,
     },
+    /// To keep track of the archive would take more memory than is granted.
+    #[error("the archive's entries and directories take more than {0} bytes of memory")]
+    Memory(u64),
     /// An extended attribute, access list or label cannot be stored there.
     #[error("cannot store attribute {} of {}: {source}", Shown(name), Shown(path))]
     Attribute {
@@ -135,6 +161,24 @@ impl Error {
             what,
             path,
             source: source.into(),
+        }
+    }
+
+    /// The same where the system is asked by way of `/proc`.
+    pub(super) fn by_proc(what: &'static str, path: &[u8]) -> impl FnOnce(Errno) -> Self {
+        let path = path.to_vec();
+        move |error| match error {
+            Errno::NOENT if !super::have_proc() => Self::NoProc { what, path },
+            error => Self::system(what, &path)(error),
+        }
+    }
+
+    /// The same for a directory that is looked for where it was seen before.
+    pub(super) fn found_again(path: &[u8]) -> impl FnOnce(Errno) -> Self {
+        let path = path.to_vec();
+        move |error| match error {
+            Errno::STALE => Self::Swapped(path),
+            error => Self::system("open", &path)(error),
         }
     }
 

@@ -1,31 +1,30 @@
 //! From an archive to a tree.
 
-use std::collections::HashMap;
-use std::io::BufRead;
+use std::io::{self, BufRead};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::thread::{Builder, Scope};
+use std::thread::Scope;
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, linkat, makedev, mkdirat, mknodat, symlinkat};
 
 use super::dirs::Dirs;
+use super::file_id::FileId;
+use super::finish::Finisher;
 use super::flush::Flusher;
 use super::new_file::{Body, Job, create, write_all};
-use super::sandbox::restrict_thread;
-use super::staging::{INCOMPLETE_MARKER, Merged, Staging};
+use super::path_table::{DirId, Made, PathTable};
+use super::staging::Staging;
 use super::writers::Writers;
-use super::{Error, Existing, IdMap, restore};
+use super::{Error, Existing, IdMap, MODE_BITS, across, proc_fd, restore};
 use crate::archive::name::split;
-use crate::archive::{Content, Device, Entry, Kind, Meta, ReadBytes, Reader, Segment, Totals};
+use crate::archive::{
+    Content, Device, Entry, Kind, ReadBytes, Reader, Segment, Totals, XattrChoice,
+};
+use crate::sys::entropy;
+use crate::sys::sandbox::within;
 use crate::sys::user_names::UserNames;
-
-/// The most bytes of attributes of directories, which are kept until the end.
-const KEPT_ATTRIBUTES_MAX: usize = 64 << 20;
-
-/// The most bytes of paths of directories, likewise.
-const KEPT_PATHS_MAX: usize = 256 << 20;
 
 /// The greatest numbers of a device that Linux knows.
 const MAJOR_MAX: u32 = 0xfff;
@@ -47,8 +46,10 @@ pub struct TreeUnpackConfig {
     pub devices: bool,
     /// Whether set-user-id and set-group-id bits and capabilities of files are restored.
     pub setuid: bool,
-    /// Whether extended attributes, and so access lists and labels, are restored.
-    pub xattrs: bool,
+    /// Which extended attributes are restored, and so whether access lists and labels are.
+    pub xattrs: XattrChoice,
+    /// Whether objects belong to the owners in the archive, rather than to this user.
+    pub same_owner: bool,
     /// Whether the tree is on the disk before it takes its place.
     pub sync: bool,
     /// How much an archive may hold.
@@ -65,11 +66,13 @@ impl TreeUnpackConfig {
             owners: IdMap::default(),
             devices: true,
             setuid: true,
-            xattrs: true,
+            xattrs: XattrChoice::default(),
+            same_owner: true,
             sync: true,
             limits: Limits {
                 entries: u64::MAX,
                 bytes: u64::MAX,
+                memory: u64::MAX,
             },
         }
     }
@@ -82,6 +85,9 @@ pub struct Limits {
     pub entries: u64,
     /// Bytes of content.
     pub bytes: u64,
+    /// Bytes of memory for what must be kept of entries until the end: where they are, and the
+    /// metadata of directories.
+    pub memory: u64,
 }
 
 /// What was restored, and what could not be for want of privilege.
@@ -113,13 +119,14 @@ pub fn unpack<R: ReadBytes + Send>(
     input: R,
     tell: &dyn Fn(&str),
 ) -> Result<TreeRestored, Error> {
-    let stage = Staging::new(&config.target, config.existing, config.keep_partial)?;
-    for leftover in stage.leftovers() {
-        tell(&format!("an earlier unpack left {}", leftover.display()));
+    let staging = Staging::new(&config.target, config.existing, config.keep_partial)?;
+    for note in staging.notes() {
+        tell(note);
     }
+    let names = UserNames::load();
     let umask = rustix::process::umask(Mode::empty());
-    let path = stage.path().to_path_buf();
-    let result = restore_into(config, stage, input, umask);
+    let path = staging.path();
+    let result = restore(config, staging, input, umask, &names);
     rustix::process::umask(umask);
     if result.is_err() && config.keep_partial {
         tell(&format!(
@@ -130,62 +137,75 @@ pub fn unpack<R: ReadBytes + Send>(
     result
 }
 
-fn restore_into<R: ReadBytes + Send>(
+/// Restores on threads that have given up what they do not need.
+fn restore<R: ReadBytes + Send>(
     config: &TreeUnpackConfig,
-    stage: Staging,
+    staging: Staging,
     input: R,
     umask: Mode,
+    names: &UserNames,
 ) -> Result<TreeRestored, Error> {
-    let root = stage
-        .dir()
-        .try_clone()
-        .map_err(Error::system("open", b""))?;
-    let inside = stage.is_inside();
-    let extracted = std::thread::scope(|scope| {
-        // A thread of its own, since it gives rights up that are needed at the end.
-        let extracting = Builder::new()
-            .name("sc-restore".into())
-            .spawn_scoped(scope, move || extract(scope, config, root, inside, input));
-        let extracting = extracting.map_err(Error::system_thread)?;
-        extracting
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })?;
+    let around = staging.around().try_clone();
+    let around = around.map_err(Error::system("open", b""))?;
+    let restore = || restore_into(config, staging, input, umask, names);
+    within("sc-commit", Some(around.as_fd()), restore).map_err(Error::system_thread)?
+}
+
+fn restore_into<R: ReadBytes + Send>(
+    config: &TreeUnpackConfig,
+    staging: Staging,
+    input: R,
+    umask: Mode,
+    names: &UserNames,
+) -> Result<TreeRestored, Error> {
+    let (root, made) = (staging.tree()?, staging.tree()?);
+    // The same again: at the end more is needed than until then.
+    let tree = root.try_clone().map_err(Error::system("open", b""))?;
+    let extract = || std::thread::scope(|scope| extract(scope, config, root, input, names));
+    let extracted = within("sc-restore", Some(tree.as_fd()), extract);
+    let extracted = extracted.map_err(Error::system_thread)??;
     let Extracted {
-        mut pending,
-        mut restorer,
+        table,
+        restorer,
         mut restored,
     } = extracted;
-    if !stage.is_inside() && pending.iter().all(|(path, _)| !path.is_empty()) {
-        // The archive does not say what its root looks like.
-        let meta = match stage.replaced() {
-            Some(stat) => Implied::Like(stat.st_mode & 0o7777, stat.st_uid, stat.st_gid),
-            None => Implied::New,
-        };
-        pending.push((Vec::new(), meta.into()));
-    }
-    // Deepest first: to set a directory's metadata may close it, and its time comes after its
-    // contents.
-    let depth =
-        |path: &[u8]| path.iter().filter(|&&b| b == b'/').count() + usize::from(!path.is_empty());
-    pending.sort_by_key(|(path, _)| std::cmp::Reverse(depth(path)));
-    let root_time = pending.iter().find_map(|(path, meta)| match meta {
-        Directory::Explicit(meta) if path.is_empty() => Some(meta.mtime),
-        _ => None,
-    });
-    stage.commit(config.sync, root_time, |root, merged| {
-        let root = root.try_clone().map_err(Error::system("open", b""))?;
-        let mut dirs = Dirs::new(root);
-        let context = FinishContext { umask, merged };
-        for (path, meta) in &pending {
-            finish_directory(&mut dirs, path, meta, &mut restorer, &context)?;
-        }
-        Ok(())
-    })?;
-    let skipped = restorer.take_skipped();
+    let id = FileId::of(&made).map_err(Error::system("examine", b""))?;
+    let mut finisher = Finisher {
+        table,
+        made: Dirs::new(made),
+        restorer,
+        device: id.device,
+        umask,
+        replaced: staging.replaced(),
+        done: false,
+    };
+    let copy = |from: &OwnedFd, to: &OwnedFd| {
+        across::packed(from, |tree| merge_into(config, to, tree, umask, names))
+    };
+    staging.commit(config.sync, &mut finisher, &copy)?;
+    let skipped = finisher.restorer.take_skipped();
     restored.owners_lost = skipped.owners;
     restored.xattrs_lost = skipped.xattrs;
     Ok(restored)
+}
+
+/// Merges a tree of ours into an open directory.
+fn merge_into<R: ReadBytes + Send>(
+    config: &TreeUnpackConfig,
+    to: &OwnedFd,
+    tree: R,
+    umask: Mode,
+    names: &UserNames,
+) -> Result<(), Error> {
+    let config = TreeUnpackConfig {
+        target: proc_fd(to).into(),
+        existing: Existing::Merge,
+        owners: IdMap::default(),
+        xattrs: XattrChoice::all(),
+        ..config.clone()
+    };
+    let staging = Staging::new(&config.target, config.existing, config.keep_partial)?;
+    restore(&config, staging, tree, umask, names).map(drop)
 }
 
 /// Makes everything below `root` that an archive holds.
@@ -193,15 +213,14 @@ fn extract<'scope, R: ReadBytes>(
     scope: &'scope Scope<'scope, '_>,
     config: &TreeUnpackConfig,
     root: OwnedFd,
-    inside: bool,
     input: R,
+    names: &UserNames,
 ) -> Result<Extracted, Error> {
-    let names = UserNames::load();
-    // Whether the system can do that or not, nothing else depends on it.
-    let _ = restrict_thread(&root);
+    let secret = entropy::seed()
+        .map_err(|e| Error::system("hash the paths of", b"")(io::Error::other(e)))?;
     let resolve = |group: bool, name: &[u8]| names.number(group, name);
     let mut reader = Reader::new(input, &resolve);
-    let restorer = restore::Restorer::new(config.setuid, config.xattrs);
+    let restorer = restore::Restorer::new(config.setuid, config.same_owner);
     let writers = Writers::start(scope, &restorer)?;
     let flusher = match config.sync {
         true => Some(Flusher::start(scope, &root)?),
@@ -211,113 +230,41 @@ fn extract<'scope, R: ReadBytes>(
         config,
         writers,
         flusher,
+        device: FileId::of(&root)
+            .map_err(Error::system("examine", b""))?
+            .device,
         dirs: Dirs::new(root),
-        seen: HashMap::new(),
-        pending: Vec::new(),
+        table: PathTable::new(secret, config.limits.memory),
         implied: 0,
-        kept_paths: 0,
-        kept_attributes: 0,
         restorer,
-        inside,
         devices_left_out: 0,
     };
     extractor.all(&mut reader)
-}
-
-/// What becomes of a directory at the end.
-enum Directory {
-    Explicit(Meta),
-    Implied(Implied),
-}
-
-/// A directory that the archive has things in, but says nothing about.
-#[derive(Clone, Copy)]
-enum Implied {
-    New,
-    Like(u32, u32, u32),
-}
-
-impl From<Implied> for Directory {
-    fn from(implied: Implied) -> Self {
-        Self::Implied(implied)
-    }
-}
-
-/// What directories of the archive's silence become.
-struct FinishContext<'a> {
-    umask: Mode,
-    /// Directories that were in the target before.
-    merged: &'a Merged,
-}
-
-fn finish_directory(
-    dirs: &mut Dirs,
-    path: &[u8],
-    meta: &Directory,
-    restorer: &mut restore::Restorer,
-    context: &FinishContext<'_>,
-) -> Result<(), Error> {
-    let (parent, name) = split(path);
-    let parent = dirs.get(parent).map_err(Error::system("open", parent))?;
-    let fd = super::open_dir(&*parent, name).map_err(Error::system("open", path))?;
-    match meta {
-        Directory::Explicit(meta) => restorer.open(&fd, path, meta, restore::AlreadySet::Nothing),
-        Directory::Implied(Implied::New) => {
-            let stat = rustix::fs::fstat(&fd).map_err(Error::system("examine", path))?;
-            if context.merged.contains(&(stat.st_dev, stat.st_ino)) {
-                // It was there before, and the archive has nothing to say about it.
-                return Ok(());
-            }
-            let mode = Mode::from_raw_mode(0o777) & !context.umask;
-            rustix::fs::fchmod(&fd, mode).map_err(Error::system("set the mode of", path))
-        }
-        Directory::Implied(Implied::Like(mode, uid, gid)) => {
-            let (uid, gid) = (restore::uid(*uid), restore::gid(*gid));
-            // An ordinary user's own directory needs no new owner.
-            let _ = rustix::fs::fchown(&fd, Some(uid), Some(gid));
-            rustix::fs::fchmod(&fd, Mode::from_raw_mode(*mode))
-                .map_err(Error::system("set the mode of", path))
-        }
-    }
-}
-
-/// What stands at a path so far. Paths are kept as hashes: an archive may have very many.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Made {
-    /// A directory that was made because something is in it.
-    Implied,
-    Directory,
-    Other,
-    LeftOut,
 }
 
 struct Extractor<'a> {
     config: &'a TreeUnpackConfig,
     writers: Writers,
     flusher: Option<Flusher>,
+    device: u64,
     dirs: Dirs,
-    seen: HashMap<[u8; 16], Made>,
-    /// Directories, whose metadata comes last.
-    pending: Vec<(Vec<u8>, Directory)>,
+    table: PathTable,
     /// Directories that the archive did not mention when something came into them.
     implied: u64,
-    kept_paths: usize,
-    kept_attributes: usize,
     restorer: restore::Restorer,
-    inside: bool,
     devices_left_out: u64,
 }
 
 /// What is left to do when all entries are there.
 struct Extracted {
-    pending: Vec<(Vec<u8>, Directory)>,
+    table: PathTable,
     restorer: restore::Restorer,
     restored: TreeRestored,
 }
 
 impl Extractor<'_> {
     fn all<R: ReadBytes>(mut self, reader: &mut Reader<'_, R>) -> Result<Extracted, Error> {
-        let Limits { entries, bytes } = self.config.limits;
+        let Limits { entries, bytes, .. } = self.config.limits;
         while let Some(mut entry) = reader.next()? {
             let seen = reader.seen();
             if seen.entries.saturating_add(self.implied) > entries {
@@ -335,13 +282,16 @@ impl Extractor<'_> {
             if let Some(flusher) = &mut self.flusher {
                 flusher.reached(seen.bytes);
             }
-            self.config.owners.apply(&mut entry, self.config.xattrs)?;
+            // What is not wanted shall not wait with the rest.
+            let xattrs = &mut entry.meta.xattrs;
+            xattrs.retain(|xattr| self.config.xattrs.has(&xattr.name));
+            self.config.owners.apply(&mut entry)?;
             self.entry(entry, reader)?;
         }
         self.writers.wait_idle()?;
         self.restorer.add_skipped(self.writers.skipped());
         Ok(Extracted {
-            pending: self.pending,
+            table: self.table,
             restorer: self.restorer,
             restored: TreeRestored {
                 totals: reader.totals().unwrap_or(reader.seen()),
@@ -358,13 +308,9 @@ impl Extractor<'_> {
         reader: &mut Reader<'_, R>,
     ) -> Result<(), Error> {
         let path = &entry.path;
-        if self.inside && path.starts_with(INCOMPLETE_MARKER) {
-            return Err(refuse(path, "its name is reserved in such a target"));
-        }
-        let key = key(path);
-        let before = self.seen.get(&key).copied();
+        let before = self.table.get(path);
         if let Kind::Directory = entry.kind {
-            return self.directory(&entry, key, before);
+            return self.directory(&entry, before);
         }
         if before.is_some() {
             return Err(refuse(path, "it is there twice"));
@@ -374,7 +320,7 @@ impl Extractor<'_> {
         let mut seen = Made::Other;
         match &entry.kind {
             Kind::File(Content { size, map: None }) => {
-                self.seen.insert(key, seen);
+                self.table.insert(path, seen)?;
                 return self.file(dir, *size, entry, reader);
             }
             Kind::File(Content {
@@ -383,7 +329,8 @@ impl Extractor<'_> {
             }) => self.sparse_file(&dir, name, &entry, (*size, map), reader)?,
             Kind::Symlink(target) => {
                 symlinkat(&**target, &*dir, name).map_err(Error::system("create", path))?;
-                self.restorer.named(&dir, name, path, &entry.meta, true)?;
+                self.restorer
+                    .named(&dir, name, path, &entry.meta, FileType::Symlink)?;
             }
             Kind::HardLink(to) => seen = self.link(&dir, name, path, to)?,
             Kind::Fifo => {
@@ -397,78 +344,54 @@ impl Extractor<'_> {
             }
             Kind::Directory => {}
         }
-        self.seen.insert(key, seen);
-        Ok(())
+        self.table.insert(path, seen)
     }
 
-    fn directory(
-        &mut self,
-        entry: &Entry,
-        key: [u8; 16],
-        before: Option<Made>,
-    ) -> Result<(), Error> {
+    fn directory(&mut self, entry: &Entry, before: Option<Made>) -> Result<(), Error> {
         let path = &entry.path;
-        match before {
-            Some(Made::Directory) => return Err(refuse(path, "it is there twice")),
+        let id = match before {
+            // What is said comes after what was implied, and so has the last word.
+            Some(Made::Directory(id)) if self.table.described(id).is_none() => id,
+            Some(Made::Directory(_)) => return Err(refuse(path, "it is there twice")),
             Some(Made::Other | Made::LeftOut) => {
                 return Err(refuse(path, "something else has its name"));
             }
-            // What is said comes after what was implied, and so has the last word.
-            Some(Made::Implied) => {}
-            None if path.is_empty() => {}
             None => {
-                let (parent, name) = split(path);
-                let dir = self.parent(parent)?;
-                mkdirat(&*dir, name, Mode::RWXU).map_err(Error::system("create", path))?;
+                self.parent(split(path).0)?;
+                self.make_directory(path)?
             }
-        }
-        self.seen.insert(key, Made::Directory);
-        // Only what is used at the end is kept; names of owners are not.
-        let said = &entry.meta;
-        let meta = Meta {
-            mode: said.mode,
-            uid: said.uid,
-            gid: said.gid,
-            mtime: said.mtime,
-            xattrs: match self.config.xattrs {
-                true => said.xattrs.clone(),
-                false => Vec::new(),
-            },
-            ..Meta::default()
         };
-        self.keep(path, Directory::Explicit(meta))
+        self.table.describe(id, &entry.meta)
     }
 
-    /// Keeps a directory's metadata for the end, within limits.
-    fn keep(&mut self, path: &[u8], meta: Directory) -> Result<(), Error> {
-        if let Directory::Explicit(meta) = &meta {
-            let bytes = meta
-                .xattrs
-                .iter()
-                .map(|x| x.name.len() + x.value.len() + 32);
-            self.kept_attributes += bytes.sum::<usize>();
-        }
-        self.kept_paths += path.len();
-        if self.kept_attributes > KEPT_ATTRIBUTES_MAX {
-            return Err(refuse(
-                path,
-                "the directories up to it have too many attributes",
-            ));
-        }
-        if self.kept_paths > KEPT_PATHS_MAX {
-            return Err(refuse(path, "the directories up to it have too long paths"));
-        }
-        self.pending.push((path.to_vec(), meta));
-        Ok(())
+    /// Makes a directory in one that is there.
+    fn make_directory(&mut self, path: &[u8]) -> Result<DirId, Error> {
+        let (above, name) = split(path);
+        let above = self.open(above)?;
+        mkdirat(&*above, name, Mode::RWXU).map_err(Error::system("create", path))?;
+        let id = FileId::of_name(&above, name).map_err(Error::system("examine", path))?;
+        self.table.insert_directory(path, id.inode)
+    }
+
+    /// Opens a directory that was made.
+    fn open(&mut self, path: &[u8]) -> Result<Arc<OwnedFd>, Error> {
+        let Some(Made::Directory(id)) = self.table.get(path) else {
+            return Err(refuse(path, "it is no directory"));
+        };
+        let id = FileId {
+            device: self.device,
+            inode: self.table.inode(id),
+        };
+        self.dirs.get(path, id).map_err(Error::found_again(path))
     }
 
     /// The directory that an entry goes into; makes those that the archive does not mention.
     fn parent(&mut self, path: &[u8]) -> Result<Arc<OwnedFd>, Error> {
         let mut missing = Vec::new();
         let mut at = path;
-        while !at.is_empty() {
-            match self.seen.get(&key(at)) {
-                Some(Made::Directory | Made::Implied) => break,
+        loop {
+            match self.table.get(at) {
+                Some(Made::Directory(_)) => break,
                 Some(Made::Other | Made::LeftOut) => {
                     return Err(refuse(
                         at,
@@ -488,13 +411,9 @@ impl Extractor<'_> {
                     limit,
                 });
             }
-            let (above, name) = split(dir);
-            let above = self.dirs.get(above).map_err(Error::system("open", above))?;
-            mkdirat(&*above, name, Mode::RWXU).map_err(Error::system("create", dir))?;
-            self.seen.insert(key(dir), Made::Implied);
-            self.keep(dir, Implied::New.into())?;
+            self.make_directory(dir)?;
         }
-        self.dirs.get(path).map_err(Error::system("open", path))
+        self.open(path)
     }
 
     /// Has a file made, and lends what is in it.
@@ -505,11 +424,7 @@ impl Extractor<'_> {
         entry: Entry,
         reader: &mut Reader<'_, R>,
     ) -> Result<(), Error> {
-        let Entry { path, mut meta, .. } = entry;
-        if !self.config.xattrs {
-            // They would only wait with it.
-            meta.xattrs = Vec::new();
-        }
+        let Entry { path, meta, .. } = entry;
         let job = |body| Job {
             dir,
             path,
@@ -567,13 +482,13 @@ impl Extractor<'_> {
 
     /// Another name of an earlier entry: known by our own table, not by what the system finds.
     fn link(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8], to: &[u8]) -> Result<Made, Error> {
-        match self.seen.get(&key(to)) {
+        match self.table.get(to) {
             Some(Made::Other) => {}
             Some(Made::LeftOut) => {
                 self.devices_left_out += 1;
                 return Ok(Made::LeftOut);
             }
-            Some(Made::Directory | Made::Implied) => {
+            Some(Made::Directory(_)) => {
                 return Err(refuse(path, "it is a hard link to a directory"));
             }
             None => return Err(refuse(path, "it is a hard link to no earlier entry")),
@@ -581,10 +496,7 @@ impl Extractor<'_> {
         // It may be a file that is not made yet.
         self.writers.wait_idle()?;
         let (to_dir, to_name) = split(to);
-        let to_dir = self
-            .dirs
-            .get(to_dir)
-            .map_err(Error::system("open", to_dir))?;
+        let to_dir = self.open(to_dir)?;
         linkat(&*to_dir, to_name, dir, name, AtFlags::empty())
             .map_err(Error::system("link", path))?;
         Ok(Made::Other)
@@ -609,7 +521,7 @@ impl Extractor<'_> {
         match self.node(dir, name, entry, kind, number) {
             Ok(()) => Ok(Made::Other),
             Err(Error::System { source, .. })
-                if !self.restorer.root && source.kind() == std::io::ErrorKind::PermissionDenied =>
+                if !self.restorer.root && source.kind() == io::ErrorKind::PermissionDenied =>
             {
                 self.devices_left_out += 1;
                 Ok(Made::LeftOut)
@@ -628,17 +540,11 @@ impl Extractor<'_> {
         device: u64,
     ) -> Result<(), Error> {
         let path = &entry.path;
-        mknodat(dir, name, kind, Mode::RUSR | Mode::WUSR, device)
-            .map_err(Error::system("create", path))?;
-        self.restorer.named(dir, name, path, &entry.meta, false)
+        // With its mode at once: there may be no way to set it later.
+        let mode = Mode::from_raw_mode(entry.meta.mode & MODE_BITS);
+        mknodat(dir, name, kind, mode, device).map_err(Error::system("create", path))?;
+        self.restorer.named(dir, name, path, &entry.meta, kind)
     }
-}
-
-fn key(path: &[u8]) -> [u8; 16] {
-    let hash = blake3::hash(path);
-    let mut key = [0; 16];
-    key.copy_from_slice(&hash.as_bytes()[..16]);
-    key
 }
 
 fn refuse(path: &[u8], what: &'static str) -> Error {

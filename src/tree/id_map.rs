@@ -71,9 +71,9 @@ impl IdMap {
         self.0[..after].last()?.map(id)
     }
 
-    /// Changes the owner and group of an entry, and with `xattrs` the users that its attributes
-    /// name: in access lists, and the user that a capability is for.
-    pub(super) fn apply(&self, entry: &mut Entry, xattrs: bool) -> Result<(), Error> {
+    /// Changes the owner and group of an entry, and the users that its attributes name: in access
+    /// lists, and the user that a capability is for.
+    pub(super) fn apply(&self, entry: &mut Entry) -> Result<(), Error> {
         if self.0.is_empty() {
             return Ok(());
         }
@@ -87,7 +87,7 @@ impl IdMap {
         let meta = &mut entry.meta;
         meta.uid = map(meta.uid)?;
         meta.gid = map(meta.gid)?;
-        for xattr in meta.xattrs.iter_mut().filter(|_| xattrs) {
+        for xattr in &mut meta.xattrs {
             let value = &mut xattr.value;
             match &xattr.name[..] {
                 acl::ACCESS | acl::DEFAULT => acl::map_ids(value, map)?,
@@ -158,10 +158,7 @@ mod tests {
             },
         };
         let mut all = entry.clone();
-        owners(&[(0, 10, 10)])
-            .unwrap()
-            .apply(&mut all, true)
-            .unwrap();
+        owners(&[(0, 10, 10)]).unwrap().apply(&mut all).unwrap();
         assert_eq!((all.meta.uid, all.meta.gid), (13, 14));
         assert_eq!(all.meta.xattrs[0].value, mapped);
         assert_eq!(
@@ -170,9 +167,11 @@ mod tests {
         );
         // Who is only in attributes that are left out needs no range.
         let few = owners(&[(3, 0, 2)]).unwrap();
-        assert!(few.apply(&mut entry.clone(), false).is_ok());
+        let mut bare = entry.clone();
+        bare.meta.xattrs.clear();
+        assert!(few.apply(&mut bare).is_ok());
         let mut entry = entry;
-        let error = few.apply(&mut entry, true).unwrap_err();
+        let error = few.apply(&mut entry).unwrap_err();
         assert!(error.to_string().contains("x belongs to 7 "), "{error}");
     }
 }

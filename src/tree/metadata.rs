@@ -5,7 +5,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{Stat, fgetxattr, flistxattr, getxattr, lgetxattr, listxattr, llistxattr};
 use rustix::io::{Errno, Result};
 
-use super::{MODE_BITS, proc_path};
+use super::{MODE_BITS, have_proc, proc_path};
 use crate::archive::{Meta, Time, Xattr};
 use crate::sys::user_names::UserNames;
 
@@ -102,10 +102,6 @@ fn ask(
     }
     buffer.reserve_exact(XATTR_BYTES_MAX);
     call(spare_capacity(buffer))
-}
-
-fn have_proc() -> bool {
-    rustix::fs::access("/proc/self/fd", rustix::fs::Access::EXISTS).is_ok()
 }
 
 /// What `stat` says, in the archive's terms.

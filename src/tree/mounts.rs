@@ -45,6 +45,14 @@ pub(super) fn is_mount(dir: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
     Ok(there.st_dev != fstat(dir)?.st_dev)
 }
 
+/// Whether an open directory is the root of what is mounted there, also if that is a part of the
+/// same file system. Before Linux 5.8 nobody knows.
+pub(super) fn is_root(dir: &OwnedFd) -> Option<bool> {
+    let x = statx(dir, "", AtFlags::EMPTY_PATH, StatxFlags::TYPE).ok()?;
+    let known = x.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
+    known.then(|| x.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
 /// Refuses a tree that is to be removed when something is mounted on `name` in `dir` or below it.
 /// `at` is the path of `dir`, for people.
 pub(super) fn refuse(

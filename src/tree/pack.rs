@@ -10,13 +10,13 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::Error;
 use super::metadata::{MetadataSource, Xattrs, meta, mtime};
 use super::path_list::{self, ListedPath};
 use super::walk::{Step, Walk};
+use super::{Error, mounts};
 use crate::archive::name::{Shown, check, join};
 use crate::archive::{
-    self, Content, Device, Entry, Glob, Kind, Segment, Time, Totals, Xattr, acl, pax,
+    self, Content, Device, Entry, Glob, Kind, Segment, Time, Totals, Xattr, XattrChoice, acl, pax,
 };
 use crate::sys::sparse::{holes, read_at};
 use crate::sys::user_names::UserNames;
@@ -38,6 +38,8 @@ pub struct TreePackConfig {
     pub one_file_system: bool,
     /// Whether to pack what symbolic links lead to in their place.
     pub dereference: bool,
+    /// Which extended attributes are packed.
+    pub xattrs: XattrChoice,
     /// Whether to leave the names of owners out.
     pub numeric_owner: bool,
     /// The latest time of modification that is packed; later ones become it.
@@ -113,7 +115,7 @@ pub fn pack<W: archive::BufWrite>(
         config,
         tell,
         names,
-        writer: archive::Writer::new(out).map_err(Error::Output)?,
+        writer: archive::Writer::in_frames(out).map_err(Error::Output)?,
         links: HashMap::new(),
         xattrs: Xattrs::new(),
         no_atime: rustix::process::geteuid().is_root(),
@@ -187,8 +189,8 @@ fn name_or_root(path: &Path) -> Result<Vec<u8>, Error> {
 fn no_name(path: &Path) -> Error {
     Error::Argument {
         path: path.into(),
-        what: "a name in an archive has no `..` nor `.` inside, no zero byte, and 4096 bytes at \
-               most; use -C",
+        what: "a name in an archive has no `..` nor `.` inside, no zero byte, and 16384 bytes \
+               at most; use -C",
     }
 }
 
@@ -428,7 +430,8 @@ impl<W: archive::BufWrite> Packer<'_, W> {
         if self.config.dereference && walk.is_in(&stat) {
             return self.failed(path, Errno::LOOP);
         }
-        if device.is_some_and(|device| device != stat.st_dev) {
+        if device.is_some_and(|device| device != stat.st_dev || mounts::is_root(&fd) == Some(true))
+        {
             // A mount point is packed as the directory that it covers a place of.
             return self.empty_directory(&fd, &stat, path).map(drop);
         }
@@ -629,8 +632,9 @@ impl<W: archive::BufWrite> Packer<'_, W> {
         path: Vec<u8>,
         kind: Kind,
         stat: &Stat,
-        xattrs: Vec<Xattr>,
+        mut xattrs: Vec<Xattr>,
     ) -> Result<bool, Error> {
+        xattrs.retain(|xattr| self.config.xattrs.has(&xattr.name));
         let records: usize = xattrs
             .iter()
             .map(|x| match &x.name[..] {

@@ -3,12 +3,13 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, fstat, statat, unlinkat};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, Mode, fstat, unlinkat};
 use rustix::io::{Errno, Result};
 
+use super::file_id::FileId;
 use super::mounts::open_same;
-use super::walk::{Step, Walk};
+use super::walk::{Step, Walk, is_dir};
 use super::{Error, open_dir, set_mode};
 
 /// Removes the tree at `path`, however deep and whatever its permissions. What is not there is no
@@ -38,32 +39,33 @@ pub(super) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
         Err(Errno::ISDIR | Errno::PERM) => {}
         Err(e) => return Err(e),
     }
-    let mut walk = Walk::new();
-    let mut branch = Vec::new();
-    enter(&mut walk, dir, name)?;
-    branch.push(name.to_vec());
+    let fd = open(dir, name)?;
+    let id = FileId::of(&fd)?;
+    clear(fd)?;
+    remove_empty(dir, name, id)
+}
+
+/// Removes everything in an open directory. Names that come meanwhile are removed as well.
+pub(super) fn clear(dir: OwnedFd) -> Result<()> {
+    let mut walk = Walk::unsorted();
+    // The directories that are gone into, below the first.
+    let mut branch: Vec<(Vec<u8>, FileId)> = Vec::new();
+    let stat = fstat(&dir)?;
+    walk.enter(dir, &stat, Vec::new())?;
     while let Some(step) = walk.step()? {
         match step {
             Step::Leave => {
-                let parent = walk.dir().unwrap_or(dir);
-                if let Some(name) = branch.pop() {
-                    gone(unlinkat(parent, &*name, AtFlags::REMOVEDIR))?;
+                if let Some((name, id)) = branch.pop() {
+                    remove_empty(walk.dir()?, &name, id)?;
                 }
             }
             Step::Name(name, kind) => {
                 let at = walk.dir()?;
-                let is_dir = match kind {
-                    FileType::Directory => true,
-                    FileType::Unknown => {
-                        let stat = statat(at, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
-                        FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-                    }
-                    _ => false,
-                };
-                if is_dir {
-                    let at = rustix::io::fcntl_dupfd_cloexec(at, 0)?;
-                    enter(&mut walk, at.as_fd(), &name)?;
-                    branch.push(name);
+                if is_dir(at, &name, kind)? {
+                    let fd = open(at, &name)?;
+                    let stat = fstat(&fd)?;
+                    walk.enter(fd, &stat, Vec::new())?;
+                    branch.push((name, FileId::from(&stat)));
                 } else {
                     gone(unlinkat(at, &*name, AtFlags::empty()))?;
                 }
@@ -73,6 +75,18 @@ pub(super) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Removes the empty directory `name` in `dir`, if it is still the one that was emptied.
+///
+/// # Errors
+/// [`Errno::STALE`] when something else has its name.
+pub(super) fn remove_empty(dir: BorrowedFd<'_>, name: &[u8], id: FileId) -> Result<()> {
+    match FileId::of_name(dir, name) {
+        Ok(there) if there == id => gone(unlinkat(dir, name, AtFlags::REMOVEDIR)),
+        Ok(_) => Err(Errno::STALE),
+        Err(e) => gone(Err(e)),
+    }
+}
+
 fn gone(result: Result<()>) -> Result<()> {
     match result {
         Err(Errno::NOENT) => Ok(()),
@@ -80,8 +94,8 @@ fn gone(result: Result<()>) -> Result<()> {
     }
 }
 
-/// Goes into a directory, if need be after giving ourselves the permission to empty it.
-fn enter(walk: &mut Walk, dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+/// Opens a directory, if need be after giving ourselves the permission to empty it.
+fn open(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
     let fd = match open_same(dir, name) {
         Err(Errno::ACCESS) => {
             set_mode(dir, name, Mode::RWXU)?;
@@ -89,11 +103,10 @@ fn enter(walk: &mut Walk, dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
         }
         opened => opened?,
     };
-    let stat = fstat(&fd)?;
-    if stat.st_mode & 0o700 != 0o700 {
+    if fstat(&fd)?.st_mode & 0o700 != 0o700 {
         rustix::fs::fchmod(&fd, Mode::RWXU)?;
     }
-    walk.enter(fd, &stat, Vec::new())
+    Ok(fd)
 }
 
 #[cfg(test)]
@@ -119,5 +132,30 @@ mod tests {
         remove(root.as_fd(), b"x").unwrap();
         remove(root.as_fd(), b"x").unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn more_names_than_are_read_at_once_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let many = dir.path().join("many");
+        std::fs::create_dir(&many).unwrap();
+        std::fs::write(many.join("file"), "").unwrap();
+        for n in 0..3000 {
+            std::fs::hard_link(many.join("file"), many.join(n.to_string())).unwrap();
+        }
+        remove_tree(&many).unwrap();
+        assert!(!many.exists());
+    }
+
+    #[test]
+    fn a_directory_that_took_the_name_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = open_dir(CWD, dir.path().as_os_str().as_encoded_bytes()).unwrap();
+        mkdirat(&root, "ours", Mode::RWXU).unwrap();
+        let id = FileId::of_name(&root, b"ours").unwrap();
+        std::fs::rename(dir.path().join("ours"), dir.path().join("aside")).unwrap();
+        mkdirat(&root, "ours", Mode::RWXU).unwrap();
+        assert_eq!(remove_empty(root.as_fd(), b"ours", id), Err(Errno::STALE));
+        assert!(dir.path().join("ours").is_dir());
     }
 }

@@ -4,12 +4,12 @@
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chownat, fchmod, fchown,
-    fsetxattr, futimens, lsetxattr, utimensat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
+    chmodat, chownat, fchmod, fchown, fsetxattr, fstat, futimens, openat, setxattr, utimensat,
 };
 use rustix::io::Errno;
 
-use super::{Error, proc_path, set_mode};
+use super::{Error, MODE_BITS, have_proc, proc_fd};
 use crate::archive::{Meta, Time, Xattr, acl};
 
 const CAPABILITY: &[u8] = b"security.capability";
@@ -26,10 +26,10 @@ pub(super) enum AlreadySet {
 /// Restores metadata, and counts what this user may not restore.
 pub(super) struct Restorer {
     pub(super) root: bool,
-    uid: u32,
+    pub(super) uid: u32,
     gid: u32,
     setuid: bool,
-    xattrs: bool,
+    same_owner: bool,
     skipped: Skipped,
 }
 
@@ -52,11 +52,8 @@ impl Skipped {
 #[derive(Clone, Copy)]
 enum Object<'a> {
     Open(&'a OwnedFd),
-    Named {
-        dir: &'a OwnedFd,
-        name: &'a [u8],
-        symlink: bool,
-    },
+    /// What cannot be opened without consequences, by a descriptor that only leads to it.
+    Path(&'a OwnedFd, FileType),
 }
 
 pub(super) fn uid(raw: u32) -> Uid {
@@ -68,13 +65,13 @@ pub(super) fn gid(raw: u32) -> Gid {
 }
 
 impl Restorer {
-    pub(super) fn new(setuid: bool, xattrs: bool) -> Self {
+    pub(super) fn new(setuid: bool, same_owner: bool) -> Self {
         Self {
             root: rustix::process::geteuid().is_root(),
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
             setuid,
-            xattrs,
+            same_owner,
             skipped: Skipped::default(),
         }
     }
@@ -99,10 +96,8 @@ impl Restorer {
 
     /// Whether an object made by us with its mode has all of its metadata but the time.
     pub(super) fn is_plain(&self, meta: &Meta) -> bool {
-        meta.uid == self.uid
-            && meta.gid == self.gid
-            && meta.mode & 0o7000 == 0
-            && (meta.xattrs.is_empty() || !self.xattrs)
+        let owned = (meta.uid, meta.gid) == (self.uid, self.gid) || !self.same_owner;
+        owned && meta.mode & 0o7000 == 0 && meta.xattrs.is_empty()
     }
 
     /// Restores the metadata of an open file or directory.
@@ -116,16 +111,23 @@ impl Restorer {
         self.restore(Object::Open(fd), path, meta, given)
     }
 
-    /// Restores the metadata of what cannot be opened without consequences.
+    /// Restores the metadata of `name`, which was made a moment ago, is of type `kind` and cannot
+    /// be opened without consequences.
     pub(super) fn named(
         &mut self,
         dir: &OwnedFd,
         name: &[u8],
         path: &[u8],
         meta: &Meta,
-        symlink: bool,
+        kind: FileType,
     ) -> Result<(), Error> {
-        let object = Object::Named { dir, name, symlink };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(dir, name, flags, Mode::empty()).map_err(Error::system("open", path))?;
+        let stat = fstat(&fd).map_err(Error::system("examine", path))?;
+        if FileType::from_raw_mode(stat.st_mode) != kind || stat.st_nlink > 1 {
+            return Err(Error::Swapped(path.to_vec()));
+        }
+        let object = Object::Path(&fd, kind);
         self.restore(object, path, meta, AlreadySet::Nothing)
     }
 
@@ -141,16 +143,16 @@ impl Restorer {
             let keep_set_id = self.setuid && owned;
             let mode = meta.mode & if keep_set_id { 0o7777 } else { !SET_ID_BITS };
             self.mode(object, path, mode)?;
-            if self.xattrs {
-                self.attributes(object, path, &meta.xattrs)?;
-            }
+            self.attributes(object, path, &meta.xattrs)?;
         }
         let times = timestamps(meta.mtime);
         match object {
             Object::Open(fd) => futimens(fd, &times),
-            Object::Named { dir, name, .. } => {
-                utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
-            }
+            Object::Path(fd, _) => match utimensat(fd, "", &times, AtFlags::EMPTY_PATH) {
+                // Before Linux 5.8.
+                Err(Errno::INVAL) => utimensat(CWD, proc_fd(fd), &times, AtFlags::empty()),
+                set => set,
+            },
         }
         .map_err(Error::system("set the time of", path))
     }
@@ -160,16 +162,21 @@ impl Restorer {
         if (meta.uid, meta.gid) == (self.uid, self.gid) {
             return Ok(true);
         }
+        if !self.same_owner {
+            return Ok(false);
+        }
         let chown = |owner: Option<Uid>, group: Option<Gid>| match object {
             Object::Open(fd) => fchown(fd, owner, group),
-            Object::Named { dir, name, .. } => {
-                chownat(dir, name, owner, group, AtFlags::SYMLINK_NOFOLLOW)
-            }
+            Object::Path(fd, _) => chownat(fd, "", owner, group, AtFlags::EMPTY_PATH),
         };
         if self.root {
             return chown(Some(uid(meta.uid)), Some(gid(meta.gid)))
                 .map(|()| true)
-                .map_err(Error::system("set the owner of", path));
+                .map_err(|source| Error::SetOwner {
+                    path: path.to_vec(),
+                    owner: (meta.uid, meta.gid),
+                    source: source.into(),
+                });
         }
         // An ordinary user may give things to groups of their own.
         let group = meta.gid == self.gid || chown(None, Some(gid(meta.gid))).is_ok();
@@ -182,10 +189,12 @@ impl Restorer {
         let mode = Mode::from_raw_mode(mode);
         match object {
             Object::Open(fd) => fchmod(fd, mode),
-            Object::Named { symlink: true, .. } => Ok(()),
-            Object::Named { dir, name, .. } => set_mode(dir, name, mode),
+            Object::Path(_, FileType::Symlink) => Ok(()),
+            // It was made with that mode, which a change of owner leaves alone as a rule.
+            Object::Path(fd, _) if has_mode(fd, mode) => Ok(()),
+            Object::Path(fd, _) => chmodat(CWD, proc_fd(fd), mode, AtFlags::empty()),
         }
-        .map_err(Error::system("set the mode of", path))
+        .map_err(Error::by_proc("set the mode of", path))
     }
 
     fn attributes(
@@ -209,14 +218,15 @@ impl Restorer {
             }
             let result = match object {
                 Object::Open(fd) => fsetxattr(fd, &**name, value, XattrFlags::empty()),
-                Object::Named { dir, name: at, .. } => {
-                    lsetxattr(proc_path(dir, at), &**name, value, XattrFlags::empty())
-                }
+                Object::Path(fd, _) => setxattr(proc_fd(fd), &**name, value, XattrFlags::empty()),
             };
             match result {
                 Ok(()) => {}
                 Err(Errno::PERM | Errno::ACCESS | Errno::NOTSUP) if !self.root => {
                     self.skipped.xattrs += 1;
+                }
+                Err(Errno::NOENT) if !have_proc() => {
+                    return Err(Error::by_proc("set attributes of", path)(Errno::NOENT));
                 }
                 Err(source) => {
                     return Err(Error::Attribute {
@@ -229,6 +239,10 @@ impl Restorer {
         }
         Ok(())
     }
+}
+
+fn has_mode(fd: &OwnedFd, mode: Mode) -> bool {
+    fstat(fd).is_ok_and(|stat| stat.st_mode & MODE_BITS == mode.as_raw_mode())
 }
 
 /// A moment in the system's terms; the time of last access stays as it is.

@@ -1,29 +1,21 @@
-//! The place where a tree grows unseen, and how it becomes the target at the end.
+//! How a tree that has grown in a stage becomes its target.
 
-use std::collections::HashSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{
-    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, openat, renameat,
-    renameat_with, statat,
-};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, Stat, openat, renameat, renameat_with};
 use rustix::io::Errno;
 
+use super::file_id::FileId;
+use super::finish::{Finisher, Merged, Movable};
+use super::merge::{Copy, Ground, LOST_AND_FOUND, check, cross, move_in};
 use super::remove::remove;
-use super::{Error, mounts, open_dir, proc_path, walk};
-use crate::archive::Time;
-use crate::sys::{clock, entropy, signals};
-
-/// The file that says that a target is not complete, while its contents are moved into place.
-pub(super) const INCOMPLETE_MARKER: &[u8] = b".sealcast-incomplete";
-
-const STAGE_PREFIX: &str = ".sealcast-";
-const STAGE_SUFFIX: &str = ".partial";
+use super::stage::{self, OLD, Stage, TREE};
+use super::{Error, mounts, open_dir, walk};
+use crate::sys::signals;
 
 /// What happens to the contents of a target that has some.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,306 +32,127 @@ pub enum Existing {
 
 /// A private directory on the target's file system, which goes away unless it is committed.
 pub(super) struct Staging {
-    shared: Arc<StagingDir>,
-    dir: OwnedFd,
+    stage: Arc<Stage>,
     target: PathBuf,
-    plan: Plan,
-    leftovers: Vec<PathBuf>,
+    existing: Existing,
+    place: Place,
+    notes: Vec<String>,
     _guard: signals::Guard,
 }
 
-/// What a signal handler needs as well.
-struct StagingDir {
-    parent: OwnedFd,
-    name: Vec<u8>,
-    path: PathBuf,
-    keep: bool,
-    /// Whether it is inside the target, and the marker beside it.
-    inside: bool,
-    /// Held while the stage becomes the target: a signal waits for that.
-    busy: Mutex<()>,
-    /// Whether the contents of the target may be neither the old nor the new: from then on the
-    /// stage may hold the only copy of something, and only success removes it.
-    halfway: AtomicBool,
-    interrupted: AtomicBool,
-}
-
-/// Directories that were in the target before, by device and number.
-pub(super) type Merged = HashSet<(u64, u64)>;
-
-/// What a stage takes the place of by being renamed.
-#[derive(Clone, Copy)]
-enum Over {
-    /// Nothing has the name.
-    Nothing,
-    /// An empty directory, which gives way.
-    Empty(Stat),
-    /// A full one, with which it is exchanged.
-    Full(Stat),
-}
-
-enum Plan {
-    /// The stage becomes the target by being renamed.
-    Rename { name: Vec<u8>, over: Over },
-    /// The target cannot be renamed over: the stage is inside, and its contents move out.
-    Inside {
-        target: OwnedFd,
-        existing: Existing,
-        marker: OwnedFd,
-    },
+/// How the tree takes its place.
+enum Place {
+    /// It gets a name that nothing has.
+    New(Vec<u8>),
+    /// It is exchanged with a directory of that name.
+    Over(Vec<u8>, OwnedFd),
+    /// Its contents move into a directory that cannot be renamed, or shall stay.
+    Into(OwnedFd),
 }
 
 impl Staging {
     /// Judges the target and makes a stage for it.
     pub(super) fn new(target: &Path, existing: Existing, keep: bool) -> Result<Self, Error> {
         let raw = target.as_os_str().as_bytes();
-        let target = match fs::canonicalize(target) {
-            Ok(path) => path,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => absent(target)?,
-            Err(e) => return Err(Error::system("find", raw)(e)),
-        };
-        let there = match statat(CWD, &target, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Some(stat),
-            Err(Errno::NOENT) => None,
-            Err(e) => return Err(Error::system("examine", raw)(e)),
-        };
-        if there.is_some_and(|s| FileType::from_raw_mode(s.st_mode) != FileType::Directory) {
-            return Err(Error::NotDirectory(target));
-        }
-        if there.is_some() {
-            return Self::over(target, there, existing, keep);
-        }
-        Self::beside(target, Over::Nothing, keep)
-    }
-
-    /// A stage for a target that is there.
-    fn over(
-        target: PathBuf,
-        there: Option<Stat>,
-        existing: Existing,
-        keep: bool,
-    ) -> Result<Self, Error> {
-        let raw = target.as_os_str().as_bytes();
-        let dir = open_dir(CWD, raw).map_err(Error::system("open", raw))?;
-        let mount = is_mount(&dir, &target);
-        let names = walk::list(&dir).map_err(Error::system("read", raw))?;
-        let full = names
-            .iter()
-            .any(|(name, _)| !(is_leftover(name) || mount && name == b"lost+found"));
-        if full && existing == Existing::Refuse {
-            return Err(Error::NotEmpty(target));
-        }
-        let here = fs::metadata(".").ok().is_some_and(|m| {
-            use std::os::unix::fs::MetadataExt;
-            there.is_some_and(|s| (m.dev(), m.ino()) == (s.st_dev, s.st_ino))
-        });
-        let parent = target.parent().unwrap_or(Path::new("/"));
-        let writable = rustix::fs::accessat(
-            CWD,
-            parent,
-            rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,
-            AtFlags::EACCESS,
-        )
-        .is_ok();
-        // Leftovers are in a directory that an earlier run could not rename either.
-        let leftovers = names.iter().any(|(name, _)| is_leftover(name));
-        if mount || here || !writable || leftovers || existing == Existing::Merge {
-            return Self::inside(target, dir, existing, keep);
-        }
-        let over = match there {
-            None => Over::Nothing,
-            Some(stat) if full => Over::Full(stat),
-            Some(stat) => Over::Empty(stat),
-        };
-        Self::beside(target, over, keep)
-    }
-
-    fn beside(target: PathBuf, over: Over, keep: bool) -> Result<Self, Error> {
-        let raw = target.as_os_str().as_bytes();
-        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
-            return Err(Error::NotDirectory(target));
-        };
-        let name = name.as_bytes().to_vec();
-        let parent_fd =
-            open_dir(CWD, parent.as_os_str().as_bytes()).map_err(Error::system("open", raw))?;
-        let plan = Plan::Rename { name, over };
-        let parent = parent.to_path_buf();
-        let found = leftovers(&parent_fd, &parent);
-        let mut stage = Self::make(target, parent_fd, &parent, plan, keep)?;
-        stage.leftovers = found;
-        Ok(stage)
-    }
-
-    fn inside(
-        target: PathBuf,
-        dir: OwnedFd,
-        existing: Existing,
-        keep: bool,
-    ) -> Result<Self, Error> {
-        let marker_error = |e: Errno| Error::system("create", INCOMPLETE_MARKER)(e);
-        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let marker = openat(&dir, INCOMPLETE_MARKER, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(marker_error)?;
-        match rustix::fs::flock(&marker, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(Error::Busy(target)),
-            Err(e) => return Err(marker_error(e)),
-        }
-        if let Some(stage) = halfway(&marker).map_err(marker_error)? {
-            let stage = target.join(std::ffi::OsStr::from_bytes(&stage));
-            return Err(Error::Unfinished { target, stage });
-        }
-        // What an earlier run left when it was killed; the lock says that no other run works on it.
-        for (name, _) in walk::list(&dir).map_err(marker_error)? {
-            if is_leftover(&name) && name != INCOMPLETE_MARKER {
-                remove(dir.as_fd(), &name).map_err(Error::system("remove", &name))?;
-            }
-        }
-        let parent = dir
-            .try_clone()
-            .map_err(Error::system("open", INCOMPLETE_MARKER))?;
-        let plan = Plan::Inside {
-            target: dir,
-            existing,
-            marker,
-        };
-        let at = target.clone();
-        Self::make(target, parent, &at, plan, keep).inspect_err(|_| {
-            let at = at.as_os_str().as_bytes();
-            let _ = rustix::fs::unlink([at, b"/", INCOMPLETE_MARKER].concat());
-        })
-    }
-
-    fn make(
-        target: PathBuf,
-        parent: OwnedFd,
-        parent_path: &Path,
-        plan: Plan,
-        keep: bool,
-    ) -> Result<Self, Error> {
-        let seed = entropy::seed().map_err(|e| {
-            Error::system("name a stage in", parent_path.as_os_str().as_bytes())(
-                std::io::Error::other(e),
-            )
-        })?;
-        let name = format!("{STAGE_PREFIX}{}{STAGE_SUFFIX}", hex::encode(&seed[..8]));
-        let path = parent_path.join(&name);
-        let raw = path.as_os_str().as_bytes();
-        let name = name.into_bytes();
-        let shared = Arc::new(StagingDir {
-            parent,
-            name,
-            path: path.clone(),
-            keep,
-            inside: matches!(plan, Plan::Inside { .. }),
-            busy: Mutex::new(()),
-            halfway: AtomicBool::new(false),
-            interrupted: AtomicBool::new(false),
-        });
-        let (maker, handler) = (Arc::clone(&shared), Arc::clone(&shared));
-        let made = signals::on_interrupt_of(
-            move || {
-                rustix::fs::mkdirat(&maker.parent, &*maker.name, Mode::RWXU)
-                    .map_err(Error::system("create", raw))?;
-                let dir = open_dir(&maker.parent, &maker.name).and_then(|dir| {
-                    private(&dir)?;
-                    Ok(dir)
-                });
-                dir.map_err(|e| {
-                    maker.clean();
-                    Error::system("prepare", raw)(e)
-                })
+        // The path is the caller's own: links on the way are followed. From here on it is this
+        // directory that counts, whatever its name leads to.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = openat(CWD, target, flags, Mode::empty());
+        let request = Request {
+            target: match opened {
+                Ok(_) => fs::canonicalize(target).map_err(Error::system("find", raw))?,
+                Err(Errno::NOENT) => absent(target)?,
+                Err(Errno::NOTDIR) => {
+                    let path = fs::canonicalize(target).unwrap_or_else(|_| target.into());
+                    return Err(Error::NotDirectory(path));
+                }
+                Err(e) => return Err(Error::system("open", raw)(e)),
             },
-            move || handler.interrupt(),
-        );
-        let (dir, guard) = made?;
-        occupy(&dir);
-        Ok(Self {
-            shared,
-            dir,
-            target,
-            plan,
-            leftovers: Vec::new(),
-            _guard: guard,
-        })
-    }
-
-    /// Where the tree grows.
-    pub(super) fn dir(&self) -> &OwnedFd {
-        &self.dir
-    }
-
-    /// The stage's path, for people.
-    pub(super) fn path(&self) -> &Path {
-        &self.shared.path
-    }
-
-    /// Stages beside the target that earlier runs left, being killed or told to keep them. Whose
-    /// they are is not known, so that only a person may remove them.
-    pub(super) fn leftovers(&self) -> &[PathBuf] {
-        &self.leftovers
-    }
-
-    /// What was at the target before, when the stage takes its place whole.
-    pub(super) fn replaced(&self) -> Option<&Stat> {
-        match &self.plan {
-            Plan::Rename {
-                over: Over::Empty(stat) | Over::Full(stat),
-                ..
-            } => Some(stat),
-            Plan::Rename { .. } | Plan::Inside { .. } => None,
+            existing,
+            keep,
+        };
+        match opened {
+            Ok(dir) => request.over(dir),
+            Err(_) => request.beside(None),
         }
     }
 
-    /// Whether the tree's contents move into the target one by one.
-    pub(super) fn is_inside(&self) -> bool {
-        matches!(self.plan, Plan::Inside { .. })
+    /// Opens the root of the tree while it grows.
+    pub(super) fn tree(&self) -> Result<OwnedFd, Error> {
+        open_dir(self.stage.dir(), TREE).map_err(Error::system("open", b""))
     }
 
-    /// Makes the stage the target. `finish` sets the directories' metadata below the root that it
-    /// is given: before a rename, but after things were moved into an existing target; it also
-    /// hears which directories were there before.
+    /// The directory in which everything happens, at the end as well.
+    pub(super) fn around(&self) -> &OwnedFd {
+        self.stage.parent()
+    }
+
+    /// The path of the tree while it grows, for people.
+    pub(super) fn path(&self) -> PathBuf {
+        self.stage.path().join("tree")
+    }
+
+    /// What people should know of what earlier runs have left.
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// What was at the target before, when the tree takes its place whole.
+    pub(super) fn replaced(&self) -> Option<Stat> {
+        match &self.place {
+            Place::Over(_, old) => rustix::fs::fstat(old).ok(),
+            Place::New(_) | Place::Into(_) => None,
+        }
+    }
+
+    /// Makes the tree the target. `finisher` sets the metadata of its directories, and `copy`
+    /// brings what cannot be moved to another file system.
     pub(super) fn commit(
         self,
         sync: bool,
-        root_time: Option<Time>,
-        finish: impl FnOnce(&OwnedFd, &Merged) -> Result<(), Error>,
+        finisher: &mut Finisher,
+        copy: Copy<'_>,
     ) -> Result<(), Error> {
-        let shared = Arc::clone(&self.shared);
-        let _busy = shared.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        match &self.plan {
-            Plan::Rename { name, over } => {
-                if matches!(over, Over::Full(_)) {
-                    let above = self.target.parent().unwrap_or(Path::new("/"));
-                    mounts::refuse(shared.parent.as_fd(), name, above)?;
+        let stage = Arc::clone(&self.stage);
+        let _busy = stage.busy();
+        match &self.place {
+            Place::New(name) => {
+                finisher.new_directories(&Merged::new())?;
+                self.flush(stage.dir(), sync)?;
+                self.place(|| self.appear(name))?;
+            }
+            Place::Over(name, old) => {
+                let above = self.target.parent().unwrap_or(Path::new("/"));
+                mounts::refuse(stage.parent().as_fd(), name, above)?;
+                finisher.new_directories(&Merged::new())?;
+                self.flush(stage.dir(), sync)?;
+                let placed = self.place(|| match self.existing {
+                    Existing::Refuse => self.take_over(name, old),
+                    Existing::Replace | Existing::Merge => self.exchange(name, old),
+                });
+                match placed {
+                    // It cannot be renamed, which only the attempt tells.
+                    Err(Error::System { source, .. }) if stays(&source) => {
+                        self.fill(old, sync, finisher, copy)?;
+                    }
+                    placed => placed?,
                 }
-                finish(&self.dir, &Merged::new())?;
-                self.flush(&self.dir, sync)?;
-                self.rename(name, *over, sync)
             }
-            Plan::Inside {
-                target,
-                existing,
-                marker,
-            } => {
-                self.check_inside(target, *existing)?;
-                // The marker tells a later run that this stage is not only a leftover.
-                rustix::io::write(marker, &shared.name)
-                    .map_err(Error::system("write", INCOMPLETE_MARKER))?;
-                self.flush(&self.dir, sync)?;
-                shared.halfway.store(true, Ordering::SeqCst);
-                let moved = self.fill(target, *existing, sync, finish);
-                moved.map_err(|source| Error::Halfway {
-                    source: Box::new(source),
-                    target: self.target.clone(),
-                    stage: shared.path.clone(),
-                })?;
-                // All of this has changed the root once more.
-                let times = root_time.map(super::restore::timestamps);
-                times
-                    .map_or(Ok(()), |times| rustix::fs::futimens(target, &times))
-                    .map_err(Error::system("set the time of", self.raw_target()))
-            }
+            Place::Into(target) => self.fill(target, sync, finisher, copy)?,
+        }
+        if sync {
+            rustix::fs::fsync(stage.parent())
+                .map_err(Error::system("write out", self.raw_target()))?;
+        }
+        // What was replaced is in it by now.
+        stage.remove().map_err(|e| match e {
+            Errno::STALE => Error::Swapped(stage.path().as_os_str().as_bytes().to_vec()),
+            e => Error::system("remove", stage.path().as_os_str().as_bytes())(e),
+        })?;
+        match &self.place {
+            // All of this has changed the root once more.
+            Place::Into(target) => finisher.time_of_root(target),
+            Place::New(_) | Place::Over(..) => Ok(()),
         }
     }
 
@@ -354,128 +167,279 @@ impl Staging {
         }
     }
 
-    /// Gives the stage the target's name.
-    fn rename(&self, name: &[u8], over: Over, sync: bool) -> Result<(), Error> {
-        let (shared, parent, raw) = (&self.shared, &self.shared.parent, self.raw_target());
-        // The old tree is to be removed under the stage's name, which takes a while.
-        let _old = open_dir(parent, name).inspect(occupy);
-        match over {
-            Over::Full(_) => swap_in(shared, name).map_err(Error::system("replace", raw))?,
-            Over::Empty(_) => renameat(parent, &*shared.name, parent, name)
-                .map_err(Error::system("replace", raw))?,
-            Over::Nothing => {
-                rename_new(parent, &shared.name, name).map_err(Error::system("create", raw))?;
+    /// Moves the tree, which only root may do as long as it is closed to its owner.
+    fn place(&self, how: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        let error = || Error::system("open", self.raw_target());
+        let opened = Movable::open(self.stage.dir(), TREE).map_err(|e| error()(e))?;
+        let placed = how();
+        let closed = opened.map_or(Ok(()), Movable::close);
+        placed.and(closed.map_err(|e| error()(e)))
+    }
+
+    /// Gives the tree a name that nothing has.
+    fn appear(&self, name: &[u8]) -> Result<(), Error> {
+        rename_new(self.stage.dir(), TREE, self.stage.parent(), name)
+            .map_err(Error::system("create", self.raw_target()))
+    }
+
+    /// Gives the tree the name of an empty directory, and never of anything else.
+    fn take_over(&self, name: &[u8], old: &OwnedFd) -> Result<(), Error> {
+        let (stage, parent) = (self.stage.dir(), self.stage.parent());
+        self.judge(parent, name, old)?;
+        renameat(stage, TREE, parent, name).map_err(|e| match e {
+            Errno::NOTEMPTY | Errno::EXIST => Error::NotEmpty(self.target.clone()),
+            e => Error::system("replace", self.raw_target())(e),
+        })
+    }
+
+    /// Exchanges the tree and what is at `name`, which must be `old`: who can rename it can put
+    /// something else there, and that is not ours to remove. Inside of the stage nobody can.
+    fn exchange(&self, name: &[u8], old: &OwnedFd) -> Result<(), Error> {
+        let (stage, parent) = (self.stage.dir(), self.stage.parent());
+        let error = || Error::system("replace", self.raw_target());
+        let swap = || renameat_with(stage, TREE, parent, name, RenameFlags::EXCHANGE);
+        let opened = Movable::open(parent, name).map_err(|e| error()(e))?;
+        let exchanged = match swap() {
+            Ok(()) => self.judge(stage, TREE, old).inspect_err(|_| {
+                let _ = swap();
+            }),
+            // A file system that cannot do it in one step.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                let aside = renameat(parent, name, stage, OLD).map_err(|e| error()(e));
+                let judged = aside.and_then(|()| self.judge(stage, OLD, old));
+                judged.and_then(|()| self.appear(name)).inspect_err(|_| {
+                    let _ = rename_new(stage, OLD, parent, name);
+                })
             }
-        }
-        if sync {
-            rustix::fs::fsync(parent).map_err(Error::system("write out", raw))?;
-        }
-        // After a swap this is the old tree; otherwise it is nothing.
-        remove(parent.as_fd(), &shared.name).map_err(Error::system("remove", &shared.name))
+            Err(e) => Err(error()(e)),
+        };
+        exchanged.inspect_err(|_| {
+            let _ = opened.map(Movable::close);
+        })
     }
 
-    /// Refuses what could not be moved into the target, before anything is changed there.
-    fn check_inside(&self, target: &OwnedFd, existing: Existing) -> Result<(), Error> {
-        if existing != Existing::Replace {
-            return check_merge(&self.dir, target, &self.target);
+    /// Refuses what is at `name`, if it is not what was at the target when we began.
+    fn judge(&self, dir: &OwnedFd, name: &[u8], old: &OwnedFd) -> Result<(), Error> {
+        let there = FileId::of_name(dir, name);
+        let same = there.and_then(|there| Ok(there == FileId::of(old)?));
+        match same.map_err(Error::system("examine", self.raw_target()))? {
+            true => Ok(()),
+            false => Err(Error::Swapped(self.raw_target().to_vec())),
         }
-        for name in self.old(target)? {
-            mounts::refuse(target.as_fd(), &name, &self.target)?;
-        }
-        Ok(())
     }
 
-    /// Moves what is in the stage into the target.
+    /// Moves what is in the stage into a target that stays.
     fn fill(
         &self,
         target: &OwnedFd,
-        existing: Existing,
         sync: bool,
-        finish: impl FnOnce(&OwnedFd, &Merged) -> Result<(), Error>,
+        finisher: &mut Finisher,
+        copy: Copy<'_>,
     ) -> Result<(), Error> {
-        if existing == Existing::Replace {
-            self.clear(target)?;
+        let ground = Ground {
+            target,
+            path: &self.target,
+            emptied: self.existing == Existing::Replace,
+            stage: self.stage.name(),
+        };
+        let plan = check(finisher, &ground)?;
+        let old = match ground.emptied {
+            true => self.old(target)?,
+            false => Vec::new(),
+        };
+        for name in &old {
+            mounts::refuse(target.as_fd(), name, &self.target)?;
         }
-        let mut merged = Merged::new();
-        move_in(&self.dir, target, &self.target, &mut merged)?;
-        finish(target, &merged)?;
-        self.flush(target, sync)?;
-        remove(target.as_fd(), &self.shared.name)
-            .map_err(Error::system("remove", self.raw_target()))?;
-        rustix::fs::unlinkat(target, INCOMPLETE_MARKER, AtFlags::empty())
-            .map_err(Error::system("remove", INCOMPLETE_MARKER))
+        finisher.new_directories(&plan.merged)?;
+        cross(finisher, &plan, target, &self.target, copy)?;
+        self.flush(self.stage.dir(), sync)?;
+        // It tells a later run that this stage is not only a leftover.
+        let recorded = self.stage.moving();
+        recorded.map_err(Error::system(
+            "write to",
+            self.stage.path().as_os_str().as_bytes(),
+        ))?;
+        let mut move_all = || {
+            for name in &old {
+                remove(target.as_fd(), name).map_err(Error::system("remove", name))?;
+            }
+            move_in(finisher, &plan.merged, target, &self.target)?;
+            self.flush(target, sync)
+        };
+        move_all().map_err(|source| Error::Halfway {
+            source: Box::new(source),
+            target: self.target.clone(),
+            stage: self.path(),
+        })
     }
 
     /// The names that were in the target before.
     fn old(&self, target: &OwnedFd) -> Result<Vec<Vec<u8>>, Error> {
-        let raw = self.target.as_os_str().as_bytes();
-        let names = walk::list(target).map_err(Error::system("read", raw))?;
-        let old = |name: &Vec<u8>| {
-            *name != self.shared.name && name != INCOMPLETE_MARKER && name != b"lost+found"
-        };
+        let names = walk::list(target).map_err(Error::system("read", self.raw_target()))?;
+        let names = names.into_iter().map(|(name, _)| name);
         Ok(names
-            .into_iter()
-            .map(|(name, _)| name)
-            .filter(old)
+            .filter(|name| name != self.stage.name() && name != LOST_AND_FOUND)
             .collect())
-    }
-
-    /// Removes what was in the target before.
-    fn clear(&self, target: &OwnedFd) -> Result<(), Error> {
-        for name in self.old(target)? {
-            remove(target.as_fd(), &name).map_err(Error::system("remove", &name))?;
-        }
-        Ok(())
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        self.shared.clean();
-        self.shared.unmark();
+        self.stage.clean();
     }
 }
 
-impl StagingDir {
-    fn interrupt(&self) {
-        self.interrupted.store(true, Ordering::SeqCst);
-        // Never given back: the stage must not become the target while the signal ends us.
-        std::mem::forget(self.busy.lock().unwrap_or_else(PoisonError::into_inner));
-        self.clean_now();
-        self.unmark();
+/// A target that is to be judged.
+struct Request {
+    /// Without links.
+    target: PathBuf,
+    existing: Existing,
+    keep: bool,
+}
+
+impl Request {
+    fn raw(&self) -> &[u8] {
+        self.target.as_os_str().as_bytes()
     }
 
-    fn unmark(&self) {
-        if self.inside && !self.keep && !self.halfway.load(Ordering::SeqCst) {
-            let _ = rustix::fs::unlinkat(&self.parent, INCOMPLETE_MARKER, AtFlags::empty());
+    /// A stage for a target that is there.
+    fn over(self, dir: OwnedFd) -> Result<Staging, Error> {
+        let mount = is_mount(&dir, &self.target);
+        let stages = stage::find(&dir, &self.target).map_err(Error::system("read", self.raw()))?;
+        let mut full = false;
+        let count = |name: &[u8], _| {
+            let ours = stages
+                .iter()
+                .any(|s| s.path.file_name().is_some_and(|n| n.as_bytes() == name));
+            full |= !(ours || mount && name == LOST_AND_FOUND);
+            !full
+        };
+        walk::each(&dir, count).map_err(Error::system("read", self.raw()))?;
+        if full && self.existing == Existing::Refuse {
+            return Err(Error::NotEmpty(self.target));
         }
+        // While they are open, they count as in use.
+        let left = !stages.is_empty();
+        drop(stages);
+        let here = FileId::of_name(CWD, b".").ok() == FileId::of(&dir).ok();
+        // A stage in it is of a run that could not rename it either.
+        if mount || here || left || self.existing == Existing::Merge {
+            return self.inside(dir);
+        }
+        self.beside(Some(dir))
     }
 
-    /// Removes the stage, unless it is to be kept.
-    fn clean(&self) {
-        if self.interrupted.load(Ordering::SeqCst) {
-            // The handler is at it, and the signal will end us: say nothing more.
-            loop {
-                std::thread::park();
-            }
-        }
-        self.clean_now();
-    }
-
-    fn clean_now(&self) {
-        if self.keep || self.halfway.load(Ordering::SeqCst) {
-            return;
-        }
-        // Another thread may still be adding files to it for a moment.
-        for _ in 0..200 {
-            match remove(self.parent.as_fd(), &self.name) {
-                Err(Errno::NOTEMPTY | Errno::NOENT) => {
-                    std::thread::sleep(std::time::Duration::from_millis(5));
+    /// A stage in the directory of the target, or in the target if nothing can be made there.
+    fn beside(self, old: Option<OwnedFd>) -> Result<Staging, Error> {
+        let (Some(parent), Some(name)) = (self.target.parent(), self.target.file_name()) else {
+            return Err(Error::NotDirectory(self.target));
+        };
+        let (parent, name) = (parent.to_path_buf(), name.as_bytes().to_vec());
+        let opened = open_dir(CWD, parent.as_os_str().as_bytes());
+        let fd = match (opened, old) {
+            (Ok(fd), Some(old)) => {
+                let there = FileId::of_name(&fd, &name);
+                if there.ok() != FileId::of(&old).ok() {
+                    return Err(Error::Swapped(self.raw().to_vec()));
                 }
-                _ => return,
+                match self.try_beside(fd, &parent) {
+                    Ok((stage, notes, guard)) => {
+                        return Ok(self.staging(stage, guard, Place::Over(name, old), notes));
+                    }
+                    Err(Error::System { source, .. }) if stays(&source) => {
+                        return self.inside(old);
+                    }
+                    Err(e) => return Err(e),
+                }
             }
+            (Err(Errno::ACCESS), Some(old)) => return self.inside(old),
+            (Ok(fd), None) => fd,
+            (Err(e), _) => return Err(Error::system("open", parent.as_os_str().as_bytes())(e)),
+        };
+        let (stage, notes, guard) = self.try_beside(fd, &parent)?;
+        Ok(self.staging(stage, guard, Place::New(name), notes))
+    }
+
+    fn try_beside(
+        &self,
+        parent: OwnedFd,
+        at: &Path,
+    ) -> Result<(Arc<Stage>, Vec<String>, signals::Guard), Error> {
+        let left = stage::find(&parent, at).unwrap_or_default();
+        let left = left.iter().filter(|stage| !stage.live);
+        let notes = left
+            .map(|stage| format!("an earlier unpack left {}", stage.path.display()))
+            .collect();
+        let (stage, guard) = Stage::new(parent, at, self.keep)?;
+        Ok((stage, notes, guard))
+    }
+
+    /// A stage in the target itself.
+    fn inside(self, dir: OwnedFd) -> Result<Staging, Error> {
+        let raw = self.raw();
+        let parent = dir.try_clone().map_err(Error::system("open", raw))?;
+        let (stage, guard) = Stage::new(parent, &self.target, self.keep)?;
+        let mut staging = self.staging(stage, guard, Place::Into(dir), Vec::new());
+        let Place::Into(dir) = &staging.place else {
+            return Ok(staging);
+        };
+        let raw = staging.raw_target();
+        let found = stage::find(dir, &staging.target).map_err(Error::system("read", raw))?;
+        for left in found {
+            if left.path == staging.stage.path() {
+                continue;
+            }
+            if left.live {
+                return Err(Error::Busy(staging.target.clone()));
+            }
+            if left.moving {
+                return Err(Error::Unfinished {
+                    target: staging.target.clone(),
+                    stage: left.path.join("tree"),
+                });
+            }
+            let path = left.path.clone();
+            left.remove(dir)
+                .map_err(Error::system("remove", path.as_os_str().as_bytes()))?;
+            staging.notes.push(format!(
+                "removed {}, which an earlier unpack left",
+                path.display()
+            ));
+        }
+        Ok(staging)
+    }
+
+    fn staging(
+        self,
+        stage: Arc<Stage>,
+        guard: signals::Guard,
+        place: Place,
+        notes: Vec<String>,
+    ) -> Staging {
+        Staging {
+            stage,
+            target: self.target,
+            existing: self.existing,
+            place,
+            notes,
+            _guard: guard,
         }
     }
+}
+
+/// Whether an error says that a directory cannot be renamed, or nothing be made beside it; then its
+/// contents may be replaced where it is.
+fn stays(error: &std::io::Error) -> bool {
+    let errors = [
+        Errno::XDEV,
+        Errno::BUSY,
+        Errno::ACCESS,
+        Errno::PERM,
+        Errno::ROFS,
+    ];
+    errors
+        .iter()
+        .any(|e| error.raw_os_error() == Some(e.raw_os_error()))
 }
 
 /// A target that is not there: its directory must be.
@@ -496,246 +460,21 @@ fn absent(target: &Path) -> Result<PathBuf, Error> {
     Ok(parent.join(name))
 }
 
-fn is_leftover(name: &[u8]) -> bool {
-    name == INCOMPLETE_MARKER
-        || (name.starts_with(STAGE_PREFIX.as_bytes()) && name.ends_with(STAGE_SUFFIX.as_bytes()))
-}
-
-/// Locks a stage, so that other runs do not report it as left behind. If locking is unsupported,
-/// they may print a needless warning.
-fn occupy(dir: &OwnedFd) {
-    let _ = rustix::fs::flock(dir, FlockOperation::NonBlockingLockExclusive);
-}
-
-/// Stages of ours in a directory that no run works in.
-fn leftovers(dir: &OwnedFd, at: &Path) -> Vec<PathBuf> {
-    let names = walk::list(dir).unwrap_or_default();
-    let names = names.iter().map(|(name, _)| &**name);
-    let idle = |name: &&[u8]| {
-        *name != INCOMPLETE_MARKER
-            && is_leftover(name)
-            && open_dir(dir, name).is_ok_and(|stage| {
-                !begins(&stage)
-                    && rustix::fs::flock(&stage, FlockOperation::NonBlockingLockExclusive).is_ok()
-            })
-    };
-    let names = names.filter(idle);
-    names
-        .map(|name| at.join(std::ffi::OsStr::from_bytes(name)))
-        .collect()
-}
-
-/// Whether a stage is only just being made: who makes it locks it in a moment.
-fn begins(stage: &OwnedFd) -> bool {
-    let empty = || walk::list(stage).is_ok_and(|names| names.is_empty());
-    let young = |stat: Stat| {
-        let changed = u64::try_from(stat.st_ctime).unwrap_or(0);
-        clock::unix_seconds().abs_diff(changed) <= 1
-    };
-    rustix::fs::fstat(stage).is_ok_and(young) && empty()
-}
-
-/// The stage that an earlier run named when it began to move it into the target.
-fn halfway(marker: &OwnedFd) -> rustix::io::Result<Option<Vec<u8>>> {
-    let mut name = [0; 256];
-    let len = rustix::io::pread(marker, &mut name, 0)?;
-    Ok((len > 0).then(|| name[..len].to_vec()))
-}
-
 fn is_mount(dir: &OwnedFd, target: &Path) -> bool {
-    use rustix::fs::{StatxAttributes, StatxFlags, statx};
-    if let Ok(x) = statx(dir, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
-        && x.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT)
-    {
-        return x.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
-    }
     let device = |path: &Path| rustix::fs::stat(path).map(|s| s.st_dev).ok();
-    target
-        .parent()
-        .is_none_or(|parent| device(parent) != device(target))
-}
-
-/// Takes from a new directory what it inherited: nothing of it may reach the tree.
-fn private(dir: &OwnedFd) -> rustix::io::Result<()> {
-    let path = proc_path(dir, b"");
-    for list in [crate::archive::acl::ACCESS, crate::archive::acl::DEFAULT] {
-        // There is mostly none to remove.
-        let _ = rustix::fs::removexattr(&*path, list);
-    }
-    rustix::fs::fchown(dir, None, Some(rustix::process::getegid()))?;
-    rustix::fs::fchmod(dir, Mode::RWXU)
+    let elsewhere = || {
+        target
+            .parent()
+            .is_none_or(|parent| device(parent) != device(target))
+    };
+    mounts::is_root(dir).unwrap_or_else(elsewhere)
 }
 
 /// Renames to a name that must not exist.
-fn rename_new(parent: &OwnedFd, from: &[u8], to: &[u8]) -> rustix::io::Result<()> {
-    match renameat_with(parent, from, parent, to, RenameFlags::NOREPLACE) {
+fn rename_new(from: &OwnedFd, name: &[u8], to: &OwnedFd, new: &[u8]) -> rustix::io::Result<()> {
+    match renameat_with(from, name, to, new, RenameFlags::NOREPLACE) {
         // A file system that cannot promise it: a rename replaces nothing but an empty directory.
-        Err(Errno::INVAL | Errno::NOSYS) => renameat(parent, from, parent, to),
+        Err(Errno::INVAL | Errno::NOSYS) => renameat(from, name, to, new),
         renamed => renamed,
-    }
-}
-
-/// Exchanges stage and target.
-fn swap_in(shared: &StagingDir, name: &[u8]) -> rustix::io::Result<()> {
-    let parent = &shared.parent;
-    match renameat_with(parent, &*shared.name, parent, name, RenameFlags::EXCHANGE) {
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            let aside = [&shared.name[..], b".old"].concat();
-            renameat(parent, name, parent, &*aside)?;
-            if let Err(e) = renameat(parent, &*shared.name, parent, name) {
-                renameat(parent, &*aside, parent, name)?;
-                return Err(e);
-            }
-            renameat(parent, &*aside, parent, &*shared.name)
-        }
-        swapped => swapped,
-    }
-}
-
-/// Looks for things that cannot be merged before anything is touched.
-fn check_merge(from: &OwnedFd, to: &OwnedFd, at: &Path) -> Result<(), Error> {
-    each_pair(from, to, at, &mut |path, pair| {
-        let what = match (pair.new_is_dir, pair.old_is_dir) {
-            (true, false) => "it is no directory, but the archive's is",
-            (false, true) => "it is a directory, but the archive's is none",
-            _ if pair.mounted => "something is mounted there",
-            _ => return Ok(()),
-        };
-        Err(Error::Conflict {
-            path: path.into(),
-            what,
-        })
-    })
-}
-
-/// What is in two trees under the same path.
-struct Pair {
-    new_is_dir: bool,
-    old_is_dir: bool,
-    /// Something is mounted on the old one.
-    mounted: bool,
-}
-
-/// Visits what is in both trees under the same path.
-fn each_pair(
-    from: &OwnedFd,
-    to: &OwnedFd,
-    at: &Path,
-    visit: &mut impl FnMut(&Path, &Pair) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let raw = at.as_os_str().as_bytes();
-    for (name, _) in walk::list(from).map_err(Error::system("read", raw))? {
-        let path = at.join(std::ffi::OsStr::from_bytes(&name));
-        let is_dir = |s: &Stat| FileType::from_raw_mode(s.st_mode) == FileType::Directory;
-        let stat = |dir: &OwnedFd| statat(dir, &*name, AtFlags::SYMLINK_NOFOLLOW);
-        let new = stat(from).map_err(Error::system("examine", &name))?;
-        let old = match stat(to) {
-            Ok(old) => old,
-            Err(Errno::NOENT) => continue,
-            Err(e) => return Err(Error::system("examine", &name)(e)),
-        };
-        let mounted = mounts::is_mount(to.as_fd(), &name);
-        let mounted = mounted.map_err(Error::system("examine", &name))?;
-        let pair = Pair {
-            new_is_dir: is_dir(&new),
-            old_is_dir: is_dir(&old),
-            mounted,
-        };
-        visit(&path, &pair)?;
-        if pair.new_is_dir && pair.old_is_dir {
-            let open = |dir| open_dir(dir, &name).map_err(Error::system("open", &name));
-            each_pair(&open(from)?, &open(to)?, &path, visit)?;
-        }
-    }
-    Ok(())
-}
-
-/// Moves everything in `from` into `to`; directories that are in both are merged.
-fn move_in(from: &OwnedFd, to: &OwnedFd, at: &Path, merged: &mut Merged) -> Result<(), Error> {
-    let raw = at.as_os_str().as_bytes();
-    for (name, kind) in walk::list(from).map_err(Error::system("read", raw))? {
-        let old = statat(to, &*name, AtFlags::SYMLINK_NOFOLLOW);
-        let both = kind != FileType::RegularFile
-            && old.is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory);
-        if both {
-            let path = at.join(std::ffi::OsStr::from_bytes(&name));
-            let open = |dir| open_dir(dir, &name).map_err(Error::system("open", &name));
-            let (inner, outer) = (open(from)?, open(to)?);
-            let stat = rustix::fs::fstat(&outer).map_err(Error::system("examine", &name))?;
-            merged.insert((stat.st_dev, stat.st_ino));
-            move_in(&inner, &outer, &path, merged)?;
-        } else {
-            renameat(from, &*name, to, &*name).map_err(Error::system("move into place", &name))?;
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A target in a mount point's manner, with an old file, and a stage with a new one.
-    fn inside(target: &Path) -> Staging {
-        let dir = open_dir(CWD, target.as_os_str().as_bytes()).unwrap();
-        let stage = Staging::inside(target.into(), dir, Existing::Replace, false).unwrap();
-        fs::write(stage.path().join("new"), "new").unwrap();
-        stage
-    }
-
-    #[test]
-    fn a_stage_that_is_being_made_was_not_left() {
-        let dir = tempfile::tempdir().unwrap();
-        let found = || {
-            let open = open_dir(CWD, dir.path().as_os_str().as_bytes()).unwrap();
-            leftovers(&open, dir.path())
-        };
-        let stage = dir.path().join(format!("{STAGE_PREFIX}0{STAGE_SUFFIX}"));
-        fs::create_dir(&stage).unwrap();
-        assert!(found().is_empty());
-        fs::write(stage.join("file"), "").unwrap();
-        assert_eq!(found(), std::slice::from_ref(&stage));
-        // Empty again, but for longer than it takes to begin.
-        fs::remove_file(stage.join("file")).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(2_100));
-        assert_eq!(found(), [stage]);
-    }
-
-    #[test]
-    fn a_tree_that_is_not_finished_is_never_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("old"), "old").unwrap();
-        let stage = inside(dir.path());
-        let path = stage.path().to_path_buf();
-        fs::create_dir(path.join("zone")).unwrap();
-        let failing = |_: &OwnedFd, _: &Merged| Err(Error::system("fail", b"x")(Errno::IO));
-        let error = stage.commit(false, None, failing).unwrap_err();
-        assert!(
-            error.to_string().contains(path.to_str().unwrap()),
-            "{error}"
-        );
-        assert!(path.is_dir() && dir.path().join("new").exists());
-        for existing in [Existing::Replace, Existing::Merge, Existing::Refuse] {
-            let again = open_dir(CWD, dir.path().as_os_str().as_bytes()).unwrap();
-            let again = Staging::inside(dir.path().into(), again, existing, false);
-            assert!(matches!(again.err(), Some(Error::Unfinished { .. })));
-            assert!(path.is_dir() && dir.path().join("new").exists());
-        }
-    }
-
-    #[test]
-    fn nothing_is_cleared_after_a_signal() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("old"), "old").unwrap();
-        let stage = inside(dir.path());
-        let shared = Arc::clone(&stage.shared);
-        shared.interrupt();
-        let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || tell.send(stage.commit(false, None, |_, _| Ok(())).is_ok()));
-        assert!(
-            told.recv_timeout(std::time::Duration::from_millis(300))
-                .is_err()
-        );
-        assert_eq!(fs::read(dir.path().join("old")).unwrap(), b"old");
     }
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
-use sealcast::archive::{self, Decoder, Entry, Kind, Reader, name};
+use sealcast::archive::{self, Decoder, Entry, Kind, Reader, XattrChoice, name};
 use sealcast::crypt::sign::SigningKey;
 use sealcast::proto::{
     OneWay, Receiver, ReceiverConfig, ReceiverEnd, ReceiverEvent, SenderConfig, SenderKeys,
@@ -242,12 +242,14 @@ pub fn extract(data: &[u8]) {
         keep_partial: false,
         devices: false,
         setuid: true,
-        xattrs: true,
+        xattrs: XattrChoice::default(),
+        same_owner: true,
         owners: Default::default(),
         sync: false,
         limits: Limits {
             entries: 200,
             bytes: 1 << 20,
+            memory: 1 << 20,
         },
     };
     for data in [data, &mended(data)] {

@@ -305,7 +305,7 @@ fn an_incomplete_tree_is_kept_when_asked() {
         "{}",
         said(&out)
     );
-    assert_eq!(fs::read(kept.join("d/file")).unwrap().len(), 700);
+    assert_eq!(fs::read(kept.join("tree/d/file")).unwrap().len(), 700);
 }
 
 #[test]

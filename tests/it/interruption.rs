@@ -159,7 +159,7 @@ fn half_way(tar: &[u8], target: &Path, stages_in: &Path, args: &[&str]) -> (Chil
     wait("file in a stage", || {
         stages(stages_in)
             .iter()
-            .any(|s| fs::read_dir(s).is_ok_and(|d| d.count() > 0))
+            .any(|s| fs::read_dir(s.join("tree")).is_ok_and(|d| d.count() > 0))
     });
     (child, stdin)
 }
@@ -200,16 +200,21 @@ fn a_killed_unpack_has_changed_nothing() {
         fs::remove_dir_all(&target).unwrap();
         reset();
     }
-    // Inside the target, where only a run for this target can have left it, the next removes it.
+    // Inside the target, where only a run for this target can have left it, the next removes it and
+    // says so.
     let (mut child, stdin) = half_way(&tar, &old, &old, &["--merge"]);
     signal(&child, Signal::KILL);
     child.wait().unwrap();
     drop(stdin);
     assert_eq!(fs::read(old.join("precious")).unwrap(), b"precious");
-    assert!(old.join(".sealcast-incomplete").exists() && stages(&old).len() == 1);
-    good(&unpack(&tar, &old, &["--merge"]));
+    let left = stages(&old);
+    assert_eq!(left.len(), 1);
+    let out = unpack(&tar, &old, &["--merge"]);
+    good(&out);
+    let words = format!("removed {}", left[0].display());
+    assert!(said(&out).contains(&words), "{}", said(&out));
     assert_eq!(stages(&old), [""; 0].map(PathBuf::from));
-    assert!(!old.join(".sealcast-incomplete").exists() && old.join("noise").exists());
+    assert!(old.join("noise").exists());
 }
 
 #[test]
@@ -306,13 +311,13 @@ fn what_is_kept_of_a_cut_archive_is_marked() {
         let [stage] = &left[..] else {
             panic!("{left:?}");
         };
-        let words = format!("the incomplete tree is kept in {}", stage.display());
+        let tree = stage.join("tree");
+        let words = format!("the incomplete tree is kept in {}", tree.display());
         assert!(said(&out).contains(&words), "{}", said(&out));
-        assert_eq!(fs::read(stage.join("d/file")).unwrap().len(), 700);
+        assert_eq!(fs::read(tree.join("d/file")).unwrap().len(), 700);
         assert_eq!(fs::read(old.join("precious")).unwrap(), b"precious");
         assert!(!old.join("d").exists() && !old.join("empty").exists());
     }
-    assert!(old.join(".sealcast-incomplete").exists());
 }
 
 #[test]
@@ -357,4 +362,46 @@ fn without_room_nothing_is_left() {
         script.replace('\'', "'\\''")
     );
     shell(&script, dir.path());
+}
+
+#[test]
+fn threads_that_hold_hostile_bytes_have_given_rights_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let tar = plain(&pack(&[], &make_sample(dir.path(), "a")));
+    let area = dir.path().join("area");
+    fs::create_dir(&area).unwrap();
+    let (mut child, stdin) = half_way(&tar, &area.join("b"), &area, &["-v"]);
+    let tasks = fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+    let mut held = Vec::new();
+    for task in tasks {
+        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let field = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        if field("NoNewPrivs:") == "1" && field("Seccomp:") == "2" {
+            held.push(field("Name:"));
+        } else {
+            // The one that waits for the others, and the one that waits for signals.
+            let name = field("Name:");
+            assert!(name == "sealcast" || name == "sc-signal", "{name}");
+        }
+    }
+    for name in ["sc-decode", "sc-commit", "sc-restore", "sc-file-0"] {
+        assert!(held.iter().any(|held| held == name), "{name}: {held:?}");
+    }
+    signal(&child, Signal::KILL);
+    child.wait().unwrap();
+    drop(stdin);
+    let mut words = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut words)
+        .unwrap();
+    assert!(
+        words.contains("held back by") && words.contains("seccomp"),
+        "{words}"
+    );
 }

@@ -24,6 +24,7 @@ mod interop;
 mod interruption;
 mod network;
 mod options;
+mod other_tools;
 mod process;
 mod published_archives;
 mod racing;

@@ -71,6 +71,105 @@ fn owners_are_mapped() {
     ));
 }
 
+#[test]
+fn attributes_are_chosen_by_name() {
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir_all(at("a/d")).unwrap();
+    fs::write(at("a/f"), "x").unwrap();
+    let names = ["user.one", "user.two", "trusted.three", "trusted.lov"];
+    for (path, name) in [("a/f", 0), ("a/f", 1), ("a/d", 2), ("a/d", 3)] {
+        setxattr(at(path), names[name], b"value", XattrFlags::empty()).unwrap();
+    }
+    let packed = |args: &[&str]| {
+        let out = run(&[&["pack", at("a").to_str().unwrap()], args].concat(), b"");
+        good(&out);
+        out.stdout
+    };
+    let kept = |archive: &[u8], args: &[&str]| {
+        let b = at("b");
+        good(&unpack(archive, &b, args));
+        let has = |name: &&str| {
+            ["f", "d"]
+                .iter()
+                .any(|path| getxattr(b.join(path), *name, &mut [0; 9][..]).is_ok())
+        };
+        let kept: Vec<_> = names.iter().filter(|name| has(name)).copied().collect();
+        fs::remove_dir_all(b).unwrap();
+        kept
+    };
+    // What belongs to the file system stays there unless it is asked for.
+    assert_eq!(kept(&packed(&[]), &[]), names[..3]);
+    let all = packed(&["--xattrs-include", "*"]);
+    assert_eq!(kept(&all, &[]), names[..3]);
+    assert_eq!(kept(&all, &["--xattrs-include=*"]), names);
+    assert_eq!(kept(&all, &["--xattrs-include=user.*"]), names[..2]);
+    assert_eq!(kept(&all, &["--xattrs-exclude=user.o*"]), names[1..3]);
+    assert_eq!(kept(&all, &["--no-xattrs"]), [""; 0]);
+    assert_eq!(
+        kept(&packed(&["--xattrs-exclude=user.one"]), &[]),
+        names[1..3]
+    );
+    let bad = unpack(&all, &at("b"), &["--xattrs-include=["]);
+    assert_eq!(bad.status.code(), Some(2), "{}", said(&bad));
+}
+
+#[test]
+fn everything_can_belong_to_who_unpacks() {
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    shell(
+        "mkdir -p a/d; echo x > a/file; ln -s x a/link; mkfifo a/d/fifo; echo y > a/own; \
+         chown -h 1000:1001 a a/d a/link a/d/fifo; chown 5:6 a/file; chmod 4755 a/file a/own",
+        dir.path(),
+    );
+    let archive = run(&["pack", at("a").to_str().unwrap()], b"").stdout;
+    good(&unpack(&archive, &at("b"), &["--no-same-owner"]));
+    let meta = |name: &str| fs::symlink_metadata(at("b").join(name)).unwrap();
+    for name in [".", "d", "link", "d/fifo", "file", "own"] {
+        assert_eq!((meta(name).uid(), meta(name).gid()), (0, 0), "{name}");
+    }
+    assert_eq!(meta("file").mode() & 0o7777, 0o755);
+    assert_eq!(meta("own").mode() & 0o7777, 0o4755);
+    // Where an owner has no number, the error tells what to do.
+    let unpack = format!("unshare -r {} unpack -C c", env!("CARGO_BIN_EXE_sealcast"));
+    fs::write(at("archive"), &archive).unwrap();
+    let script = format!("! {unpack} < archive 2> words; grep -q 'hint: --no-same-owner' words");
+    shell(&script, dir.path());
+    shell(
+        &format!("{unpack} --no-same-owner < archive; test -s c/file"),
+        dir.path(),
+    );
+}
+
+#[test]
+fn what_is_mounted_again_is_packed_once() {
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let bin = env!("CARGO_BIN_EXE_sealcast");
+    let script = format!(
+        "mkdir -p t/data t/root/data; echo 1 > t/data/f; mount --bind t/data t/root/data; \
+         {bin} pack --one-file-system t | {bin} unpack -C b; {bin} pack t/root/data | \
+         {bin} unpack -C c; test -s c/f; test -s b/data/f; test -d b/root/data; \
+         test -z \"$(ls -A b/root/data)\""
+    );
+    shell(
+        &format!(
+            "unshare -m bash -euo pipefail -c '{}'",
+            script.replace('\'', "'\\''")
+        ),
+        dir.path(),
+    );
+}
+
 /// Packs what a list on standard input names, below `dir`.
 fn pack_list(dir: &Path, list: &[u8], args: &[&str]) -> Output {
     let mut command = sealcast();

@@ -419,10 +419,7 @@ fn bombs_take_no_memory() {
     let digits: [u8; 512] = *b"0\n".repeat(256).first_chunk().unwrap();
     let head = [head, count].concat();
     cases.push(("leading map".into(), bomb(&head, &digits, &[]), 3));
-    let attributes = harmful()
-        .into_iter()
-        .find(|case| case.0 == "attributes bomb");
-    let squeezed = squeeze(&attributes.unwrap().1);
+    let squeezed = squeeze(&crate::hostile::attributes(75));
     cases.push(("attributes".into(), squeezed, 3));
     let dir = tempfile::tempdir().unwrap();
     for (name, archive, expected) in cases {
@@ -433,7 +430,8 @@ fn bombs_take_no_memory() {
         measure.args(["-c", MEASURE]).arg(&file);
         measure.arg(sealcast().get_program());
         measure
-            .args(["unpack", "--no-sync", "--max-bytes", "1000000", "-C"])
+            .args(["unpack", "--no-sync", "--max-bytes", "1000000"])
+            .args(["--max-memory", "64M", "-C"])
             .arg(&target);
         let out = feed(measure, b"");
         let text = String::from_utf8(out.stdout.clone()).unwrap();

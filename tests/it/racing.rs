@@ -270,6 +270,7 @@ fn swap(places: &[PathBuf], victim: &Path, stop: &AtomicBool) -> usize {
                 let is_stage = name.starts_with(".sealcast-") && name.ends_with(".partial");
                 let (at, on) = (entry.path(), entry.file_type().is_ok_and(|t| t.is_dir()));
                 if is_stage {
+                    let at = at.join("tree");
                     for name in ["d0", "d1", "d2", "d3", "d4", "d2/e", "fifo-1", "fifo-7"] {
                         swaps += one_swap(&at.join(name), &victim.join(name));
                     }
@@ -356,8 +357,7 @@ fn swapped_directories_lead_nowhere() {
             1 => ("old", &["--replace"][..]),
             2 => ("old", &["--merge"][..]),
             _ => {
-                // What an earlier run has left makes it a target that is filled in place, as a
-                // mount point is.
+                // Its name says that it is a stage, which makes it no such thing.
                 fs::create_dir(dir.path().join("area/old/.sealcast-0.partial")).unwrap();
                 ("old", &["--replace"][..])
             }
@@ -373,4 +373,194 @@ fn swapped_directories_lead_nowhere() {
     let swaps = swaps.into_inner();
     assert!(swaps > 60, "only {swaps} swaps");
     eprintln!("{swaps} swaps, {failures} of 16 runs failed");
+}
+
+/// A user who is not root.
+const ALICE: u32 = 54_321;
+
+/// Alice's directory, in which root has one that is closed to her.
+struct Home {
+    dir: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Home {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let path = dir.path().join("home");
+        let vault = path.join("vault");
+        fs::create_dir_all(vault.join("d0")).unwrap();
+        fs::write(vault.join("secret"), "root only").unwrap();
+        fs::set_permissions(&vault, PermissionsExt::from_mode(0o700)).unwrap();
+        std::os::unix::fs::chown(&path, Some(ALICE), Some(ALICE)).unwrap();
+        Self { dir, path }
+    }
+
+    /// The name that root's directory has by now: it must be as it was.
+    fn vault(&self) -> PathBuf {
+        let entries = fs::read_dir(&self.path).unwrap();
+        let mut paths = entries.map(|entry| entry.unwrap().path());
+        let vault = paths.find(|path| path.join("secret").exists());
+        let vault = vault.expect("root's directory was removed");
+        let m = fs::metadata(&vault).unwrap();
+        assert_eq!((m.uid(), m.mode() & 0o7777), (0, 0o700));
+        assert_eq!(fs::read(vault.join("secret")).unwrap(), b"root only");
+        crate::archive::only(&vault, &["d0", "secret"]);
+        vault
+    }
+
+    /// Unpacks while Alice does `act` again and again, from when there is a stage; her successes.
+    fn attacked(
+        &self,
+        archive: &[u8],
+        target: &Path,
+        args: &[&str],
+        act: impl Fn(&Path, &str) -> bool + Sync,
+    ) -> (Output, usize) {
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let alice = scope.spawn(|| {
+                let user = rustix::process::Uid::from_raw(ALICE);
+                rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+                let mut done = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let names = fs::read_dir(&self.path).unwrap().flatten();
+                    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+                    let stage = names
+                        .into_iter()
+                        .find(|name| name.starts_with(".sealcast-"));
+                    if let Some(stage) = stage {
+                        done += usize::from(act(&self.path, &stage));
+                    }
+                }
+                done
+            });
+            let out = unpack(archive, target, args);
+            stop.store(true, Ordering::Relaxed);
+            (out, alice.join().unwrap())
+        })
+    }
+}
+
+/// Lets two names change what they lead to.
+fn exchange(dir: &Path, a: &str, b: &str) -> bool {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let flags = RenameFlags::EXCHANGE;
+    renameat_with(CWD, dir.join(a), CWD, dir.join(b), flags).is_ok()
+}
+
+/// A tree of Alice's with many directories, so that its restoration takes its time.
+fn alices_tree(first: &str) -> Vec<u8> {
+    let mut forge = crate::hostile::Forge::new()
+        .dir(first.as_bytes())
+        .owner(ALICE);
+    forge = forge.dir(b"z/");
+    for n in 0..1500 {
+        forge = forge.dir(format!("z/{n}/").as_bytes()).owner(ALICE);
+    }
+    forge.done()
+}
+
+#[test]
+fn a_real_directory_in_the_place_of_a_new_one_is_not_given_away() {
+    if !root() {
+        return;
+    }
+    let archive = alices_tree("d/");
+    for _ in 0..3 {
+        let home = Home::new();
+        let swap = |dir: &Path, _: &str| exchange(dir, "d", "vault");
+        home.attacked(&archive, &home.path, &["--merge"], swap);
+        home.vault();
+    }
+}
+
+#[test]
+fn a_real_directory_in_the_place_of_an_old_one_is_not_given_away() {
+    if !root() {
+        return;
+    }
+    let archive = alices_tree("d/");
+    let mut swaps = 0;
+    for _ in 0..3 {
+        let home = Home::new();
+        fs::create_dir(home.path.join("d")).unwrap();
+        std::os::unix::fs::chown(home.path.join("d"), Some(ALICE), Some(ALICE)).unwrap();
+        let swap = |dir: &Path, _: &str| exchange(dir, "d", "vault");
+        let (out, done) = home.attacked(&archive, &home.path, &["--merge"], swap);
+        assert!(matches!(out.status.code(), Some(0 | 1)), "{}", said(&out));
+        swaps += done;
+        home.vault();
+    }
+    assert!(swaps > 0);
+}
+
+#[test]
+fn a_real_directory_in_the_place_of_a_stage_is_not_removed() {
+    if !root() {
+        return;
+    }
+    let archive = alices_tree("d/");
+    let mut swaps = 0;
+    for (target, args) in [
+        ("", "--merge"),
+        ("new", "--no-devices"),
+        ("old", "--replace"),
+    ] {
+        let home = Home::new();
+        fs::create_dir(home.path.join("old")).unwrap();
+        let swap = |dir: &Path, stage: &str| exchange(dir, stage, "vault");
+        let (out, done) = home.attacked(&archive, &home.path.join(target), &[args], swap);
+        assert!(matches!(out.status.code(), Some(0 | 1)), "{}", said(&out));
+        swaps += done;
+        home.vault();
+    }
+    assert!(swaps > 0);
+}
+
+#[test]
+fn a_real_directory_in_the_place_of_a_target_is_not_replaced() {
+    if !root() {
+        return;
+    }
+    let archive = alices_tree("d/");
+    let mut swaps = 0;
+    for _ in 0..3 {
+        let home = Home::new();
+        let old = home.path.join("old");
+        fs::create_dir(&old).unwrap();
+        fs::write(old.join("file"), "old").unwrap();
+        let swap = |dir: &Path, _: &str| exchange(dir, "old", "vault");
+        let (out, done) = home.attacked(&archive, &old, &["--replace"], swap);
+        assert!(matches!(out.status.code(), Some(0 | 1)), "{}", said(&out));
+        swaps += done;
+        home.vault();
+    }
+    assert!(swaps > 0);
+}
+
+#[test]
+fn a_name_makes_nothing_a_stage() {
+    if !root() {
+        return;
+    }
+    let new = alices_tree("d/");
+    for name in [
+        ".sealcast-any.partial",
+        ".sealcast-0123456789abcdef.partial",
+    ] {
+        for args in [&["--merge"][..], &["--merge", "--no-setuid"]] {
+            let home = Home::new();
+            fs::rename(home.path.join("vault"), home.path.join(name)).unwrap();
+            good(&unpack(&new, &home.path, args));
+            assert_eq!(home.vault(), home.path.join(name));
+        }
+        let home = Home::new();
+        fs::rename(home.path.join("vault"), home.path.join(name)).unwrap();
+        let out = unpack(&new, &home.path, &[]);
+        assert_eq!(out.status.code(), Some(2), "{}", said(&out));
+        home.vault();
+        drop(home.dir);
+    }
 }

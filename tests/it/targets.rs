@@ -127,9 +127,11 @@ fn what_is_mounted_in_an_old_tree_survives() {
          mount -t tmpfs none m; mkdir m/a m/d; echo 1 > m/a/one; mount --bind precious m/d; \
          ! {bin} unpack --replace --no-sync -C m < archive 2> words; \
          grep -q 'mounted on .*/m/d' words; test $(cat m/a/one) = 1; \
-         ! {bin} unpack --merge --no-sync -C m < archive 2> words; \
-         grep -q 'mounted' words; test \"$(ls -A m)\" = \"$(printf 'a\\nd')\"; \
-         test \"$(ls -A precious)\" = important; umount m/d; \
+         {bin} unpack --merge --no-sync -C m < archive; mountpoint -q m/d; \
+         test -s precious/file; test -s precious/important; \
+         test $(stat -c %Y precious) = $(stat -c %Y small/d); \
+         test $(stat -c %h precious/link) = 2; test -e m/empty; umount m/d; \
+         test -z \"$(ls -A m/d)\"; \
          {bin} unpack --replace --no-sync -C img < archive; test ! -e img/d/old"
     );
     let script = format!(
@@ -156,4 +158,104 @@ fn the_root_of_a_new_file_system_counts_as_empty() {
         &format!("unshare -m bash -euo pipefail -c '{script}'"),
         dir.path(),
     );
+}
+
+#[test]
+fn a_target_that_cannot_be_renamed_is_filled_where_it_is() {
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("archive"), small(dir.path())).unwrap();
+    let bin = env!("CARGO_BIN_EXE_sealcast");
+    // A directory of a lower layer.
+    let script = format!(
+        "mkdir -p low/srv/image/old/deep m up; echo old > low/srv/image/old/deep/f; \
+         mount -t tmpfs t up; mkdir up/u up/w; \
+         mount -t overlay o -o lowerdir=low,upperdir=up/u,workdir=up/w,redirect_dir=off m || \
+         exit 0; {bin} unpack --no-sync --replace -C m/srv/image < archive; \
+         test \"$(ls -A m/srv/image)\" = \"$(ls -A small)\"; test \"$(ls -A m/srv)\" = image; \
+         test $(stat -c %Y m/srv/image) = $(stat -c %Y small)"
+    );
+    shell(
+        &format!(
+            "unshare -m bash -euo pipefail -c '{}'",
+            script.replace('\'', "'\\''")
+        ),
+        dir.path(),
+    );
+}
+
+#[test]
+fn nothing_but_a_mode_needs_proc() {
+    if !root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    shell(
+        "mkdir t; mkfifo -m 640 t/p; mknod t/n c 1 3; ln -s x t/l",
+        dir.path(),
+    );
+    fs::write(
+        dir.path().join("archive"),
+        crate::archive::pack(&[], &dir.path().join("t")),
+    )
+    .unwrap();
+    shell("chown 5 t/p; chmod 4640 t/p", dir.path());
+    fs::write(
+        dir.path().join("hard"),
+        crate::archive::pack(&[], &dir.path().join("t")),
+    )
+    .unwrap();
+    let bin = env!("CARGO_BIN_EXE_sealcast");
+    let script = format!(
+        "mount -t tmpfs none /proc; {bin} unpack --no-sync -C b < archive; test -p b/p; \
+         test $(stat -c %a b/p) = 640; test -c b/n; \
+         ! {bin} unpack --no-sync -C c < hard 2> words; grep -q 'of p: /proc is not' words"
+    );
+    shell(
+        &format!(
+            "unshare -m bash -euo pipefail -c '{}'",
+            script.replace('\'', "'\\''")
+        ),
+        dir.path(),
+    );
+}
+
+#[test]
+fn an_ordinary_user_may_close_directories_and_replace_them() {
+    if !root() || !crate::support::have("setpriv") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let bin = dir.path().join("sealcast");
+    fs::copy(env!("CARGO_BIN_EXE_sealcast"), &bin).unwrap();
+    // Neither to be written to, nor to be read, nor to be entered; below the root.
+    let user = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    let script = format!(
+        "chmod 755 .; mkdir -p t/ro/in t/shut/a t/wx; echo 1 > t/ro/f; echo 2 > t/ro/in/g; \
+         echo 3 > t/shut/h; chmod 500 t/ro/in; chmod 555 t/ro; chmod 100 t/shut; chmod 300 t/wx; \
+         chmod 755 t; {bin} pack t > archive; mkdir u; chmod 777 u; cd u; \
+         good() {{ test $(stat -c %a o o/ro o/ro/in o/shut o/wx | tr -d '\\n') = 755555500100300; \
+         test $(cat o/ro/in/g) = 2; test \"$(ls -A)\" = o; \
+         test \"$(ls -A o)\" = \"$(ls -A ../t)\"; }}; \
+         for how in '' --replace --merge --replace --merge; do \
+         {user} {bin} unpack -q --no-sync $how -C o < ../archive; good; done",
+        bin = bin.display()
+    );
+    shell(&script, dir.path());
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_told_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let bin = env!("CARGO_BIN_EXE_sealcast");
+    let script = format!(
+        "mkdir s x; head -c 3000000 /dev/urandom > s/big; {bin} pack s > a; ulimit -f 1000; \
+         r=0; {bin} unpack -C b < a 2> words || r=$?; test $r = 1; \
+         grep -q 'cannot write big: File too large' words; grep -q 'ulimit -f' words; \
+         r=0; {bin} pack s -o x/o 2> words || r=$?; test $r = 1; grep -q 'x/o: File too' words; \
+         rm words; test \"$(ls -A)\" = \"$(printf 'a\\ns\\nx')\"; test -z \"$(ls -A x)\""
+    );
+    shell(&script, dir.path());
 }

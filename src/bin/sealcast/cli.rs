@@ -13,6 +13,7 @@ mod seal;
 mod selftest;
 mod unpack;
 pub(crate) mod value;
+mod xattrs;
 
 pub(crate) use cast::{CastArgs, Late, NetArgs, SharedKeyArgs, Slow};
 pub(crate) use catch::CatchArgs;
@@ -23,6 +24,7 @@ pub(crate) use passphrase::PassphraseArgs;
 pub(crate) use seal::SealArgs;
 pub(crate) use selftest::SelftestArgs;
 pub(crate) use unpack::UnpackArgs;
+pub(crate) use xattrs::XattrArgs;
 
 /// Pack, seal and multicast one tree to many machines.
 #[derive(Debug, Parser)]

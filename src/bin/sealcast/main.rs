@@ -22,7 +22,8 @@ fn main() -> ExitCode {
         Err(e) => return exit::usage(e),
     };
     let console = present::Console::new(cli.command.name(), &cli.global);
-    let ready = streams::check(&cli.command);
+    let ready = sealcast::sys::signals::survive_size_limits().map_err(exit::Failure::from);
+    let ready = ready.and_then(|()| streams::check(&cli.command));
     let result = ready.and_then(|()| cmd::run(&cli.command, &console));
     let result = result.and_then(|()| streams::check_again(&cli.command));
     exit::finish(result, &console)

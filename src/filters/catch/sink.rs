@@ -94,7 +94,8 @@ impl OutputSink {
 
 impl BlockSink for OutputSink {
     fn write(&mut self, block: &[u8]) -> io::Result<()> {
-        self.writer.write_all(block)
+        let written = self.writer.write_all(block);
+        written.map_err(|e| self.output.named_error(e))
     }
 
     fn finish(self: Box<Self>) -> Result<(), Error> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::value;
+use super::xattrs::XattrArgs;
 
 /// Stream a tree as a compressed archive.
 ///
@@ -30,7 +31,7 @@ pub(crate) struct PackArgs {
     /// read, `pack` ends at once with an error.
     #[arg(long, value_name = "SOURCE", conflicts_with_all = ["paths", "files_from", "directory",
           "exclude", "exclude_from", "dereference", "one_file_system", "numeric_owner",
-          "clamp_mtime"])]
+          "clamp_mtime", "xattrs_include", "xattrs_exclude"])]
     pub(crate) image: Option<PathBuf>,
     /// Pack the paths in FILE as well, one a line; may be given several times.
     ///
@@ -68,6 +69,9 @@ pub(crate) struct PackArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) exclude_from: Vec<PathBuf>,
     /// Stay on the file system of each PATH; mount points are packed as empty directories.
+    ///
+    /// A directory of the same file system that is mounted a second time, as `mount --bind` does,
+    /// is a mount point too.
     #[arg(long)]
     pub(crate) one_file_system: bool,
     /// Pack what symbolic links lead to in place of the links.
@@ -77,6 +81,8 @@ pub(crate) struct PackArgs {
     /// -h of tar.
     #[arg(short = 'L', long)]
     pub(crate) dereference: bool,
+    #[command(flatten)]
+    pub(crate) xattrs: XattrArgs,
     /// Leave the names of owners and groups out; their numbers are always there.
     #[arg(long)]
     pub(crate) numeric_owner: bool,

@@ -6,6 +6,7 @@ use clap::{ArgGroup, Args};
 use sealcast::tree::Range;
 
 use super::value;
+use super::xattrs::XattrArgs;
 
 /// Restore a tree from an archive.
 ///
@@ -26,7 +27,8 @@ pub(crate) struct UnpackArgs {
     /// Its first MiB and the MiB where the image ends are filled with zero bytes at the start, and
     /// written at the very end, so that an incomplete image does not boot.
     #[arg(long, value_name = "TARGET", conflicts_with_all = ["merge", "no_devices", "no_setuid",
-          "no_xattrs", "max_entries", "map_owner"])]
+          "no_xattrs", "xattrs_include", "xattrs_exclude", "no_same_owner", "max_entries",
+          "max_memory", "map_owner"])]
     pub(crate) image: Option<PathBuf>,
     /// Replace what DIR holds; it is removed when the new tree is complete.
     ///
@@ -55,6 +57,12 @@ pub(crate) struct UnpackArgs {
     /// is then an error.
     #[arg(long, value_name = "FROM:TO[:COUNT]", value_parser = value::owners)]
     pub(crate) map_owner: Vec<Range>,
+    /// Make everything belong to this user and group, also for root.
+    ///
+    /// Set-user-id and set-group-id bits are left out where the archive has another owner. Root of
+    /// a user namespace needs this, or --map-owner, for owners that have no number there.
+    #[arg(long, conflicts_with = "map_owner")]
+    pub(crate) no_same_owner: bool,
     /// Leave device nodes out.
     #[arg(long)]
     pub(crate) no_devices: bool,
@@ -64,6 +72,8 @@ pub(crate) struct UnpackArgs {
     /// Leave extended attributes out, and with them access lists, capabilities and labels.
     #[arg(long)]
     pub(crate) no_xattrs: bool,
+    #[command(flatten)]
+    pub(crate) xattrs: XattrArgs,
     /// Do not wait until the tree is on the disk.
     ///
     /// Without this, the tree takes its place only after the file system has written it to the
@@ -75,7 +85,13 @@ pub(crate) struct UnpackArgs {
     /// and T.
     #[arg(long, value_name = "BYTES", value_parser = value::bytes)]
     pub(crate) max_bytes: Option<u64>,
-    /// Refuse an archive with more than N entries; each takes about 50 bytes of memory.
+    /// Refuse an archive with more than N entries.
     #[arg(long, value_name = "N", default_value_t = 1 << 24)]
     pub(crate) max_entries: u64,
+    /// Refuse an archive whose entries take more than BYTES of memory; units are K, M, G and T.
+    ///
+    /// `unpack` keeps something of each entry to the end: 40 bytes, and for a directory 40 bytes
+    /// more, its name and its attributes. Beside that, it needs up to 300 MiB to decompress.
+    #[arg(long, value_name = "BYTES", value_parser = value::bytes, default_value = "512M")]
+    pub(crate) max_memory: u64,
 }

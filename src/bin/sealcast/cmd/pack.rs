@@ -5,9 +5,9 @@ use std::path::Path;
 
 use sealcast::archive::Totals;
 use sealcast::filters;
-use sealcast::image::Image;
+use sealcast::image::{self, Image};
 use sealcast::sys::stdio::Output;
-use sealcast::tree::Note;
+use sealcast::tree::{self, Note};
 
 use crate::cli::PackArgs;
 use crate::exit::{ExitStatus, Failure};
@@ -40,7 +40,11 @@ fn image(args: &PackArgs, path: &Path, console: &Console) -> Result<(), Failure>
             path.display()
         ));
     }
-    let totals = filters::pack_image(&image, compression(args, console), &mut output)?;
+    let totals = filters::pack_image(&image, compression(args, console), &mut output);
+    let totals = totals.map_err(|e| match e {
+        image::Error::Output(e) => image::Error::Output(output.named_error(e)),
+        e => e,
+    })?;
     output.commit()?;
     packed(totals, console);
     Ok(())
@@ -57,7 +61,11 @@ fn tree(args: &PackArgs, console: &Console) -> Result<(), Failure> {
             console.note(&note.to_string());
         }
     };
-    let totals = filters::pack(&config, compression(args, console), &mut output, &tell)?;
+    let totals = filters::pack(&config, compression(args, console), &mut output, &tell);
+    let totals = totals.map_err(|e| match e {
+        tree::Error::Output(e) => tree::Error::Output(output.named_error(e)),
+        e => e,
+    })?;
     output.commit()?;
     packed(totals, console);
     if totals.errors > 0 {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use sealcast::archive::XattrChoice;
 use sealcast::filters;
 use sealcast::image;
 use sealcast::sys::stdio::Input;
@@ -9,10 +10,15 @@ use sealcast::tree::{Existing, IdMap, Limits, TreeUnpackConfig};
 
 use crate::cli::UnpackArgs;
 use crate::exit::{ExitStatus, Failure};
+use crate::plan::pack::xattrs;
 use crate::present::console::{self, Console};
 
 pub(crate) fn run(args: &UnpackArgs, console: &Console) -> Result<(), Failure> {
     let input = Input::stdin()?;
+    console.detail(1, || match filters::unpack_sandbox() {
+        Ok(means) => format!("the threads that read the archive are held back by {means}"),
+        Err(e) => format!("the threads that read the archive may not be held back: {e}"),
+    });
     match (&args.image, &args.directory) {
         (Some(target), _) => image(args, target, input, console),
         (None, Some(target)) => tree(args, target, input, console),
@@ -80,11 +86,16 @@ fn tree(args: &UnpackArgs, target: &Path, input: Input, console: &Console) -> Re
             .map_err(|e| Failure::new(ExitStatus::Usage, format!("--map-owner: {e}")))?,
         devices: !args.no_devices,
         setuid: !args.no_setuid,
-        xattrs: !args.no_xattrs,
+        xattrs: match args.no_xattrs {
+            true => XattrChoice::none(),
+            false => xattrs(&args.xattrs)?,
+        },
+        same_owner: !args.no_same_owner,
         sync: !args.no_sync,
         limits: Limits {
             entries: args.max_entries,
             bytes: args.max_bytes.unwrap_or(u64::MAX),
+            memory: args.max_memory,
         },
     };
     let tell = |text: &str| console.note(text);

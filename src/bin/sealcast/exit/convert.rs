@@ -231,6 +231,8 @@ impl From<archive::Error> for Failure {
             | archive::Error::Truncated { .. }
             | archive::Error::Totals(_) => Self::new(ExitStatus::Data, message)
                 .hint("the filter before this one may have failed; the target is as it was"),
+            archive::Error::Window { .. } => Self::new(ExitStatus::Data, message)
+                .hint("compress it with --long=27 at most, or put `zstd -d --long=31` before this"),
             archive::Error::Version(_) => {
                 Self::new(ExitStatus::Data, message).hint("update this program")
             }
@@ -256,6 +258,9 @@ impl From<tree::Error> for Failure {
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                         failure.hint("make room there; the target is as it was")
                     }
+                    io::ErrorKind::FileTooLarge => {
+                        failure.hint("`ulimit -f` or the file system limits the size of a file")
+                    }
                     _ => failure,
                 }
             }
@@ -264,8 +269,18 @@ impl From<tree::Error> for Failure {
                 .hint("give --map-owner for all owners in the archive"),
             tree::Error::Limit { .. } => Self::new(ExitStatus::Data, message)
                 .hint("--max-entries and --max-bytes set the limits"),
+            tree::Error::Memory(_) => {
+                Self::new(ExitStatus::Data, message).hint("--max-memory sets the limit")
+            }
+            tree::Error::SetOwner { .. } => Self::new(ExitStatus::Local, message)
+                .hint("--no-same-owner makes everything belong to this user")
+                .hint("--map-owner changes the numbers of owners"),
+            tree::Error::NoProc { .. } => Self::new(ExitStatus::Local, message)
+                .hint("mount it with `mount -t proc proc /proc`; the target is as it was"),
+            tree::Error::Swapped(_) => Self::new(ExitStatus::Local, message)
+                .hint("let nobody else change the target while it is restored"),
             tree::Error::Attribute { .. } => Self::new(ExitStatus::Local, message)
-                .hint("--no-xattrs leaves attributes, access lists and labels out"),
+                .hint("--xattrs-exclude leaves some attributes out, --no-xattrs all of them"),
             tree::Error::Device { .. } => {
                 Self::new(ExitStatus::Local, message).hint("--no-devices leaves device nodes out")
             }
@@ -276,13 +291,11 @@ impl From<tree::Error> for Failure {
             }
             tree::Error::Mount(_) => Self::new(ExitStatus::Local, message)
                 .hint("unmount it first; the target is as it was"),
-            tree::Error::Halfway { .. } | tree::Error::Unfinished { .. } => Self::new(
-                ExitStatus::Local,
-                message,
-            )
-            .hint(
-                "move the rest yourself, or remove it with .sealcast-incomplete and unpack again",
-            ),
+            tree::Error::Halfway { .. } | tree::Error::Unfinished { .. } => {
+                Self::new(ExitStatus::Local, message).hint(
+                    "move the rest yourself, or remove that staging directory and unpack again",
+                )
+            }
             tree::Error::Busy(_) | tree::Error::Conflict { .. } | tree::Error::Strict(_) => {
                 Self::new(ExitStatus::Local, message)
             }
@@ -302,6 +315,9 @@ impl From<image::Error> for Failure {
                 match source.kind() {
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                         failure.hint("make room there; the target is as it was")
+                    }
+                    io::ErrorKind::FileTooLarge => {
+                        failure.hint("`ulimit -f` or the file system limits the size of a file")
                     }
                     _ => failure,
                 }

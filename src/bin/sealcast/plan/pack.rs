@@ -1,19 +1,19 @@
 //! `sealcast pack`: its arguments as a configuration that makes sense.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use sealcast::archive::{Glob, Time, level_for_rate};
+use sealcast::archive::{Glob, Time, XattrChoice, level_for_rate};
 use sealcast::filters::{Compression, Effort};
 use sealcast::proto::limits::MTU_DEFAULT;
 use sealcast::sys::stdio::Output;
 use sealcast::tree::TreePackConfig;
 
 use super::cast::question_rate;
-use crate::cli::PackArgs;
+use crate::cli::{PackArgs, XattrArgs};
 use crate::exit::{ExitStatus, Failure};
 use crate::present::Console;
 
@@ -33,6 +33,7 @@ pub(crate) fn tree_config(args: &PackArgs, console: &Console) -> Result<TreePack
         listed: listed(args, console)?,
         one_file_system: args.one_file_system,
         dereference: args.dereference,
+        xattrs: xattrs(&args.xattrs)?,
         numeric_owner: args.numeric_owner,
         mtime_max: args.clamp_mtime.map(|secs| Time { secs, nanos: 0 }),
         strict: args.strict,
@@ -100,13 +101,26 @@ fn exclude(args: &PackArgs) -> Result<Vec<Glob>, Failure> {
                 .map(<[u8]>::to_vec),
         );
     }
-    let glob = |pattern: &Vec<u8>| {
-        Glob::new(pattern).map_err(|e| {
-            let shown = String::from_utf8_lossy(pattern);
-            Failure::new(ExitStatus::Usage, format!("bad pattern `{shown}`: {e}"))
-        })
+    patterns.iter().map(|pattern| glob(pattern)).collect()
+}
+
+fn glob(pattern: &[u8]) -> Result<Glob, Failure> {
+    Glob::new(pattern).map_err(|e| {
+        let shown = String::from_utf8_lossy(pattern);
+        Failure::new(ExitStatus::Usage, format!("bad pattern `{shown}`: {e}"))
+    })
+}
+
+/// Which extended attributes are packed or restored.
+pub(crate) fn xattrs(args: &XattrArgs) -> Result<XattrChoice, Failure> {
+    let globs = |patterns: &[OsString]| -> Result<Vec<Glob>, Failure> {
+        patterns
+            .iter()
+            .map(|pattern| glob(pattern.as_bytes()))
+            .collect()
     };
-    patterns.iter().map(glob).collect()
+    let include = globs(&args.xattrs_include)?;
+    Ok(XattrChoice::new(include, globs(&args.xattrs_exclude)?))
 }
 
 fn effort(args: &PackArgs, threads: usize, console: &Console) -> Effort {
