@@ -494,8 +494,23 @@ impl ByHand {
         self.ciphers = Some(self.pair.member(&accept));
     }
 
-    /// Its next FEEDBACK as receiver `receiver`.
+    /// Its next FEEDBACK as receiver `receiver`, which only says how it is.
     pub(super) fn feedback(&mut self, sender: &Sender, receiver: u32, outcome: Outcome) -> Vec<u8> {
+        let feedback = Feedback {
+            next: 0,
+            window_end: 9,
+            sequence_end: 0,
+            received: 0,
+            echo_us: 0,
+            hold_us: 0,
+            outcome,
+            needs: vec![],
+        };
+        self.emit(sender, receiver, &feedback)
+    }
+
+    /// Its next FEEDBACK as receiver `receiver`.
+    pub(super) fn emit(&mut self, sender: &Sender, receiver: u32, feedback: &Feedback) -> Vec<u8> {
         let (kind, number) = (DatagramKind::Feedback, self.feedbacks);
         let mut out = Vec::new();
         MemberHeader {
@@ -505,17 +520,7 @@ impl ByHand {
             number,
         }
         .emit(&mut out);
-        Feedback {
-            next: 0,
-            window_end: 9,
-            sequence_end: 0,
-            received: 0,
-            echo_us: 0,
-            hold_us: 0,
-            outcome,
-            needs: vec![],
-        }
-        .emit(&mut out);
+        feedback.emit(&mut out);
         let nonce = member_nonce(kind, receiver, number);
         let cipher = &self.ciphers.as_ref().unwrap().feedback;
         seal(cipher, &nonce, &mut out, 0, MemberHeader::LEN);

@@ -16,13 +16,59 @@ enum Anchor {
     Signed(u64),
 }
 
+/// A bit for each of the numbers of a window, by its remainder.
+#[derive(Clone, Debug)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn new(len: u64) -> Self {
+        Self(vec![0; usize::try_from(len / 64).unwrap_or(0)])
+    }
+
+    fn len(&self) -> u64 {
+        self.0.len() as u64 * 64
+    }
+
+    fn place(&self, sequence: u64) -> (usize, u64) {
+        let bit = sequence % self.len();
+        (usize::try_from(bit / 64).unwrap_or(0), 1 << (bit % 64))
+    }
+
+    fn get(&self, sequence: u64) -> bool {
+        let (word, mask) = self.place(sequence);
+        self.0[word] & mask != 0
+    }
+
+    fn set(&mut self, sequence: u64) {
+        let (word, mask) = self.place(sequence);
+        self.0[word] |= mask;
+    }
+
+    /// Clears the bits of the numbers from `start` up to `end`.
+    fn clear(&mut self, start: u64, end: u64) {
+        if end - start >= self.len() {
+            self.0.fill(0);
+            return;
+        }
+        for sequence in start..end {
+            let (word, mask) = self.place(sequence);
+            self.0[word] &= !mask;
+        }
+    }
+}
+
 /// The sequence numbers that were heard, so that no datagram counts twice.
 #[derive(Clone, Debug)]
 pub(in crate::proto) struct ReplayWindow {
     anchor: Anchor,
+    /// One more than the highest number that may be told to the sender.
     end: u64,
-    /// A bit for each number of the window, by its remainder.
-    bits: Vec<u64>,
+    /// Numbers above the anchor that were heard since it moved.
+    above: u64,
+    heard: Bits,
+    /// Those of datagrams that were signed: a member that uses such a number first must not keep
+    /// out what the signer says under it.
+    signed: Bits,
 }
 
 impl ReplayWindow {
@@ -40,11 +86,14 @@ impl ReplayWindow {
         Self {
             anchor,
             end: 0,
-            bits: vec![0; usize::try_from(len / 64).unwrap_or(0)],
+            above: 0,
+            heard: Bits::new(len),
+            signed: Bits::new(len),
         }
     }
 
-    /// One more than the highest sequence number heard, or 0.
+    /// One more than the highest sequence number heard, or 0. In a signed session a number that is
+    /// not signed counts one, however high it is.
     pub(in crate::proto) fn end(&self) -> u64 {
         self.end
     }
@@ -58,26 +107,35 @@ impl ReplayWindow {
             Anchor::Signed(top) => (top, self.bits_end()),
         };
         let is_recent = sequence.saturating_add(BACK) >= top && sequence < end;
-        is_recent && (sequence >= self.bits_end() || !self.bit(sequence))
+        let was_heard = || self.signed.get(sequence) || !signed && self.heard.get(sequence);
+        is_recent && (sequence >= self.bits_end() || !was_heard())
     }
 
-    /// Marks a number, which is authentic, as heard; `signed` if a signature says so.
-    pub(in crate::proto) fn mark(&mut self, sequence: u64, signed: bool) {
+    /// Marks a number, which is authentic, as heard; `signed` if a signature says so. Returns
+    /// whether it is the first datagram of this number.
+    pub(in crate::proto) fn mark(&mut self, sequence: u64, signed: bool) -> bool {
         debug_assert!(self.is_new(sequence, signed), "{sequence} was heard before");
         let before = self.bits_end();
-        self.end = self.end.max(sequence + 1);
-        if let (Anchor::Signed(top), true) = (&mut self.anchor, signed) {
-            *top = sequence.max(*top);
-        }
-        let end = self.bits_end();
-        if end - before >= self.len() {
-            self.bits.fill(0);
-        } else {
-            for skipped in before..end {
-                self.set(skipped, false);
+        let known = sequence < before && self.heard.get(sequence);
+        match &mut self.anchor {
+            Anchor::Highest => self.end = self.end.max(sequence + 1),
+            Anchor::Signed(top) => {
+                if signed && sequence > *top {
+                    (*top, self.above) = (sequence, 0);
+                } else if sequence > *top {
+                    self.above += u64::from(!known);
+                }
+                self.end = self.end.max(sequence.min(*top) + 1 + self.above);
             }
         }
-        self.set(sequence, true);
+        let end = self.bits_end();
+        self.heard.clear(before, end);
+        self.signed.clear(before, end);
+        match signed {
+            true => self.signed.set(sequence),
+            false => self.heard.set(sequence),
+        }
+        !known
     }
 
     /// The numbers from this one on have no bit yet.
@@ -85,29 +143,6 @@ impl ReplayWindow {
         match self.anchor {
             Anchor::Highest => self.end,
             Anchor::Signed(top) => top.saturating_add(AHEAD + 1),
-        }
-    }
-
-    fn len(&self) -> u64 {
-        self.bits.len() as u64 * 64
-    }
-
-    fn place(&self, sequence: u64) -> (usize, u64) {
-        let bit = sequence % self.len();
-        (usize::try_from(bit / 64).unwrap_or(0), 1 << (bit % 64))
-    }
-
-    fn bit(&self, sequence: u64) -> bool {
-        let (word, mask) = self.place(sequence);
-        self.bits[word] & mask != 0
-    }
-
-    fn set(&mut self, sequence: u64, on: bool) {
-        let (word, mask) = self.place(sequence);
-        if on {
-            self.bits[word] |= mask;
-        } else {
-            self.bits[word] &= !mask;
         }
     }
 }
@@ -127,8 +162,9 @@ mod tests {
                 .wrapping_add(1_442_695_040_888_963_407);
             let (sequence, signed) = (from + n * 20 + (random >> 33) % 3_000, n % 50 == 0);
             if window.is_new(sequence, signed) {
-                assert!(model.insert(sequence), "{sequence} twice");
-                window.mark(sequence, signed);
+                let is_first = window.mark(sequence, signed);
+                assert_eq!(is_first, model.insert(sequence), "{sequence}");
+                assert!(is_first || signed, "{sequence} twice");
             } else {
                 assert!(model.contains(&sequence), "{sequence} lost");
             }
@@ -156,9 +192,13 @@ mod tests {
         let genuine = (400_000 - 1_000..400_000).rev();
         let heard = genuine.filter(|&sequence| window.is_new(sequence + 5_000, false));
         assert!(heard.count() > 900);
+        // Numbers that a member used first are the signer's all the same.
+        assert!(window.is_new(top + AHEAD, true) && !window.is_new(top + AHEAD, false));
+        assert!(window.end() < 500_000, "{}", window.end());
+        assert!(!window.clone().mark(top + AHEAD, true));
         // What the signer says is true however far it is.
         window.mark(1 << 40, true);
-        assert!(!window.is_new(1 << 40, true) && !window.is_new(top + AHEAD, true));
+        assert!(!window.is_new(1 << 40, true) && !window.is_new(top, true));
         assert!(window.is_new((1 << 40) - 1, false) && window.is_new((1 << 40) + 1, false));
         assert!(!window.is_new((1 << 40) - BACK - 1, false));
     }

@@ -181,11 +181,10 @@ impl Incoming {
             verify(signer, context, self.id, &all, signature).ok()?;
             body = text;
         }
-        self.replay_window.mark(header.sequence, signed);
+        let is_first = self.replay_window.mark(header.sequence, signed);
         self.heard_from.get_or_insert(header.sequence);
         self.heard_at = now;
-        self.datagrams += 1;
-        debug_assert!(self.datagrams <= self.replay_window.end());
+        self.datagrams += u64::from(is_first);
         let content = match header.kind {
             DatagramKind::Data => {
                 self.started = true;
@@ -289,7 +288,8 @@ impl Incoming {
 
     /// What was counted here and, in `base`, before.
     pub(in crate::proto) fn stats(&self, base: ReceiverStats) -> ReceiverStats {
-        let sent = self.replay_window.end() - self.heard_from.unwrap_or(0);
+        let end = self.replay_window.end();
+        let sent = end.saturating_sub(self.heard_from.unwrap_or(0));
         ReceiverStats {
             bytes: self.reassembler.length(),
             datagrams: base.datagrams + self.datagrams,

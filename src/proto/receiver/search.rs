@@ -377,8 +377,11 @@ impl Search {
         let cookie = Cookie::parse(candidate.access.open(datagram)?).ok()?.cookie;
         // One that repeats what is known changes nothing.
         if candidate.proof != AddressProof::Shown(cookie) {
+            // Who forges one after the other draws no more JOINs than come anyway.
+            if candidate.proof == AddressProof::Greeted {
+                candidate.join_at = now;
+            }
             candidate.proof = AddressProof::Shown(cookie);
-            candidate.join_at = now;
         }
         Some(())
     }

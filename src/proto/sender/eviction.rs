@@ -3,7 +3,8 @@
 use super::members::{Member, MemberState, Members};
 use crate::proto::config::SenderConfig;
 use crate::proto::limits::{
-    ASKED_BLOCKS_MAX, ASKED_SHARE_MAX, CONFIRM_MAX, HOLD_EARNS, HOLD_FLOOR, REPORT_MAX,
+    ASKED_BLOCKS_MAX, ASKED_SHARE_MAX, CONFIRM_MAX, EVICTION_CHECK_EVERY, HOLD_EARNS, HOLD_FLOOR,
+    REPORT_MAX,
 };
 use crate::units::{Duration, Instant, Rate};
 use crate::wire::DropReason;
@@ -92,7 +93,10 @@ impl Eviction {
             finish_max: config.finish_max,
             floor: config.floor,
             slow_grace: config.slow_grace,
-            hold_max: config.hold_max,
+            // Silence is bounded by itself.
+            hold_max: config
+                .hold_max
+                .map(|most| most.max(config.silent_max.times(2))),
             hold_floor: config.rate_max.map_or(HOLD_FLOOR, |most| {
                 HOLD_FLOOR.min(Rate::from_bits_per_s(most.as_bits_per_s() / HOLD_EARNS))
             }),
@@ -195,6 +199,8 @@ impl Eviction {
         let charged = pace.is_below(self.hold_floor) && holding * 2 <= active;
         let most = self.stall_max.unwrap_or(hold_max).max(hold_max);
         let earned = Duration::from_us(pace.span.as_us() / HOLD_EARNS);
+        // When the sender itself stood still that was not a receiver's fault.
+        let span = pace.span.min(EVICTION_CHECK_EVERY.times(2));
         let mut gone = Vec::new();
         for (n, m) in members.present_mut() {
             let held = charged && holds(m);
@@ -202,8 +208,8 @@ impl Eviction {
             let left = m.progress.hold_left.get_or_insert(hold_max);
             if !held {
                 *left = (*left + earned).min(most);
-            } else if *left > pace.span {
-                *left = Duration::from_us(left.as_us() - pace.span.as_us());
+            } else if *left > span {
+                *left = Duration::from_us(left.as_us() - span.as_us());
             } else {
                 gone.push((n, if lacks { DropReason::Lossy } else { self.slow }));
             }

@@ -298,7 +298,8 @@ impl Member {
     pub(super) fn is_black_hole(&self) -> bool {
         self.progress.unreached.is_some_and(|unreached| {
             let ((since, before), (until, sent)) = (unreached.first, unreached.last);
-            until.since(since) >= BLACK_HOLE_MAX && sent - before >= BLACK_HOLE_SENT_MIN
+            until.since(since) >= BLACK_HOLE_MAX
+                && sent.saturating_sub(before) >= BLACK_HOLE_SENT_MIN
         })
     }
 
@@ -503,7 +504,15 @@ impl Members {
         let machine = self.get(number)?.machine.clone();
         let before = self.by_machine.insert(machine.clone(), number)?;
         let known = self.get(before).filter(|m| m.machine == machine)?;
-        match known.state {
+        let (state, hold_left, asked) = (known.state, known.progress.hold_left, known.asked);
+        if before != number
+            && let Some(member) = self.get_mut(number)
+        {
+            // What it may cost the others is bounded for all its processes together.
+            member.progress.hold_left = hold_left;
+            member.asked = asked;
+        }
+        match state {
             _ if before == number => None,
             MemberState::Active => {
                 self.change(before, |member| member.successor = Some(number));

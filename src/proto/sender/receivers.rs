@@ -220,7 +220,15 @@ impl TwoWaySender {
             return;
         };
         let (required, name) = (old.required, old.name.clone());
-        self.members.withdraw(before, None);
+        // One that was dropped or left stays out, whatever it still says.
+        let departure = match old.state {
+            MemberState::Gone(departure) => Some(departure),
+            _ => None,
+        };
+        self.members.withdraw(before, departure);
+        if let Some(member) = self.members.get_mut(before) {
+            member.required = false;
+        }
         if let Some(member) = self.members.get_mut(receiver) {
             member.required |= required;
         }
@@ -256,11 +264,9 @@ impl TwoWaySender {
             return self.on_late_feedback(now, &header, feedback.outcome);
         }
         self.stats.nacks += u64::from(!feedback.needs.is_empty());
-        let sent = self.window.sent_of(feedback.next, feedback.sequence_end);
         let (step, loss, reported_end, succeeded) = self.members.change(receiver, |member| {
             let step = member.update(&feedback, header.number, sequence, now);
             let succeeded = member.successor.take().is_some();
-            member.note_reach(&feedback, sent, now);
             (
                 step,
                 member.path.loss.loss(),
@@ -268,6 +274,10 @@ impl TwoWaySender {
                 succeeded,
             )
         })?;
+        let sent = self.window.sent_of(feedback.next, reported_end);
+        if let Some(member) = self.members.get_mut(receiver) {
+            member.note_reach(&feedback, sent, now);
+        }
         if succeeded && self.is_waiting() {
             // It is there beside the later process: both count.
             self.plan_start();
@@ -462,9 +472,7 @@ impl TwoWaySender {
         }
         let name = member.name.clone();
         self.pacing.on_leave(&member.path);
-        if let (Some(successor), Some(Departure::Dropped(DropReason::Silent))) =
-            (member.successor, departure)
-        {
+        if let (Some(successor), Some(Departure::Dropped(_))) = (member.successor, departure) {
             self.on_returned(receiver, successor);
             if self.is_waiting() {
                 self.on_left(receiver);

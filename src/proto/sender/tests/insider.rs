@@ -393,3 +393,23 @@ fn a_listed_key_must_be_held() {
     ];
     assert_eq!(found.map(|number| number.is_some()), [false, false, true]);
 }
+
+/// DATA of the next numbers, before the sender uses them, until the stream flows.
+fn next_numbers(sender: &Sender, _: &[u8], _: u64) -> Vec<Vec<u8>> {
+    if sender.stats().source > 0 {
+        return Vec::new();
+    }
+    let next = sender.parts().1.sequence();
+    let numbers = (0..64).map(|n| next + n);
+    let forge = |sequence| forge_at(sender, sequence, control(DatagramKind::Data), &[]);
+    numbers.map(forge).collect()
+}
+
+#[test]
+fn a_member_does_not_silence_the_signer_by_using_its_numbers_first() {
+    let mut cable = cable_of(signed(), vec![from(&[1])]);
+    cable.lie = Some(next_numbers);
+    assert_eq!(cable.run_all(), Some(SenderEnd::Complete));
+    assert_eq!(cable.ends(), [COMPLETE]);
+    assert!(cable.lies > 300, "{} lies", cable.lies);
+}

@@ -10,7 +10,7 @@ use crate::proto::{
     Receiver, ReceiverConfig, ReceiverKeys, Sender, SenderConfig, SenderKeys, Target,
 };
 use crate::units::{Duration, Instant};
-use crate::wire::{LeaveReason, Outcome};
+use crate::wire::{Feedback, LeaveReason, Need, Outcome};
 
 const START: Instant = Instant::from_us(1);
 
@@ -211,4 +211,38 @@ fn a_sender_answers_with_less_than_three_times_what_came() {
     assert_eq!(answer.len(), 1);
     assert!(answer[0].len() < stranger.join.len());
     assert_eq!(present(&mut sender), 1);
+}
+
+#[test]
+fn a_receiver_that_says_less_than_before_harms_nobody() {
+    let mut sender = Sender::new(SenderConfig::default(), [1; 32], START);
+    let mut hand = by_hand(&mut sender, 8);
+    join(&hand, &mut sender, START);
+    hand.take(&replies(&mut sender, START)[0]);
+    let data = vec![7; 3_000_000];
+    sender.push(&data);
+    let mut buf = Vec::new();
+    for n in 0..2_000u64 {
+        let now = START + ms(5 * n);
+        let lie = Feedback {
+            next: 0,
+            window_end: 9,
+            sequence_end: if n % 2 == 0 { (1 << 48) - 1 } else { 0 },
+            received: n as u32,
+            echo_us: now.as_us(),
+            hold_us: 0,
+            outcome: Outcome::Receiving,
+            needs: vec![Need {
+                block: 0,
+                run: 9,
+                symbols: if n % 7 == 0 { 1 } else { 256 },
+            }],
+        };
+        let mut lie = hand.emit(&sender, 0, &lie);
+        sender.handle_datagram(now, address(), &mut lie);
+        sender.handle_timeout(now);
+        while sender.poll_transmit(now, &mut buf).is_some() {
+            sender.on_transmitted(now);
+        }
+    }
 }
