@@ -137,7 +137,7 @@ impl<'a> CatchPresenter<'a> {
                 self.log.close(result, console)
             }
             Err(error) => {
-                let message = named(&error, args);
+                let message = error.to_string();
                 self.log.end(json!({"complete": false}), Some(&message));
                 let result = self.log.close(Err(error), console);
                 result
@@ -145,16 +145,6 @@ impl<'a> CatchPresenter<'a> {
                     .map_err(|failure| partial(failure, self.handed_out, args))
             }
         }
-    }
-}
-
-/// What ended the catch on this side, with the name of an output that cannot be written.
-fn named(error: &Error, args: &CatchArgs) -> String {
-    match (error, &args.output) {
-        (Error::Output(source), Some(path)) if !is_stdout(path) => {
-            format!("cannot write {}: {source}", path.display())
-        }
-        _ => error.to_string(),
     }
 }
 
