@@ -270,12 +270,23 @@ fn destination(args: &CastArgs) -> Result<Destination, Failure> {
         addressing,
         ttl: args.ttl,
         mtu: args.mtu.map(usize::from),
-        answers: match (args.answer_port, port(&args.net)?.checked_add(1)) {
-            (Some(0), _) => AnswerPort::Any,
-            (Some(port), _) => AnswerPort::Fixed(port),
-            (None, Some(next)) if !args.one_way => AnswerPort::Preferred(next),
-            (None, _) => AnswerPort::Any,
-        },
+        answers: answer_port(args)?,
+    })
+}
+
+/// The port on which the sender hears answers.
+fn answer_port(args: &CastArgs) -> Result<AnswerPort, Failure> {
+    let to = port(&args.net)?;
+    Ok(match (args.answer_port, to.checked_add(1)) {
+        (Some(0), _) => AnswerPort::Any,
+        (Some(port), _) if port == to => {
+            let message = format!("--answer-port {port}: that is the port of the receivers");
+            return Err(Failure::new(ExitStatus::Usage, message)
+                .hint("a receiver on this host would take the answers: choose another port"));
+        }
+        (Some(port), _) => AnswerPort::Fixed(port),
+        (None, Some(next)) if !args.one_way => AnswerPort::Preferred(next),
+        (None, _) => AnswerPort::Any,
     })
 }
 
