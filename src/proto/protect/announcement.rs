@@ -124,6 +124,21 @@ mod tests {
 
     const SESSION: SessionId = SessionId([3; 16]);
 
+    fn announce() -> wire::Announce {
+        wire::Announce {
+            session: SESSION,
+            series: SESSION,
+            sender_key: [2; 32],
+            k: 256,
+            symbol_len: 1_436,
+            depth: 1,
+            status: wire::SessionStatus::default(),
+            sequence: 0,
+            protection: wire::Protection::default(),
+            name: "lab".into(),
+        }
+    }
+
     #[test]
     fn an_announce_is_its_signers_and_of_its_group() {
         let signing = SigningKey::from_seed([9; 32]);
@@ -133,20 +148,12 @@ mod tests {
             ..SenderKeys::default()
         };
         let announce = wire::Announce {
-            session: SESSION,
-            series: SESSION,
-            sender_key: [2; 32],
-            k: 256,
-            symbol_len: 1_436,
-            depth: 1,
-            status: wire::SessionStatus::default(),
-            sequence: 0,
             protection: wire::Protection {
                 signer: Some(*signing.public().as_bytes()),
                 shared: true,
                 ..wire::Protection::default()
             },
-            name: "lab".into(),
+            ..announce()
         };
         let mut datagram = Vec::new();
         emit_announce(&announce, &keys, 0, &mut datagram);
@@ -170,18 +177,7 @@ mod tests {
 
     #[test]
     fn keys_are_bound_to_all_that_does_not_change() {
-        let announce = wire::Announce {
-            session: SESSION,
-            series: SESSION,
-            sender_key: [2; 32],
-            k: 256,
-            symbol_len: 1_436,
-            depth: 1,
-            status: wire::SessionStatus::default(),
-            sequence: 0,
-            protection: wire::Protection::default(),
-            name: "lab".into(),
-        };
+        let announce = announce();
         let later = wire::SessionStatus {
             started: true,
             joined: 7,

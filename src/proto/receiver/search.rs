@@ -377,7 +377,7 @@ impl Search {
         let cookie = Cookie::parse(candidate.access.open(datagram)?).ok()?.cookie;
         // One that repeats what is known changes nothing.
         if candidate.proof != AddressProof::Shown(cookie) {
-            // Who forges one after the other draws no more JOINs than come anyway.
+            // Later cookies, which an attacker may forge, bring no JOIN forward.
             if candidate.proof == AddressProof::Greeted {
                 candidate.join_at = now;
             }

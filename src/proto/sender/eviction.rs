@@ -12,6 +12,9 @@ use crate::wire::DropReason;
 /// A decrease of the rate is held against a receiver for this time.
 const LIMITING_MEMORY: Duration = Duration::from_ms(2_500);
 
+/// A time that does not end.
+const NO_LIMIT: Duration = Duration::from_us(u64::MAX);
+
 /// Where the sender stands at a check.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Snapshot {
@@ -197,7 +200,7 @@ impl Eviction {
         let holds = |m: &Member| m.state == MemberState::Active && snapshot.is_held_by(m);
         let holding = members.present().filter(|(_, m)| holds(m)).count();
         let charged = pace.is_below(self.hold_floor) && holding * 2 <= active;
-        let most = self.stall_max.unwrap_or(hold_max).max(hold_max);
+        let most = self.stall_max.map_or(NO_LIMIT, |most| most.max(hold_max));
         let earned = Duration::from_us(pace.span.as_us() / HOLD_EARNS);
         // When the sender itself stood still that was not a receiver's fault.
         let span = pace.span.min(EVICTION_CHECK_EVERY.times(2));

@@ -79,10 +79,10 @@ pub(crate) struct CastArgs {
     /// `later` it keeps what it has written, and gets the rest in the next pass. Like `--late
     /// next`, this needs an input that can be read again.
     ///
-    /// Without this option and --min-rate the sender waits, but not for ever: a receiver may keep
-    /// the stream below 1 Mbit/s for 20 s. For each four seconds in which it does not, it may do so
-    /// for one more, up to the time of --stall-timeout. Then it is evicted. With --min-rate the
-    /// default is `evict`.
+    /// Without this option and --min-rate the sender waits for a bounded time. A receiver may keep
+    /// the stream below 1 Mbit/s for 20 s, or for twice the time of --silence-timeout if that is
+    /// longer. For each four seconds in which it does not, it may do so for one more, up to the
+    /// time of --stall-timeout. Then it is evicted. With --min-rate the default is `evict`.
     #[arg(long, value_name = "POLICY", value_enum)]
     pub(crate) slow: Option<Slow>,
     /// Evict receivers that keep the stream below BITS a second; units are k, M and G.
